@@ -1,0 +1,380 @@
+//! The float graph: a ConvNet as ONNX states it, without the batch dimension.
+//!
+//! Every value is a feature map of `channels x height x width` (a vector has height and width 1);
+//! data are in channel-major order, as in ONNX. Nodes stand in topological order.
+
+use super::ids::{IdVec, NodeId, ValueId};
+
+/// The extent of a value: one image, channel-major.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Shape {
+    /// Channels.
+    pub c: usize,
+    /// Rows.
+    pub h: usize,
+    /// Columns.
+    pub w: usize,
+}
+
+impl Shape {
+    /// A feature map.
+    pub const fn map(c: usize, h: usize, w: usize) -> Self {
+        Self { c, h, w }
+    }
+    /// A vector.
+    pub const fn vector(c: usize) -> Self {
+        Self { c, h: 1, w: 1 }
+    }
+    /// Elements in all.
+    pub const fn len(self) -> usize {
+        self.c * self.h * self.w
+    }
+    /// Whether it holds nothing.
+    pub const fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+    /// Pixels of one channel.
+    pub const fn pixels(self) -> usize {
+        self.h * self.w
+    }
+}
+
+impl std::fmt::Display for Shape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}x{}x{}", self.c, self.h, self.w)
+    }
+}
+
+/// A sliding window, shared by convolution and pooling. Pairs are `[vertical, horizontal]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Window {
+    /// Extent in taps.
+    pub kernel: [usize; 2],
+    /// Step.
+    pub stride: [usize; 2],
+    /// Padding `[top, left, bottom, right]`, as in ONNX.
+    pub pads: [usize; 4],
+    /// Distance between taps.
+    pub dilation: [usize; 2],
+}
+
+impl Window {
+    /// A `1 x 1` window of stride 1.
+    pub const UNIT: Window = Window { kernel: [1, 1], stride: [1, 1], pads: [0; 4], dilation: [1, 1] };
+
+    /// The taps' reach along `axis` (0 vertical, 1 horizontal).
+    pub fn extent(&self, axis: usize) -> usize {
+        (self.kernel[axis] - 1) * self.dilation[axis] + 1
+    }
+    /// Output height and width over an input of `h x w`, or `None` if the window does not fit.
+    pub fn output(&self, h: usize, w: usize) -> Option<[usize; 2]> {
+        let one = |n: usize, axis: usize| {
+            let padded = n + self.pads[axis] + self.pads[axis + 2];
+            padded.checked_sub(self.extent(axis)).map(|room| room / self.stride[axis] + 1)
+        };
+        Some([one(h, 0)?, one(w, 1)?])
+    }
+    /// Taps.
+    pub fn taps(&self) -> usize {
+        self.kernel[0] * self.kernel[1]
+    }
+}
+
+/// A convolution's weights and geometry.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conv {
+    /// Weights in the order `[out_channel][in_channel of the group][ky][kx]` (ONNX's OIHW).
+    pub weight: Vec<f32>,
+    /// One a channel, if any.
+    pub bias: Option<Vec<f32>>,
+    /// Output channels.
+    pub out_channels: usize,
+    /// Input channels of one group.
+    pub group_channels: usize,
+    /// Groups: 1 is an ordinary convolution; as many as input channels is depthwise.
+    pub groups: usize,
+    /// Kernel, strides, pads, dilation.
+    pub window: Window,
+}
+
+impl Conv {
+    /// Weights of one output channel.
+    pub fn row_len(&self) -> usize {
+        self.group_channels * self.window.taps()
+    }
+    /// Whether every output channel reads one input channel only.
+    pub fn is_depthwise(&self) -> bool {
+        self.groups > 1 && self.group_channels == 1
+    }
+}
+
+/// A fully connected layer: `out x in` weights in row-major order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dense {
+    /// `[out][in]`.
+    pub weight: Vec<f32>,
+    /// One an output, if any.
+    pub bias: Option<Vec<f32>>,
+    /// Rows.
+    pub out_features: usize,
+    /// Columns.
+    pub in_features: usize,
+}
+
+/// Normalisation per channel: `gamma * (x - mean) / sqrt(var + epsilon) + beta`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BatchNorm {
+    /// Scale.
+    pub gamma: Vec<f32>,
+    /// Shift.
+    pub beta: Vec<f32>,
+    /// Running mean.
+    pub mean: Vec<f32>,
+    /// Running variance.
+    pub var: Vec<f32>,
+    /// Added to the variance.
+    pub epsilon: f32,
+}
+
+impl BatchNorm {
+    /// The same function as `scale * x + shift`, per channel.
+    pub fn affine(&self) -> (Vec<f32>, Vec<f32>) {
+        let mut scale = Vec::with_capacity(self.gamma.len());
+        let mut shift = Vec::with_capacity(self.gamma.len());
+        for c in 0..self.gamma.len() {
+            let s = f64::from(self.gamma[c])
+                / (f64::from(self.var[c]) + f64::from(self.epsilon)).sqrt();
+            scale.push(s as f32);
+            shift.push((f64::from(self.beta[c]) - s * f64::from(self.mean[c])) as f32);
+        }
+        (scale, shift)
+    }
+}
+
+/// Padding by a constant; each pair is `[before, after]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pad {
+    /// Channels added.
+    pub c: [usize; 2],
+    /// Rows added.
+    pub h: [usize; 2],
+    /// Columns added.
+    pub w: [usize; 2],
+    /// What they hold.
+    pub value: f32,
+}
+
+/// Every `step`-th element from `start` on: `count` of them along each axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slice {
+    /// First element `[c, h, w]`.
+    pub start: [usize; 3],
+    /// Distance `[c, h, w]`, at least 1.
+    pub step: [usize; 3],
+    /// Elements kept `[c, h, w]`.
+    pub count: [usize; 3],
+}
+
+/// What a node computes. All but [`FloatOp::Add`] have one input.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FloatOp {
+    /// Convolution.
+    Conv(Conv),
+    /// Fully connected; the input is a vector.
+    Dense(Dense),
+    /// Batch normalisation.
+    BatchNorm(BatchNorm),
+    /// `scale * x + shift` per channel.
+    ChannelAffine {
+        /// One a channel.
+        scale: Vec<f32>,
+        /// One a channel.
+        shift: Vec<f32>,
+    },
+    /// `max(x, 0)`.
+    Relu,
+    /// `min(max(x, 0), 6)`.
+    Relu6,
+    /// Elementwise sum of two values of one shape.
+    Add,
+    /// Maximum over a window; padding never wins.
+    MaxPool(Window),
+    /// Mean over a window.
+    AvgPool {
+        /// The window.
+        window: Window,
+        /// Whether padding counts as zeros in the mean.
+        count_include_pad: bool,
+    },
+    /// Mean over all pixels of a channel.
+    GlobalAvgPool,
+    /// A feature map read as a vector in channel-major order.
+    Flatten,
+    /// Constant padding.
+    Pad(Pad),
+    /// Strided selection.
+    Slice(Slice),
+    /// Softmax over channels; the input is a vector.
+    Softmax,
+}
+
+impl FloatOp {
+    /// The ONNX-like name, for messages and the text form.
+    pub fn name(&self) -> &'static str {
+        match self {
+            FloatOp::Conv(_) => "conv",
+            FloatOp::Dense(_) => "dense",
+            FloatOp::BatchNorm(_) => "batch_norm",
+            FloatOp::ChannelAffine { .. } => "channel_affine",
+            FloatOp::Relu => "relu",
+            FloatOp::Relu6 => "relu6",
+            FloatOp::Add => "add",
+            FloatOp::MaxPool(_) => "max_pool",
+            FloatOp::AvgPool { .. } => "avg_pool",
+            FloatOp::GlobalAvgPool => "global_avg_pool",
+            FloatOp::Flatten => "flatten",
+            FloatOp::Pad(_) => "pad",
+            FloatOp::Slice(_) => "slice",
+            FloatOp::Softmax => "softmax",
+        }
+    }
+    /// How many inputs it takes.
+    pub fn arity(&self) -> usize {
+        if matches!(self, FloatOp::Add) { 2 } else { 1 }
+    }
+    /// The output shape over these inputs, or what is wrong with them.
+    pub fn output_shape(&self, inputs: &[Shape]) -> Result<Shape, String> {
+        if inputs.len() != self.arity() {
+            return Err(format!("{} takes {} inputs, not {}", self.name(), self.arity(), inputs.len()));
+        }
+        let x = inputs[0];
+        let channels = |n: usize| {
+            if n == x.c { Ok(x) } else { Err(format!("{} channels of parameters for {} of input", n, x.c)) }
+        };
+        let windowed = |w: &Window, c: usize| {
+            w.output(x.h, x.w)
+                .map(|[h, w]| Shape::map(c, h, w))
+                .ok_or_else(|| format!("a window of {}x{} does not fit in {x}", w.extent(0), w.extent(1)))
+        };
+        match self {
+            FloatOp::Conv(conv) => {
+                if conv.groups * conv.group_channels != x.c {
+                    return Err(format!(
+                        "weights for {} input channels, input has {}",
+                        conv.groups * conv.group_channels,
+                        x.c
+                    ));
+                }
+                windowed(&conv.window, conv.out_channels)
+            }
+            FloatOp::Dense(dense) => {
+                if x != Shape::vector(dense.in_features) {
+                    return Err(format!("weights for {} inputs, input is {x}", dense.in_features));
+                }
+                Ok(Shape::vector(dense.out_features))
+            }
+            FloatOp::BatchNorm(bn) => channels(bn.gamma.len()),
+            FloatOp::ChannelAffine { scale, .. } => channels(scale.len()),
+            FloatOp::Relu | FloatOp::Relu6 => Ok(x),
+            FloatOp::Add => {
+                if inputs[1] == x { Ok(x) } else { Err(format!("adds {x} and {}", inputs[1])) }
+            }
+            FloatOp::MaxPool(window) | FloatOp::AvgPool { window, .. } => windowed(window, x.c),
+            FloatOp::GlobalAvgPool => Ok(Shape::vector(x.c)),
+            FloatOp::Flatten => Ok(Shape::vector(x.len())),
+            FloatOp::Pad(p) => Ok(Shape::map(
+                x.c + p.c[0] + p.c[1],
+                x.h + p.h[0] + p.h[1],
+                x.w + p.w[0] + p.w[1],
+            )),
+            FloatOp::Slice(s) => {
+                for (axis, n) in [x.c, x.h, x.w].into_iter().enumerate() {
+                    let last = s.start[axis] + s.count[axis].saturating_sub(1) * s.step[axis];
+                    if s.count[axis] == 0 || last >= n {
+                        return Err(format!("slice reaches element {last} of {n} on axis {axis}"));
+                    }
+                }
+                Ok(Shape::map(s.count[0], s.count[1], s.count[2]))
+            }
+            FloatOp::Softmax => {
+                if x.pixels() == 1 { Ok(x) } else { Err(format!("softmax needs a vector, input is {x}")) }
+            }
+        }
+    }
+}
+
+/// A value: the graph's input or what a node gives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Value {
+    /// The ONNX tensor's name.
+    pub name: String,
+    /// Its extent.
+    pub shape: Shape,
+}
+
+/// One operation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// The ONNX node's name (or its output's, where it has none).
+    pub name: String,
+    /// What it computes.
+    pub op: FloatOp,
+    /// What it reads.
+    pub inputs: Vec<ValueId>,
+    /// What it gives.
+    pub output: ValueId,
+}
+
+/// A network of one input and one or more outputs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FloatGraph {
+    /// The model's name.
+    pub name: String,
+    /// All values.
+    pub values: IdVec<ValueId, Value>,
+    /// All nodes, in topological order.
+    pub nodes: IdVec<NodeId, Node>,
+    /// The input (`None` only in a graph under construction).
+    pub input: Option<ValueId>,
+    /// The outputs.
+    pub outputs: Vec<ValueId>,
+}
+
+impl FloatGraph {
+    /// The input's id; every verified graph has one.
+    pub fn input(&self) -> ValueId {
+        self.input.expect("a verified graph has an input")
+    }
+    /// The extent of the input.
+    pub fn input_shape(&self) -> Shape {
+        self.values[self.input()].shape
+    }
+    /// The extent of a value.
+    pub fn shape(&self, value: ValueId) -> Shape {
+        self.values[value].shape
+    }
+    /// The node that gives `value`, if it is not the input.
+    pub fn producer(&self, value: ValueId) -> Option<NodeId> {
+        self.nodes.iter_enumerated().find(|(_, n)| n.output == value).map(|(id, _)| id)
+    }
+    /// The nodes that read each value, indexed by value.
+    pub fn consumers(&self) -> IdVec<ValueId, Vec<NodeId>> {
+        let mut all: IdVec<ValueId, Vec<NodeId>> = self.values.iter().map(|_| Vec::new()).collect();
+        for (id, node) in self.nodes.iter_enumerated() {
+            for &input in &node.inputs {
+                all[input].push(id);
+            }
+        }
+        all
+    }
+    /// Multiply-accumulates of one node, all weights live.
+    pub fn macs(&self, node: NodeId) -> u64 {
+        let node = &self.nodes[node];
+        let out = self.shape(node.output);
+        match &node.op {
+            FloatOp::Conv(conv) => (out.len() * conv.row_len()) as u64,
+            FloatOp::Dense(dense) => dense.weight.len() as u64,
+            _ => 0,
+        }
+    }
+}

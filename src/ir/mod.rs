@@ -1,0 +1,7 @@
+//! The intermediate representations, from the float graph to the program a device runs.
+
+pub mod float;
+pub mod ids;
+pub mod int;
+pub mod nested;
+pub mod program;

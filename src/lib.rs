@@ -1,0 +1,9 @@
+//! nestc compiles pretrained ONNX ConvNets into nested-sparse int8 firmware for Cortex-M7.
+//!
+//! Modules stand in data-flow order: each may import only from those above it
+//! (`tests/tidy.rs` holds the order). `ARCHITECTURE.md` is the map.
+
+pub mod units;
+pub mod diag;
+pub mod ir;
+pub mod emulator;

@@ -1,0 +1,3 @@
+//! The `nestc` command.
+
+fn main() {}
