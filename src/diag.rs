@@ -106,7 +106,12 @@ impl Diagnostic {
         message: impl Into<String>,
         hint: impl Into<String>,
     ) -> Self {
-        Self { code, place: place.into(), message: message.into(), hint: hint.into() }
+        Self {
+            code,
+            place: place.into(),
+            message: message.into(),
+            hint: hint.into(),
+        }
     }
 
     /// The operating system refused `action` on `path`.
@@ -142,7 +147,11 @@ impl Diagnostics {
 
     /// `Ok(value)` if nothing was found, all findings otherwise.
     pub fn into_result<T>(self, value: T) -> Result<T, Diagnostics> {
-        if self.0.is_empty() { Ok(value) } else { Err(self) }
+        if self.0.is_empty() {
+            Ok(value)
+        } else {
+            Err(self)
+        }
     }
 
     /// The process exit code: the most severe class among the findings.
@@ -185,10 +194,19 @@ mod tests {
     #[test]
     fn codes_are_unique_sorted_and_explained() {
         for pair in CODES.windows(2) {
-            assert!(pair[0].code < pair[1].code, "{} before {}", pair[0].code, pair[1].code);
+            assert!(
+                pair[0].code < pair[1].code,
+                "{} before {}",
+                pair[0].code,
+                pair[1].code
+            );
         }
         for row in CODES {
-            assert!(row.explanation.len() > row.title.len(), "{} needs an explanation", row.code);
+            assert!(
+                row.explanation.len() > row.title.len(),
+                "{} needs an explanation",
+                row.code
+            );
         }
     }
 

@@ -4,6 +4,17 @@
 //! (`tests/tidy.rs` holds the order). `ARCHITECTURE.md` is the map.
 
 pub mod units;
+
 pub mod diag;
+
 pub mod ir;
+
+pub mod import;
+
+pub mod export;
+
+pub mod data;
+
+pub mod train;
+
 pub mod emulator;

@@ -60,7 +60,12 @@ pub struct Window {
 
 impl Window {
     /// A `1 x 1` window of stride 1.
-    pub const UNIT: Window = Window { kernel: [1, 1], stride: [1, 1], pads: [0; 4], dilation: [1, 1] };
+    pub const UNIT: Window = Window {
+        kernel: [1, 1],
+        stride: [1, 1],
+        pads: [0; 4],
+        dilation: [1, 1],
+    };
 
     /// The taps' reach along `axis` (0 vertical, 1 horizontal).
     pub fn extent(&self, axis: usize) -> usize {
@@ -70,7 +75,9 @@ impl Window {
     pub fn output(&self, h: usize, w: usize) -> Option<[usize; 2]> {
         let one = |n: usize, axis: usize| {
             let padded = n + self.pads[axis] + self.pads[axis + 2];
-            padded.checked_sub(self.extent(axis)).map(|room| room / self.stride[axis] + 1)
+            padded
+                .checked_sub(self.extent(axis))
+                .map(|room| room / self.stride[axis] + 1)
         };
         Some([one(h, 0)?, one(w, 1)?])
     }
@@ -245,16 +252,31 @@ impl FloatOp {
     /// The output shape over these inputs, or what is wrong with them.
     pub fn output_shape(&self, inputs: &[Shape]) -> Result<Shape, String> {
         if inputs.len() != self.arity() {
-            return Err(format!("{} takes {} inputs, not {}", self.name(), self.arity(), inputs.len()));
+            return Err(format!(
+                "{} takes {} inputs, not {}",
+                self.name(),
+                self.arity(),
+                inputs.len()
+            ));
         }
         let x = inputs[0];
         let channels = |n: usize| {
-            if n == x.c { Ok(x) } else { Err(format!("{} channels of parameters for {} of input", n, x.c)) }
+            if n == x.c {
+                Ok(x)
+            } else {
+                Err(format!("{} channels of parameters for {} of input", n, x.c))
+            }
         };
         let windowed = |w: &Window, c: usize| {
             w.output(x.h, x.w)
                 .map(|[h, w]| Shape::map(c, h, w))
-                .ok_or_else(|| format!("a window of {}x{} does not fit in {x}", w.extent(0), w.extent(1)))
+                .ok_or_else(|| {
+                    format!(
+                        "a window of {}x{} does not fit in {x}",
+                        w.extent(0),
+                        w.extent(1)
+                    )
+                })
         };
         match self {
             FloatOp::Conv(conv) => {
@@ -269,7 +291,10 @@ impl FloatOp {
             }
             FloatOp::Dense(dense) => {
                 if x != Shape::vector(dense.in_features) {
-                    return Err(format!("weights for {} inputs, input is {x}", dense.in_features));
+                    return Err(format!(
+                        "weights for {} inputs, input is {x}",
+                        dense.in_features
+                    ));
                 }
                 Ok(Shape::vector(dense.out_features))
             }
@@ -277,7 +302,11 @@ impl FloatOp {
             FloatOp::ChannelAffine { scale, .. } => channels(scale.len()),
             FloatOp::Relu | FloatOp::Relu6 => Ok(x),
             FloatOp::Add => {
-                if inputs[1] == x { Ok(x) } else { Err(format!("adds {x} and {}", inputs[1])) }
+                if inputs[1] == x {
+                    Ok(x)
+                } else {
+                    Err(format!("adds {x} and {}", inputs[1]))
+                }
             }
             FloatOp::MaxPool(window) | FloatOp::AvgPool { window, .. } => windowed(window, x.c),
             FloatOp::GlobalAvgPool => Ok(Shape::vector(x.c)),
@@ -291,13 +320,19 @@ impl FloatOp {
                 for (axis, n) in [x.c, x.h, x.w].into_iter().enumerate() {
                     let last = s.start[axis] + s.count[axis].saturating_sub(1) * s.step[axis];
                     if s.count[axis] == 0 || last >= n {
-                        return Err(format!("slice reaches element {last} of {n} on axis {axis}"));
+                        return Err(format!(
+                            "slice reaches element {last} of {n} on axis {axis}"
+                        ));
                     }
                 }
                 Ok(Shape::map(s.count[0], s.count[1], s.count[2]))
             }
             FloatOp::Softmax => {
-                if x.pixels() == 1 { Ok(x) } else { Err(format!("softmax needs a vector, input is {x}")) }
+                if x.pixels() == 1 {
+                    Ok(x)
+                } else {
+                    Err(format!("softmax needs a vector, input is {x}"))
+                }
             }
         }
     }
@@ -355,7 +390,10 @@ impl FloatGraph {
     }
     /// The node that gives `value`, if it is not the input.
     pub fn producer(&self, value: ValueId) -> Option<NodeId> {
-        self.nodes.iter_enumerated().find(|(_, n)| n.output == value).map(|(id, _)| id)
+        self.nodes
+            .iter_enumerated()
+            .find(|(_, n)| n.output == value)
+            .map(|(id, _)| id)
     }
     /// The nodes that read each value, indexed by value.
     pub fn consumers(&self) -> IdVec<ValueId, Vec<NodeId>> {

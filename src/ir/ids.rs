@@ -69,7 +69,10 @@ pub struct IdVec<I, T> {
 impl<I: Id, T> IdVec<I, T> {
     /// No items.
     pub fn new() -> Self {
-        Self { items: Vec::new(), marker: PhantomData }
+        Self {
+            items: Vec::new(),
+            marker: PhantomData,
+        }
     }
     /// Appends `item` and gives its id.
     pub fn push(&mut self, item: T) -> I {
@@ -94,7 +97,10 @@ impl<I: Id, T> IdVec<I, T> {
     }
     /// All items with their ids.
     pub fn iter_enumerated(&self) -> impl DoubleEndedIterator<Item = (I, &T)> + ExactSizeIterator {
-        self.items.iter().enumerate().map(|(i, t)| (I::from_index(i), t))
+        self.items
+            .iter()
+            .enumerate()
+            .map(|(i, t)| (I::from_index(i), t))
     }
     /// All items, changeable.
     pub fn iter_mut(&mut self) -> std::slice::IterMut<'_, T> {
@@ -117,7 +123,10 @@ impl<I: Id, T> Default for IdVec<I, T> {
 }
 impl<I: Id, T> FromIterator<T> for IdVec<I, T> {
     fn from_iter<It: IntoIterator<Item = T>>(iter: It) -> Self {
-        Self { items: iter.into_iter().collect(), marker: PhantomData }
+        Self {
+            items: iter.into_iter().collect(),
+            marker: PhantomData,
+        }
     }
 }
 impl<I: Id, T> Index<I> for IdVec<I, T> {

@@ -1,5 +1,6 @@
 //! The intermediate representations, from the float graph to the program a device runs.
 
+pub mod eval_float;
 pub mod float;
 pub mod ids;
 pub mod int;

@@ -129,7 +129,10 @@ impl NestedModel {
                 }
                 (FloatOp::Conv(conv), LevelParams::Bias(b)) => conv.bias = Some(b.clone()),
                 (FloatOp::Dense(dense), LevelParams::Bias(b)) => dense.bias = Some(b.clone()),
-                (op, _) => unreachable!("verified: parameters of another kind on a {} node", op.name()),
+                (op, _) => unreachable!(
+                    "verified: parameters of another kind on a {} node",
+                    op.name()
+                ),
             }
         }
         graph

@@ -1,0 +1,1 @@
+//! Nested training on the CPU.
