@@ -1,1 +1,122 @@
-//! The integer graph.
+//! The integer graph: the network after quantisation, before weights are encoded and memory is
+//! planned. Feature maps are `height x width x channels`; operators are fused (a convolution
+//! carries its normalisation and activation in its requantisation constants).
+
+use nest_format::{AddParams, Requant};
+
+use super::float::{Shape, Slice, Window};
+use super::ids::{IdVec, LayerId, TensorId};
+
+/// How int8 stands for reals: `real = scale * (q - zero_point)`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Quant {
+    /// Step.
+    pub scale: f32,
+    /// The integer that stands for 0.
+    pub zero_point: i8,
+}
+
+/// An activation tensor.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IntTensor {
+    /// The ONNX tensor's name.
+    pub name: String,
+    /// Extent; data are in `h, w, c` order.
+    pub shape: Shape,
+    /// One a level.
+    pub quant: Vec<Quant>,
+}
+
+/// Per level, one [`Requant`] an output channel.
+pub type RequantTable = Vec<Vec<Requant>>;
+
+/// A convolution, fully connected layers included (a `1 x 1` window over a `1 x 1` map).
+#[derive(Clone, Debug, PartialEq)]
+pub struct IntConv {
+    /// Kernel, strides, pads, dilation.
+    pub window: Window,
+    /// Output channels.
+    pub out_channels: usize,
+    /// Input channels of one group.
+    pub group_channels: usize,
+    /// Groups.
+    pub groups: usize,
+    /// `[out channel][ky][kx][in channel of the group]`.
+    pub weight: Vec<i8>,
+    /// The sparsest level that holds each weight (255 = none); `None`: all levels hold all.
+    pub weight_levels: Option<Vec<u8>>,
+    /// Constants.
+    pub requant: RequantTable,
+    /// Float scale of each output channel's weights, for reports and the text form.
+    pub weight_scale: Vec<f32>,
+}
+
+/// What a layer computes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum IntOp {
+    /// Convolution or fully connected layer, with fused normalisation and activation.
+    Conv(IntConv),
+    /// Sum of two tensors of one shape, with fused activation; one a level.
+    Add(Vec<AddParams>),
+    /// Maximum over a window; input and output share their quantisation.
+    MaxPool(Window),
+    /// Mean over a window; requantisation by `[level][taps that count - 1]`.
+    AvgPool {
+        /// The window.
+        window: Window,
+        /// Whether padding counts.
+        count_include_pad: bool,
+        /// Constants.
+        requant: RequantTable,
+    },
+    /// Mean over all pixels; one constant a level.
+    GlobalAvgPool(Vec<Requant>),
+    /// Clamp to `[low, high]`, one a level; input and output share their quantisation.
+    Clamp(Vec<[i8; 2]>),
+    /// Constant padding `[before, after]` of c, h, w; the value is the input's zero point (or the
+    /// quantised constant), one a level; input and output share their quantisation.
+    Pad {
+        /// Channels.
+        c: [usize; 2],
+        /// Rows.
+        h: [usize; 2],
+        /// Columns.
+        w: [usize; 2],
+        /// One a level.
+        value: Vec<i8>,
+    },
+    /// Strided selection; input and output share their quantisation.
+    Slice(Slice),
+    /// Softmax over a vector; one table a level (see `nest_kernels::layer::Softmax`).
+    Softmax(Vec<[u32; 256]>),
+}
+
+/// One layer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IntLayer {
+    /// The ONNX node's name.
+    pub name: String,
+    /// What it computes.
+    pub op: IntOp,
+    /// What it reads: two tensors for an addition, else one.
+    pub inputs: Vec<TensorId>,
+    /// What it gives.
+    pub output: TensorId,
+}
+
+/// A quantised network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IntGraph {
+    /// The model's name.
+    pub name: String,
+    /// Share of zero weights at each level, sparsest level first.
+    pub sparsities: Vec<f64>,
+    /// All activations.
+    pub tensors: IdVec<TensorId, IntTensor>,
+    /// All layers in execution order.
+    pub layers: IdVec<LayerId, IntLayer>,
+    /// The input; one quantisation for all levels.
+    pub input: TensorId,
+    /// The outputs.
+    pub outputs: Vec<TensorId>,
+}

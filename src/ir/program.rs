@@ -1,1 +1,219 @@
-//! The program.
+//! The program: layers with encoded weights, a chosen kernel each, and every tensor at its place in
+//! one arena. What the emitted crate contains and what the host executes, bit by bit.
+
+use nest_format::{AddParams, Requant};
+use nest_kernels::layer::{Geometry, Tile};
+
+use super::ids::{IdVec, LayerId, TensorId};
+use super::int::{Quant, RequantTable};
+use super::nested::Preprocessing;
+use crate::units::{Bytes, Macs};
+
+use super::float::Shape;
+
+/// An activation at its place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlacedTensor {
+    /// The ONNX tensor's name.
+    pub name: String,
+    /// Extent; data are in `h, w, c` order.
+    pub shape: Shape,
+    /// One a level.
+    pub quant: Vec<Quant>,
+    /// First byte in the arena, a multiple of 4.
+    pub offset: usize,
+}
+
+/// A nested stream, owned: see [`nest_format::NestedStream`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct EncodedStream {
+    /// Output channels.
+    pub rows: u16,
+    /// Inputs of a row.
+    pub columns: u16,
+    /// Levels.
+    pub levels: u8,
+    /// Entries, two a word.
+    pub words: Vec<u32>,
+    /// `[level][row]`.
+    pub prefix: Vec<u16>,
+}
+
+/// What a step runs: one variant for each layer type of [`nest_kernels::layer`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Payload {
+    /// See [`nest_kernels::layer::ConvNested`].
+    ConvNested {
+        /// Extents.
+        geometry: Geometry,
+        /// Weights.
+        stream: EncodedStream,
+        /// Constants.
+        requant: RequantTable,
+        /// One a level.
+        pad: Vec<i8>,
+        /// Pixels at once.
+        tile: Tile,
+    },
+    /// See [`nest_kernels::layer::ConvDense`].
+    ConvDense {
+        /// Extents.
+        geometry: Geometry,
+        /// Columns of a row.
+        columns: u16,
+        /// See [`nest_format::DenseWeights`].
+        words: Vec<u32>,
+        /// Constants.
+        requant: RequantTable,
+        /// One a level.
+        pad: Vec<i8>,
+    },
+    /// See [`nest_kernels::layer::ConvGeneric`].
+    ConvGeneric {
+        /// Extents.
+        geometry: Geometry,
+        /// Groups.
+        groups: u16,
+        /// `[out channel][ky][kx][in channel of the group]`.
+        weights: Vec<i8>,
+        /// Constants.
+        requant: RequantTable,
+        /// One a level.
+        pad: Vec<i8>,
+    },
+    /// See [`nest_kernels::layer::Depthwise`].
+    Depthwise {
+        /// Extents.
+        geometry: Geometry,
+        /// `[ky][kx][out channel]`.
+        weights: Vec<i8>,
+        /// Constants.
+        requant: RequantTable,
+        /// One a level.
+        pad: Vec<i8>,
+    },
+    /// See [`nest_kernels::layer::DenseNested`].
+    DenseNested {
+        /// Weights.
+        stream: EncodedStream,
+        /// Constants.
+        requant: RequantTable,
+    },
+    /// See [`nest_kernels::layer::FullyConnected`].
+    FullyConnected {
+        /// `[out][in]`.
+        weights: Vec<i8>,
+        /// Inputs.
+        columns: u16,
+        /// Constants.
+        requant: RequantTable,
+    },
+    /// See [`nest_kernels::layer::Add`]. If the output lies on an input, the step is in place.
+    Add(Vec<AddParams>),
+    /// See [`nest_kernels::layer::MaxPool`].
+    MaxPool(Geometry),
+    /// See [`nest_kernels::layer::AvgPool`].
+    AvgPool {
+        /// Extents.
+        geometry: Geometry,
+        /// Whether padding counts.
+        count_include_pad: bool,
+        /// One a level.
+        pad: Vec<i8>,
+        /// Constants.
+        requant: RequantTable,
+    },
+    /// See [`nest_kernels::layer::GlobalAvgPool`].
+    GlobalAvgPool {
+        /// Pixels of the input.
+        pixels: u32,
+        /// Channels.
+        channels: u16,
+        /// One a level.
+        requant: Vec<Requant>,
+    },
+    /// See [`nest_kernels::layer::Clamp`]; in place if the output lies on the input.
+    Clamp(Vec<[i8; 2]>),
+    /// See [`nest_kernels::layer::Pad`].
+    Pad {
+        /// Input `[h, w, c]`.
+        input: [u16; 3],
+        /// Elements before.
+        before: [u16; 3],
+        /// Output `[h, w, c]`.
+        output: [u16; 3],
+        /// One a level.
+        value: Vec<i8>,
+    },
+    /// See [`nest_kernels::layer::Slice`].
+    Slice(nest_kernels::layer::Slice),
+    /// See [`nest_kernels::layer::Softmax`].
+    Softmax(Vec<[u32; 256]>),
+}
+
+/// One layer of the program.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// The ONNX node's name.
+    pub name: String,
+    /// The operator for reports: `conv2d`, `depthwise`, `dense`, `add`, `max_pool`, ….
+    pub op: &'static str,
+    /// The kernel's name in [`nest_kernels`]' table, as the device runs it.
+    pub kernel: &'static str,
+    /// What it runs.
+    pub payload: Payload,
+    /// What it reads.
+    pub inputs: Vec<TensorId>,
+    /// What it writes.
+    pub output: TensorId,
+    /// Scratch it needs, in 32-bit words.
+    pub scratch_words: usize,
+    /// Multiply-accumulates with all weights live.
+    pub macs: Macs,
+    /// Multiply-accumulates by non-zero weights, one a level.
+    pub effective_macs: Vec<Macs>,
+    /// Non-zero weights, one a level.
+    pub nonzero_weights: Vec<u64>,
+    /// Weights, zero or not.
+    pub weights: u64,
+    /// Flash for weight values.
+    pub weight_bytes: Bytes,
+    /// Flash for indices (deltas, fillers, counts).
+    pub index_bytes: Bytes,
+    /// Flash for requantisation constants and tables.
+    pub requant_bytes: Bytes,
+}
+
+/// A program.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Program {
+    /// The model's name, a valid crate name.
+    pub name: String,
+    /// Share of zero weights at each level, sparsest level first.
+    pub sparsities: Vec<f64>,
+    /// All activations.
+    pub tensors: IdVec<TensorId, PlacedTensor>,
+    /// All layers in execution order.
+    pub steps: IdVec<LayerId, Step>,
+    /// The input; it lies in the arena, too.
+    pub input: TensorId,
+    /// The outputs.
+    pub outputs: Vec<TensorId>,
+    /// Bytes of the activations, a multiple of 4; scratch follows.
+    pub activation_bytes: Bytes,
+    /// Scratch words, the largest of any step.
+    pub scratch_words: usize,
+    /// How pictures become inputs, if known.
+    pub preprocessing: Option<Preprocessing>,
+}
+
+impl Program {
+    /// Levels.
+    pub fn level_count(&self) -> usize {
+        self.sparsities.len()
+    }
+    /// The whole arena: activations, then scratch.
+    pub fn arena_bytes(&self) -> Bytes {
+        Bytes(self.activation_bytes.0 + 4 * self.scratch_words as u64)
+    }
+}

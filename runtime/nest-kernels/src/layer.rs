@@ -1,0 +1,204 @@
+//! What a layer is: geometry, weights, and per-level constants.
+
+use nest_format::{AddParams, DenseWeights, NestedStream, Requant};
+
+/// Extents of a windowed layer. Bottom and right padding follow from the output extent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    /// Input rows.
+    pub in_h: u16,
+    /// Input columns.
+    pub in_w: u16,
+    /// Input channels.
+    pub in_c: u16,
+    /// Output rows.
+    pub out_h: u16,
+    /// Output columns.
+    pub out_w: u16,
+    /// Output channels.
+    pub out_c: u16,
+    /// Taps, vertical.
+    pub kernel_h: u16,
+    /// Taps, horizontal.
+    pub kernel_w: u16,
+    /// Step, vertical.
+    pub stride_h: u16,
+    /// Step, horizontal.
+    pub stride_w: u16,
+    /// Distance between taps, vertical.
+    pub dilation_h: u16,
+    /// Distance between taps, horizontal.
+    pub dilation_w: u16,
+    /// Padding above.
+    pub pad_top: u16,
+    /// Padding to the left.
+    pub pad_left: u16,
+}
+
+/// Output pixels that one pass over a row's weights serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tile {
+    /// 8 pixels: up to 341 columns.
+    P8,
+    /// 4 pixels: up to 1023 columns.
+    P4,
+    /// 2 pixels: any number of columns.
+    P2,
+}
+
+/// Convolution with nested sparse weights.
+#[derive(Clone, Copy, Debug)]
+pub struct ConvNested<'a> {
+    /// Extents.
+    pub geometry: Geometry,
+    /// Weights; columns are `(ky * kernel_w + kx) * in_c + ic`.
+    pub stream: NestedStream<'a>,
+    /// `[level][out channel]`.
+    pub requant: &'a [&'a [Requant]],
+    /// What padding holds, one a level: the input's zero point.
+    pub pad: &'a [i8],
+    /// How many pixels at once.
+    pub tile: Tile,
+}
+
+/// Convolution with dense weights.
+#[derive(Clone, Copy, Debug)]
+pub struct ConvDense<'a> {
+    /// Extents.
+    pub geometry: Geometry,
+    /// Weights; columns as in [`ConvNested`].
+    pub weights: DenseWeights<'a>,
+    /// `[level][out channel]`.
+    pub requant: &'a [&'a [Requant]],
+    /// What padding holds, one a level.
+    pub pad: &'a [i8],
+}
+
+/// Convolution of any groups, 32-bit accumulators: for shapes and rows the packed forms refuse.
+#[derive(Clone, Copy, Debug)]
+pub struct ConvGeneric<'a> {
+    /// Extents.
+    pub geometry: Geometry,
+    /// Groups; divides both channel counts.
+    pub groups: u16,
+    /// `[out channel][ky][kx][in channel of the group]`.
+    pub weights: &'a [i8],
+    /// `[level][out channel]`.
+    pub requant: &'a [&'a [Requant]],
+    /// What padding holds, one a level.
+    pub pad: &'a [i8],
+}
+
+/// Depthwise convolution: output channel `o` reads input channel `o / (out_c / in_c)`.
+#[derive(Clone, Copy, Debug)]
+pub struct Depthwise<'a> {
+    /// Extents.
+    pub geometry: Geometry,
+    /// `[ky][kx][out channel]`.
+    pub weights: &'a [i8],
+    /// `[level][out channel]`.
+    pub requant: &'a [&'a [Requant]],
+    /// What padding holds, one a level.
+    pub pad: &'a [i8],
+}
+
+/// Fully connected layer over a vector with nested sparse weights.
+#[derive(Clone, Copy, Debug)]
+pub struct DenseNested<'a> {
+    /// Weights.
+    pub stream: NestedStream<'a>,
+    /// `[level][out]`.
+    pub requant: &'a [&'a [Requant]],
+}
+
+/// Fully connected layer over a vector.
+#[derive(Clone, Copy, Debug)]
+pub struct FullyConnected<'a> {
+    /// `[out][in]`.
+    pub weights: &'a [i8],
+    /// Inputs.
+    pub columns: u16,
+    /// `[level][out]`.
+    pub requant: &'a [&'a [Requant]],
+}
+
+/// Elementwise sum.
+#[derive(Clone, Copy, Debug)]
+pub struct Add<'a> {
+    /// One a level.
+    pub params: &'a [AddParams],
+}
+
+/// Maximum over a window, per channel; taps outside the input do not take part. Input and output
+/// share their quantisation.
+#[derive(Clone, Copy, Debug)]
+pub struct MaxPool {
+    /// Extents (`out_c == in_c`).
+    pub geometry: Geometry,
+}
+
+/// Mean over a window, per channel: the sum of the raw taps is requantised.
+#[derive(Clone, Copy, Debug)]
+pub struct AvgPool<'a> {
+    /// Extents (`out_c == in_c`).
+    pub geometry: Geometry,
+    /// Whether taps outside the input count, as `pad`.
+    pub count_include_pad: bool,
+    /// What padding holds, one a level.
+    pub pad: &'a [i8],
+    /// `[level][taps that count - 1]`, `kernel_h * kernel_w` of them; with `count_include_pad` all
+    /// taps always count.
+    pub requant: &'a [&'a [Requant]],
+}
+
+/// Mean over all pixels, per channel.
+#[derive(Clone, Copy, Debug)]
+pub struct GlobalAvgPool<'a> {
+    /// Pixels of the input.
+    pub pixels: u32,
+    /// Channels.
+    pub channels: u16,
+    /// One a level.
+    pub requant: &'a [Requant],
+}
+
+/// Clamp to a range: a ReLU that could not be fused.
+#[derive(Clone, Copy, Debug)]
+pub struct Clamp<'a> {
+    /// `[low, high]`, one a level.
+    pub bounds: &'a [[i8; 2]],
+}
+
+/// Constant padding of a feature map, channels included.
+#[derive(Clone, Copy, Debug)]
+pub struct Pad<'a> {
+    /// Input `[h, w, c]`.
+    pub input: [u16; 3],
+    /// Elements before `[h, w, c]`.
+    pub before: [u16; 3],
+    /// Output `[h, w, c]`.
+    pub output: [u16; 3],
+    /// One a level.
+    pub value: &'a [i8],
+}
+
+/// Every `step`-th element from `start` on.
+#[derive(Clone, Copy, Debug)]
+pub struct Slice {
+    /// Input `[h, w, c]`.
+    pub input: [u16; 3],
+    /// First element `[h, w, c]`.
+    pub start: [u16; 3],
+    /// Distance `[h, w, c]`.
+    pub step: [u16; 3],
+    /// Output `[h, w, c]`.
+    pub output: [u16; 3],
+}
+
+/// Softmax over a vector, by table: `table[level][d]` is `round(exp(-d * input_scale) * 2^20)`, the
+/// output `min(255, (256 * table[max - q] + sum / 2) / sum) - 128` (scale 1/256, zero point -128).
+#[derive(Clone, Copy, Debug)]
+pub struct Softmax<'a> {
+    /// One table a level.
+    pub table: &'a [[u32; 256]],
+}
