@@ -183,7 +183,7 @@ pub struct Pad<'a> {
 }
 
 /// Every `step`-th element from `start` on.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slice {
     /// Input `[h, w, c]`.
     pub input: [u16; 3],
