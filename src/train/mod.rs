@@ -1,1 +1,6 @@
-//! Nested training on the CPU.
+//! Nested training on the CPU, and float inference for calibration and checks.
+
+mod inference;
+mod reference;
+
+pub use inference::Inference;
