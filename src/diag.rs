@@ -79,6 +79,48 @@ codes! {
     // E1xx: reading ONNX files
     // E2xx: what the graph says (operators, shapes, weights)
     // E3xx: data sets
+    DATA_SPEC_MALFORMED "E301" Input "a data specification is malformed"
+        "Data sets are named as kind:path[,key=value…]: cifar10:DIR, idx:DIR, folder:DIR or npy:FILE, followed by keys such as split=test or limit=500. The message says which part does not have this form.";
+    DATA_SPEC_KEY "E302" Input "a key of a data specification is unknown or out of place"
+        "Each kind of data set takes certain keys: labels and layout belong to npy, channels to folder, split to all but npy; mean, std, scale, order and resize prepare raw pixels and do not apply to float arrays. No key may stand twice.";
+    DATA_SPEC_VALUE "E303" Input "a key of a data specification has no valid value"
+        "The message names the key, the value and what the key takes. Lists are separated by slashes, because commas separate keys: mean=125.3/123.0/113.9.";
+    DATA_KIND_LATER "E304" Input "a kind of data set comes with detection"
+        "voc: and coco: sets hold boxes. This version trains and measures classifiers only.";
+    DATA_NOT_FOUND "E305" Input "a data set's path leads nowhere"
+        "A data specification names a file or folder that does not exist, or a file where a folder is needed. Relative paths start at the current folder.";
+    DATA_SPLIT_MISSING "E306" Input "a data set has no such split"
+        "split=train and split=test choose among the files of a set (data_batch_*.bin and test_batch.bin, train-* and t10k-*, the folders train and test or val). The files of the chosen split are not there. IDX files must be decompressed.";
+    DATA_FILE_SIZE "E307" Input "a data file's size contradicts its layout"
+        "The size a file has and the size its format or header asks for differ. The file is cut short, or it is of another format. Nothing was allocated by the declared size.";
+    DATA_HEADER "E308" Input "a data file's header is not of its format"
+        "IDX and NumPy files begin with a magic number and a header. This file does not; often it is still compressed, or another file altogether.";
+    DATA_LABEL_RANGE "E309" Input "a label is outside the classes"
+        "Class numbers start at 0. CIFAR-10 has classes 0 to 9; arrays may name up to 65,536 classes.";
+    DATA_LABEL_COUNT "E310" Input "there are not as many labels as images"
+        "Images and labels are matched by position, so both files must come from one set.";
+    DATA_EMPTY "E311" Input "a data set holds no images"
+        "The files or folders are in place but hold nothing that can be used.";
+    DATA_TOO_LARGE "E312" Input "a data set does not fit in memory"
+        "Data sets are held in memory whole. Use limit= for fewer images or resize= for smaller ones.";
+    IMAGE_UNREADABLE "E313" Input "a picture cannot be decoded"
+        "PNG and JPEG pictures are read, recognised by content. All unreadable pictures of a folder are listed together, so that they can be removed or repaired at once.";
+    IMAGE_SIZES "E314" Input "pictures differ in size"
+        "A network takes images of one extent. Add resize=HxW to bring all pictures to the network's own.";
+    NPY_TYPE "E315" Input "an array's element type is not supported"
+        "Images may be uint8 (raw pixels, prepared with mean, std and scale) or any of int8, uint16, int16, uint32, int32, int64, float32, float64 (network inputs as they are); labels any of the integer types; all little-endian.";
+    NPY_SHAPE "E316" Input "an array's axes do not describe images or labels"
+        "Images are stored as number, channel, row, column (or number, row, column, channel with layout=nhwc), grey images as number, row, column, vectors as number, element; labels as one axis. Row-major order is needed.";
+    DATA_NOT_FINITE "E317" Input "an array holds a value that is not finite"
+        "NaN or an infinity in the data would make every result that depends on it meaningless.";
+    DATA_CHANNELS "E318" Input "the preparation does not fit the images' channels"
+        "mean and std need one value, or one a channel; order=bgr and resize need pictures. Where the specification gives none of them, those stored in the model at training hold.";
+    DATA_SHAPE "E319" Input "the images do not have the extent of the network's input"
+        "Both extents are given as channels x rows x columns. resize= changes rows and columns; the number of channels must agree by itself.";
+    DATA_CLASSES "E320" Input "a label has no output of the network"
+        "The network gives one output a class, and the data name a class beyond the last.";
+    DATA_NO_LABELS "E321" Input "labels are needed and there are none"
+        "Accuracy and training against labels need the class of each image. Training by distillation (--loss distill) and calibration do without.";
     // E4xx: training
     // E5xx: quantising, encoding, planning
     // E6xx: targets, emitted crates, builds, images

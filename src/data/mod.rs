@@ -1,7 +1,29 @@
 //! Data sets: pictures with or without labels, and how they become a network's input.
+//!
+//! [`DataSpec::parse`] reads the form in which the command line names a set;
+//! [`DataSpec::load`] gives the [`Dataset`].
 
+mod cifar10;
+mod files;
+mod folder;
+mod idx;
+mod npy;
+pub mod spec;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use image::imageops::{self, FilterType};
+use image::{GrayImage, RgbImage};
+
+use crate::diag::{
+    DATA_CHANNELS, DATA_CLASSES, DATA_NO_LABELS, DATA_SHAPE, Diagnostic, Diagnostics, Result,
+};
 use crate::ir::float::Shape;
 use crate::ir::nested::{ChannelOrder, Preprocessing};
+
+pub use spec::{DataSpec, Kind, Layout, Split};
 
 /// The raw elements of all images, image after image, each channel-major (`c x h x w`).
 #[derive(Clone, Debug, PartialEq)]
@@ -79,4 +101,223 @@ impl Dataset {
             }
         }
     }
+}
+
+impl Dataset {
+    /// Checks that a network of input `shape` can take these images.
+    pub fn expect_shape(&self, place: &str, shape: Shape) -> Result<(), Diagnostic> {
+        if self.shape == shape {
+            return Ok(());
+        }
+        let hint = if self.shape.c == shape.c {
+            format!(
+                "add resize={}x{} to the data specification",
+                shape.h, shape.w
+            )
+        } else {
+            format!(
+                "the network reads {} channels: choose data that have as many",
+                shape.c
+            )
+        };
+        Err(Diagnostic::new(
+            DATA_SHAPE,
+            place,
+            format!(
+                "images are {}, and the network's input is {shape}",
+                self.shape
+            ),
+            hint,
+        ))
+    }
+
+    /// The labels, checked against a network of `outputs` outputs.
+    pub fn expect_labels(&self, place: &str, outputs: usize) -> Result<&[u32], Diagnostic> {
+        let Some(labels) = &self.labels else {
+            return Err(Diagnostic::new(
+                DATA_NO_LABELS,
+                place,
+                format!("{} images have 0 labels, and each needs one", self.len()),
+                "use labelled data: a folder a class, or labels=Y.npy",
+            ));
+        };
+        match labels.iter().position(|&l| l as usize >= outputs) {
+            None => Ok(labels),
+            Some(at) => Err(Diagnostic::new(
+                DATA_CLASSES,
+                place,
+                format!(
+                    "image {at} has class {}, and the network has {outputs} outputs, 0 to {}",
+                    labels[at],
+                    outputs.saturating_sub(1)
+                ),
+                "use the data the network was trained for",
+            )),
+        }
+    }
+}
+
+/// What a reader found: raw elements, channels in the order red, green, blue.
+struct Raw {
+    shape: Shape,
+    pixels: Pixels,
+    labels: Option<Vec<u32>>,
+    class_count: usize,
+}
+
+impl DataSpec {
+    /// Reads the data set. Where the specification says nothing on preparation, `defaults` holds
+    /// (what the network was trained with); without any, pixels are taken as they are.
+    ///
+    /// # Errors
+    /// Every fault in the files and every clash of the specification with them.
+    pub fn load(&self, defaults: Option<&Preprocessing>) -> Result<Dataset> {
+        let mut raw = match self.kind {
+            Kind::Cifar10 => cifar10::read(self),
+            Kind::Idx => idx::read(self),
+            Kind::Folder => folder::read(self),
+            Kind::Npy => npy::read(self),
+        }?;
+        let place = self.to_string();
+        let preprocessing = self.preprocessing(&place, raw.shape.c, defaults)?;
+        if let Pixels::U8(pixels) = &mut raw.pixels {
+            if let Some([h, w]) = self.resize {
+                let to = Shape::map(raw.shape.c, h, w);
+                resize_all(&self.path, &place, pixels, raw.shape, to)?;
+                raw.shape = to;
+            }
+            if preprocessing.order == ChannelOrder::Bgr {
+                let plane = raw.shape.pixels();
+                for image in pixels.chunks_exact_mut(raw.shape.len()) {
+                    let (red, rest) = image.split_at_mut(plane);
+                    red.swap_with_slice(&mut rest[plane..]);
+                }
+            }
+        }
+        Ok(Dataset {
+            shape: raw.shape,
+            pixels: raw.pixels,
+            labels: raw.labels,
+            class_count: raw.class_count,
+            preprocessing,
+        })
+    }
+
+    /// The specification's keys over `defaults` over pixels as they are, for `channels` channels.
+    fn preprocessing(
+        &self,
+        place: &str,
+        channels: usize,
+        defaults: Option<&Preprocessing>,
+    ) -> Result<Preprocessing> {
+        let mut out = defaults
+            .cloned()
+            .unwrap_or_else(|| Preprocessing::identity(channels));
+        if let Some(scale) = self.scale {
+            out.scale = scale;
+        }
+        if let Some(order) = self.order {
+            out.order = order;
+        }
+        if let Some(mean) = &self.mean {
+            out.mean.clone_from(mean);
+        }
+        if let Some(std) = &self.std {
+            out.std.clone_from(std);
+        }
+        let mut faults = Diagnostics::default();
+        for (key, values) in [("mean", &mut out.mean), ("std", &mut out.std)] {
+            if let &mut [one] = &mut values[..] {
+                values.resize(channels, one);
+            }
+            if values.len() != channels {
+                faults.push(Diagnostic::new(
+                    DATA_CHANNELS,
+                    place,
+                    format!(
+                        "`{key}` has {} values, and the images have {channels} channels",
+                        values.len()
+                    ),
+                    format!("give {key}= with one value, or with {channels}"),
+                ));
+            }
+        }
+        if out.order == ChannelOrder::Bgr && channels != 3 {
+            faults.push(Diagnostic::new(
+                DATA_CHANNELS,
+                place,
+                format!("`order` is bgr, which needs 3 channels, and the images have {channels}"),
+                "leave order= out, or set order=rgb",
+            ));
+        }
+        faults.into_result(out)
+    }
+}
+
+/// Brings all images from one extent to another.
+fn resize_all(
+    path: &Path,
+    place: &str,
+    pixels: &mut Vec<u8>,
+    from: Shape,
+    to: Shape,
+) -> Result<()> {
+    if from == to {
+        return Ok(());
+    }
+    if ![1, 3].contains(&from.c) {
+        return Err(Diagnostic::new(
+            DATA_CHANNELS,
+            place,
+            format!(
+                "`resize` needs pictures of 1 or 3 channels, and these have {}",
+                from.c
+            ),
+            "leave resize= out and store the arrays in the size needed",
+        )
+        .into());
+    }
+    let mut out = files::room(path, pixels.len() / from.len(), to)?;
+    for image in pixels.chunks_exact(from.len()) {
+        out.extend_from_slice(&resized(image, from, to));
+    }
+    *pixels = out;
+    Ok(())
+}
+
+/// One channel-major image of 1 or 3 channels, brought to another extent with a triangle filter
+/// (bilinear when enlarging, an area-weighted mean when reducing).
+fn resized(image: &[u8], from: Shape, to: Shape) -> Vec<u8> {
+    let (w, h) = (to.w as u32, to.h as u32);
+    // The buffers have the length their extents ask for, so neither `from_raw` can fail.
+    let out = if from.c == 1 {
+        GrayImage::from_raw(from.w as u32, from.h as u32, image.to_vec())
+            .map(|p| imageops::resize(&p, w, h, FilterType::Triangle).into_raw())
+    } else {
+        RgbImage::from_raw(from.w as u32, from.h as u32, interleaved(image, from))
+            .map(|p| planar(&imageops::resize(&p, w, h, FilterType::Triangle), to))
+    };
+    out.unwrap_or_default()
+}
+
+/// From pixel after pixel to channel after channel.
+fn planar(interleaved: &[u8], shape: Shape) -> Vec<u8> {
+    let mut out = vec![0; shape.len()];
+    for (i, pixel) in interleaved.chunks_exact(shape.c).enumerate() {
+        for (c, &v) in pixel.iter().enumerate() {
+            out[c * shape.pixels() + i] = v;
+        }
+    }
+    out
+}
+
+/// From channel after channel to pixel after pixel.
+fn interleaved(planar: &[u8], shape: Shape) -> Vec<u8> {
+    let mut out = vec![0; shape.len()];
+    for (c, plane) in planar.chunks_exact(shape.pixels()).enumerate() {
+        for (i, &v) in plane.iter().enumerate() {
+            out[i * shape.c + c] = v;
+        }
+    }
+    out
 }
