@@ -124,7 +124,41 @@ codes! {
     // E4xx: training
     // E5xx: quantising, encoding, planning
     // E6xx: targets, emitted crates, builds, images
+    TARGET_UNKNOWN "E601" Input "no such target"
+        "`--target` takes the name of a board that nestc knows; `nestc targets` lists them with their memories and clocks.";
+    PROGRAM_LAYOUT "E602" Input "a program's memory plan contradicts itself"
+        "Two tensors that a layer needs at the same time share memory, or a tensor lies outside the arena. Programs made by `nestc compile` never do; a program file changed by hand or by another version may.";
+    FLASH_OVERFLOW "E603" Input "the model does not fit into the target's flash"
+        "Weights, indices and requantisation constants alone need more flash than the board has, or than --flash-budget allows. Prune more, drop the densest level, or choose a target with more flash.";
+    RAM_OVERFLOW "E604" Input "the model does not fit into the target's RAM"
+        "The arena (activations and scratch) must lie in one memory of the target. It needs more than the largest one has, or than --ram-budget allows. A smaller input or fewer channels in the first layers shrink it most.";
+    OUTPUT_FOREIGN "E605" Input "the output folder holds something that nestc did not write"
+        "nestc replaces a folder that it wrote itself (recognised by `nestc.json` in it) and leaves any other alone. Choose another folder or remove it yourself.";
+    PROGRAM_FILE "E606" Input "a folder's program file cannot be read"
+        "`program.bin` holds the program that the emitted crate was made from, with a version and a SHA-256; bench needs it to compare device and host. The file is missing, damaged, or written by another version of nestc. Compile the model again.";
+    CARGO_MISSING "E607" Surroundings "cargo cannot be started"
+        "Emitted crates are built by cargo. Install Rust from https://rustup.rs, or set CARGO to the path of cargo.";
+    RUST_TARGET_MISSING "E608" Surroundings "the Rust target of the board is not installed"
+        "The standard library of the board's target triple is installed by rustup.";
+    BUILD_FAILED "E609" Surroundings "the emitted workspace does not build"
+        "cargo reported an error; its last lines are in the message. Emitted crates are tested to build, so this points to the toolchain or to a missing network connection while crates are downloaded for the first time.";
+    IMAGE_MALFORMED "E610" Surroundings "a built image is not what it should be"
+        "The ELF file that cargo made lacks a section or symbol that nestc relies on, or has one outside the board's memories.";
+    MODEL_NAME "E611" Input "a name cannot be used for the emitted crate"
+        "The model's name becomes a crate name: lower-case letters, digits and underscores, starting with a letter, and no keyword.";
     // E7xx: emulator and bench
+    IMAGE_MISSING "E750" Input "a folder holds no image"
+        "bench runs `firmware.elf` of a folder written by `nestc compile`. The folder is another one, or the build was left out or failed.";
+    IMAGE_PROTOCOL "E751" Surroundings "the image does not answer as expected"
+        "The bench image and nestc talk through a mailbox in RAM. Its magic number or version is not what this version of nestc writes: the image was built by another version. Compile the model again.";
+    DEVICE_STOPPED "E752" Surroundings "the device stopped where it should not"
+        "The image faulted, panicked or ran into its time limit. The message says where.";
+    NOT_BIT_EXACT "E753" CheckFailed "device and host differ"
+        "For the same input the device computed other bytes than the host's reference kernels. The message names the first layer that differs: inputs of that layer were still equal, so its kernel is at fault, or the toolchain, or the memory of the device.";
+    BENCH_INPUTS "E754" Input "there are fewer inputs than asked for"
+        "--verify asks for more inputs than the data set holds.";
+    REPLAY_DIVERGED "E755" Surroundings "a recorded session does not fit"
+        "A replayed session must ask for the same things in the same order as when it was recorded.";
 }
 
 /// One finding.

@@ -17,4 +17,8 @@ pub mod data;
 
 pub mod train;
 
+pub mod target;
+
+pub mod report;
+
 pub mod emulator;

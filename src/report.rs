@@ -1,0 +1,413 @@
+//! Serialised results. Every number's field names its unit; every figure says what measured it.
+//!
+//! The fields are a contract with other tools: [`SCHEMA_VERSION`] changes when one of them changes
+//! its name or meaning, and not when fields are added.
+
+use std::fmt::Write;
+
+use serde::{Deserialize, Serialize};
+
+use crate::units::{Bytes, Cycles, Hertz, Instructions, Macs, group_thousands};
+
+/// Version of every document defined here.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// What produced a figure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MeasuredBy {
+    /// The built-in cycle model; `emulator_model` names it.
+    Emulator,
+    /// A processor's own cycle counter, read through a debug probe.
+    Probe,
+    /// A recorded session.
+    Replay,
+}
+
+/// Flash of an image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlashBytes {
+    /// Weight values.
+    pub weights: Bytes,
+    /// Where sparse weights stand: column deltas, fillers, row counts.
+    pub indices: Bytes,
+    /// Requantisation constants and tables.
+    pub requant: Bytes,
+    /// Code and everything else that is no model data.
+    pub code: Bytes,
+    /// All bytes that are written into flash.
+    pub total: Bytes,
+}
+
+/// RAM of an image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RamBytes {
+    /// Activations.
+    pub arena: Bytes,
+    /// Kernels' working memory, behind the activations.
+    pub scratch: Bytes,
+    /// Deepest stack seen; 0 before a run.
+    pub stack: Bytes,
+    /// Their sum.
+    pub total: Bytes,
+}
+
+/// What `nestc compile` says of the image it built.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ImageReport {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// The compiler's version.
+    pub nestc_version: String,
+    /// The model's name.
+    pub model: String,
+    /// The board's name.
+    pub target: String,
+    /// The layouts' version, read from the image.
+    pub format_version: u32,
+    /// Flash.
+    pub flash_bytes: FlashBytes,
+    /// RAM; the stack is not known before a run.
+    pub ram_bytes: RamBytes,
+    /// The memory the arena lies in.
+    pub arena_memory: String,
+    /// Kernel code that is copied to the instruction memory at start-up.
+    pub itcm_bytes: Bytes,
+    /// Levels, sparsest first.
+    pub levels: Vec<ImageLevel>,
+    /// Layers in execution order.
+    pub layers: Vec<ImageLayer>,
+}
+
+/// One level of an image.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ImageLevel {
+    /// 0 is the sparsest.
+    pub level: usize,
+    /// Share of zero weights.
+    pub sparsity: f64,
+    /// Weights that are not zero.
+    pub nonzero_weights: u64,
+    /// Multiply-accumulates with all weights live.
+    pub macs: Macs,
+    /// Multiply-accumulates by non-zero weights.
+    pub effective_macs: Macs,
+}
+
+/// One layer of an image.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ImageLayer {
+    /// The ONNX node's name.
+    pub name: String,
+    /// The operator.
+    pub op: String,
+    /// The kernel.
+    pub kernel: String,
+    /// Flash for weight values.
+    pub weight_bytes: Bytes,
+    /// Flash for indices.
+    pub index_bytes: Bytes,
+    /// Flash for requantisation.
+    pub requant_bytes: Bytes,
+    /// Bytes of the inputs.
+    pub input_bytes: Bytes,
+    /// Bytes of the output.
+    pub output_bytes: Bytes,
+    /// Bytes of the arena in use while the layer runs: live tensors and its scratch.
+    pub live_bytes: Bytes,
+}
+
+/// What `nestc bench` measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BenchReport {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// The compiler's version.
+    pub nestc_version: String,
+    /// The model's name.
+    pub model: String,
+    /// The board's name.
+    pub target: String,
+    /// The core's clock.
+    pub clock_hz: Hertz,
+    /// What measured cycles.
+    pub measured_by: MeasuredBy,
+    /// The cycle model's name and version, if an emulator measured.
+    pub emulator_model: Option<String>,
+    /// Where the inputs came from: a data specification, or `random` with the seed.
+    pub inputs: String,
+    /// Flash.
+    pub flash_bytes: FlashBytes,
+    /// RAM.
+    pub ram_bytes: RamBytes,
+    /// Comparison with the host.
+    pub bit_exact: BitExact,
+    /// Levels, sparsest first.
+    pub levels: Vec<BenchLevel>,
+}
+
+/// Comparison of device and host, layer by layer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BitExact {
+    /// Inputs compared, each at every level.
+    pub inputs: u64,
+    /// Runs (an input at a level) that differ.
+    pub mismatches: u64,
+    /// The first of them.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub first_mismatch: Option<Mismatch>,
+}
+
+/// Where device and host part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mismatch {
+    /// Which input.
+    pub input: u64,
+    /// Which level.
+    pub level: usize,
+    /// The first layer whose output differs.
+    pub layer: String,
+    /// That layer's kernel.
+    pub kernel: String,
+    /// Checksum of the layer's output on the host.
+    pub host_checksum: u32,
+    /// Checksum on the device.
+    pub device_checksum: u32,
+}
+
+/// One level's figures.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BenchLevel {
+    /// 0 is the sparsest.
+    pub level: usize,
+    /// Share of zero weights.
+    pub sparsity: f64,
+    /// Weights that are not zero.
+    pub nonzero_weights: u64,
+    /// Multiply-accumulates with all weights live.
+    pub macs: Macs,
+    /// Multiply-accumulates by non-zero weights.
+    pub effective_macs: Macs,
+    /// Share of images classified right, if there were labels.
+    pub accuracy_top1: Option<f64>,
+    /// Images behind `accuracy_top1`.
+    pub accuracy_images: u64,
+    /// Of a whole inference: the median of the timed runs.
+    pub cycles: Cycles,
+    /// Of the first timed run, with cold caches.
+    pub cold_cycles: Cycles,
+    /// Of a whole inference; 0 if the runner cannot count them.
+    pub instructions: Instructions,
+    /// `cycles` at `clock_hz`.
+    pub latency_ms: f64,
+    /// Layers in execution order.
+    pub layers: Vec<BenchLayer>,
+}
+
+/// One layer's figures at one level.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BenchLayer {
+    /// The ONNX node's name.
+    pub name: String,
+    /// The operator.
+    pub op: String,
+    /// The kernel.
+    pub kernel: String,
+    /// The median of the timed runs.
+    pub cycles: Cycles,
+    /// 0 if the runner cannot count them.
+    pub instructions: Instructions,
+    /// Multiply-accumulates with all weights live.
+    pub macs: Macs,
+    /// Multiply-accumulates by non-zero weights.
+    pub effective_macs: Macs,
+}
+
+/// Rows of cells as a table: the first column flush left, all others flush right.
+fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut out = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (column, cell) in row.iter().enumerate() {
+            let width = widths[column];
+            let pad = " ".repeat(width - cell.chars().count());
+            if column == 0 {
+                line += &format!("{cell}{pad}");
+            } else {
+                line += &format!("  {pad}{cell}");
+            }
+        }
+        out += line.trim_end();
+        out.push('\n');
+    }
+    out
+}
+
+fn cells<const N: usize>(cells: [&str; N]) -> Vec<String> {
+    cells.map(String::from).to_vec()
+}
+
+impl FlashBytes {
+    fn line(&self) -> String {
+        format!(
+            "flash   {} = weights {} + indices {} + requantisation {} + code {}",
+            self.total,
+            group_thousands(self.weights.0),
+            group_thousands(self.indices.0),
+            group_thousands(self.requant.0),
+            group_thousands(self.code.0),
+        )
+    }
+}
+
+impl RamBytes {
+    fn line(&self) -> String {
+        format!(
+            "RAM     {} = arena {} + scratch {} + stack {}",
+            self.total,
+            group_thousands(self.arena.0),
+            group_thousands(self.scratch.0),
+            group_thousands(self.stack.0),
+        )
+    }
+}
+
+impl ImageReport {
+    /// For people.
+    pub fn table(&self) -> String {
+        let mut out = format!(
+            "{} for {}\n{}\n{}\narena in {}, {} of kernels in ITCM\n\n",
+            self.model,
+            self.target,
+            self.flash_bytes.line(),
+            self.ram_bytes.line(),
+            self.arena_memory,
+            self.itcm_bytes
+        );
+        let mut rows = vec![cells([
+            "layer", "op", "kernel", "weights", "indices", "requant", "output", "live RAM",
+        ])];
+        for layer in &self.layers {
+            rows.push(vec![
+                layer.name.clone(),
+                layer.op.clone(),
+                layer.kernel.clone(),
+                group_thousands(layer.weight_bytes.0),
+                group_thousands(layer.index_bytes.0),
+                group_thousands(layer.requant_bytes.0),
+                group_thousands(layer.output_bytes.0),
+                group_thousands(layer.live_bytes.0),
+            ]);
+        }
+        out += &table(&rows);
+        out
+    }
+}
+
+impl BenchReport {
+    /// For people.
+    pub fn table(&self) -> String {
+        let by = match (self.measured_by, &self.emulator_model) {
+            (MeasuredBy::Emulator, Some(model)) => format!("emulator, model {model}"),
+            (MeasuredBy::Emulator, None) => "emulator".into(),
+            (MeasuredBy::Probe, _) => "debug probe".into(),
+            (MeasuredBy::Replay, _) => "recorded session".into(),
+        };
+        let mut out = format!(
+            "{} on {} at {} MHz, measured by {by}\n{}\n{}\n",
+            self.model,
+            self.target,
+            self.clock_hz.0 / 1_000_000,
+            self.flash_bytes.line(),
+            self.ram_bytes.line(),
+        );
+        let exact = &self.bit_exact;
+        // Writing into a string cannot fail.
+        let _ = match &exact.first_mismatch {
+            None => writeln!(
+                out,
+                "bit-exact with the host on {} inputs ({}) at every level",
+                exact.inputs, self.inputs
+            ),
+            Some(at) => writeln!(
+                out,
+                "NOT bit-exact: {} of {} runs differ; first: input {}, level {}, layer {} ({})",
+                exact.mismatches,
+                exact.inputs * self.levels.len() as u64,
+                at.input,
+                at.level,
+                at.layer,
+                at.kernel
+            ),
+        };
+        let mut rows = vec![cells([
+            "level",
+            "sparsity",
+            "top-1",
+            "non-zero",
+            "MACs",
+            "cycles",
+            "cold",
+            "instructions",
+            "ms",
+        ])];
+        for level in &self.levels {
+            rows.push(vec![
+                level.level.to_string(),
+                format!("{:.1} %", level.sparsity * 100.0),
+                level
+                    .accuracy_top1
+                    .map_or("-".into(), |a| format!("{:.2} %", a * 100.0)),
+                group_thousands(level.nonzero_weights),
+                group_thousands(level.effective_macs.0),
+                group_thousands(level.cycles.0),
+                group_thousands(level.cold_cycles.0),
+                group_thousands(level.instructions.0),
+                format!("{:.2}", level.latency_ms),
+            ]);
+        }
+        out.push('\n');
+        out += &table(&rows);
+        out.push('\n');
+        out += &self.layer_table();
+        out
+    }
+
+    /// Cycles a layer and level.
+    fn layer_table(&self) -> String {
+        let mut head = cells(["layer", "op"]);
+        for level in &self.levels {
+            head.push(format!("level {} cycles", level.level));
+            head.push("per MAC".into());
+        }
+        let mut rows = vec![head];
+        let count = self.levels.first().map_or(0, |level| level.layers.len());
+        for i in 0..count {
+            let first = &self.levels[0].layers[i];
+            let mut row = vec![first.name.clone(), first.op.clone()];
+            for level in &self.levels {
+                let layer = &level.layers[i];
+                row.push(group_thousands(layer.cycles.0));
+                row.push(if layer.effective_macs.0 == 0 {
+                    "-".into()
+                } else {
+                    format!(
+                        "{:.2}",
+                        layer.cycles.0 as f64 / layer.effective_macs.0 as f64
+                    )
+                });
+            }
+            rows.push(row);
+        }
+        table(&rows)
+    }
+}
