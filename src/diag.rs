@@ -76,6 +76,16 @@ codes! {
         "An option was given a value outside its range or of the wrong form. The message names the option, the value and what is accepted.";
     IO_FAILED "E002" Surroundings "a file could not be read or written"
         "The operating system refused a file operation. Check that the path exists, that you may write there and that the disk has room. nestc writes beside the target and renames at the end, so nothing half-written is left.";
+    UNKNOWN_CODE "E003" Input "there is no such diagnostic code"
+        "`nestc explain` was asked for a code that nestc never reports. Codes are the letter E and three digits.";
+    NO_CALIBRATION "E004" Input "no images to calibrate with"
+        "int8 ranges are set by running real images through the network. Models that `nestc train` wrote remember the data they were trained on; for any other model, or where those data are not at their place any more, name images with --calibrate SPEC.";
+    CONDITION_HOLDS "E005" CheckFailed "a --fail-if condition holds"
+        "The bench measured a value for which a condition given with --fail-if is true. The report is complete; only the exit code tells of it.";
+    NOT_MEASURED "E006" Input "a --fail-if condition asks for what was not measured"
+        "A condition names a level the model does not have, or the accuracy where no labelled images were given. A condition that cannot be judged is refused rather than taken as passed.";
+    OUTPUT_IS_INPUT "E007" Input "the output would overwrite the input"
+        "The file named with -o is the model that is read. Choose another name.";
     // E1xx: reading ONNX files
     // E2xx: what the graph says (operators, shapes, weights)
     // E3xx: data sets

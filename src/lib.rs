@@ -22,3 +22,5 @@ pub mod target;
 pub mod report;
 
 pub mod emulator;
+
+pub mod cli;

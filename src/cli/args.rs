@@ -1,0 +1,345 @@
+//! What the command line accepts. Every verb's help ends in an example.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use super::fail_if::Condition;
+use crate::data::DataSpec;
+
+/// Compiles pretrained ONNX ConvNets into nested-sparse int8 firmware for Cortex-M7.
+#[derive(Debug, Parser)]
+#[command(
+    name = "nestc",
+    version,
+    after_help = "Exit codes:\n  0  done\n  1  a stated check failed (--fail-if, bit-exactness)\n  2  wrong use or input\n  3  the surroundings failed (disk, toolchain, probe)\n\nExample:\n  nestc train net.onnx --data cifar10:data/cifar10 --levels 90,80,50 -o net.nest.onnx\n  nestc compile net.nest.onnx --target stm32h743 -o firmware\n  nestc bench firmware"
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+    /// Print the result as one JSON document on standard output.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Say what in a model is not supported and whether it fits a board, all findings at once.
+    Check(CheckArgs),
+    /// Prune a pretrained network to nested levels and fine-tune them together.
+    Train(TrainArgs),
+    /// Measure the accuracy of every level.
+    Eval(EvalArgs),
+    /// Write one level as an ordinary ONNX file.
+    Export(ExportArgs),
+    /// Quantise a network and emit, build and inspect its firmware.
+    Compile(CompileArgs),
+    /// Run compiled firmware and report cycles, time and bit-exactness.
+    Bench(BenchArgs),
+    /// List the boards.
+    #[command(after_help = "Example:\n  nestc targets")]
+    Targets,
+    /// List the kernels that firmware is built from.
+    #[command(after_help = "Example:\n  nestc kernels")]
+    Kernels,
+    /// Explain a diagnostic code, or list all of them.
+    Explain(ExplainArgs),
+    /// Print a completion script for a shell.
+    #[command(
+        after_help = "Example:\n  nestc completions bash > ~/.local/share/bash-completion/completions/nestc"
+    )]
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+/// `nestc check`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  nestc check net.onnx --target stm32h743")]
+pub struct CheckArgs {
+    /// An ONNX file or a `.nest.onnx`.
+    pub model: PathBuf,
+    /// The board whose limits to check (see `nestc targets`).
+    #[arg(long, value_name = "BOARD")]
+    pub target: Option<String>,
+}
+
+/// The training objective.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LossArg {
+    /// Labels where there are any, and the pretrained network's outputs.
+    Auto,
+    /// Cross-entropy against the labels.
+    Labels,
+    /// Distillation: the pretrained network's outputs only; needs no labels.
+    Distill,
+}
+
+/// `nestc train`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  nestc train net.onnx --data cifar10:data/cifar10,mean=125.3/123.0/113.9,std=63.0/62.1/66.7 \\\n      --levels 90,80,50 --epochs 30 -o net.nest.onnx"
+)]
+pub struct TrainArgs {
+    /// The pretrained ONNX file.
+    pub model: PathBuf,
+    /// Training images: kind:path[,key=value…].
+    #[arg(long, value_name = "SPEC")]
+    pub data: DataSpec,
+    /// Sparsities in percent, in any order; 0 is the dense network.
+    #[arg(long, value_name = "LIST", default_value = "90,70,50", value_parser = levels)]
+    pub levels: Levels,
+    /// Passes over the training images.
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub epochs: u32,
+    /// What to train against.
+    #[arg(long, value_enum, default_value_t = LossArg::Auto)]
+    pub loss: LossArg,
+    /// The learning rate at its peak.
+    #[arg(long, value_name = "X", value_parser = learning_rate)]
+    pub lr: Option<f32>,
+    /// Images of one step.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub batch: Option<u32>,
+    /// The seed of everything drawn by chance; one seed gives the same bits with any threads.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Threads (default: all cores).
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub threads: Option<u32>,
+    /// Go on from the checkpoint of an interrupted run with the same options.
+    #[arg(long)]
+    pub resume: bool,
+    /// The nested model to write, by convention `NAME.nest.onnx`.
+    #[arg(short, long, value_name = "OUT.nest.onnx")]
+    pub output: PathBuf,
+}
+
+/// The arithmetic of an evaluation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Precision {
+    /// 32-bit floats.
+    Float,
+    /// int8, as the device computes it.
+    Int8,
+}
+
+/// `nestc eval`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  nestc eval net.nest.onnx --data cifar10:data/cifar10 --precision int8"
+)]
+pub struct EvalArgs {
+    /// An ONNX file or a `.nest.onnx`.
+    pub model: PathBuf,
+    /// Test images: kind:path[,key=value…]; `split=test` unless the specification chooses.
+    #[arg(long, value_name = "SPEC")]
+    pub data: DataSpec,
+    /// The arithmetic.
+    #[arg(long, value_enum, default_value_t = Precision::Float)]
+    pub precision: Precision,
+    /// Images that set the int8 ranges (default: the `split=train` of --data).
+    #[arg(long, value_name = "SPEC")]
+    pub calibrate: Option<DataSpec>,
+    /// Threads (default: all cores).
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub threads: Option<u32>,
+}
+
+/// `nestc export`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  nestc export net.nest.onnx --level 0 -o net-sparsest.onnx")]
+pub struct ExportArgs {
+    /// A `.nest.onnx`.
+    pub model: PathBuf,
+    /// The level: 0 is the sparsest.
+    #[arg(long, value_name = "K")]
+    pub level: usize,
+    /// The ONNX file to write.
+    #[arg(short, long, value_name = "PLAIN.onnx")]
+    pub output: PathBuf,
+}
+
+/// `nestc compile`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  nestc compile net.nest.onnx --target stm32h743 --calibrate cifar10:data/cifar10 -o firmware"
+)]
+pub struct CompileArgs {
+    /// An ONNX file or a `.nest.onnx`.
+    pub model: PathBuf,
+    /// The board (see `nestc targets`).
+    #[arg(long, value_name = "BOARD")]
+    pub target: String,
+    /// Images that set the int8 ranges (default: those the model was trained on).
+    #[arg(long, value_name = "SPEC")]
+    pub calibrate: Option<DataSpec>,
+    /// The most flash the model may take, for example 512K (default: the board's).
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    pub flash_budget: Option<u64>,
+    /// The most RAM the model may take, for example 128K (default: the board's).
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    pub ram_budget: Option<u64>,
+    /// Stop after this pass and emit nothing.
+    #[arg(long, value_name = "PASS")]
+    pub stop_after: Option<String>,
+    /// Print the text form of what this pass gives.
+    #[arg(long, value_name = "PASS")]
+    pub dump_after: Option<String>,
+    /// The folder to write the firmware workspace to.
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+}
+
+/// What runs the firmware.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RunnerArg {
+    /// The built-in cycle model of the Cortex-M7.
+    Emulator,
+    /// A board on a debug probe, through probe-rs.
+    Probe,
+}
+
+/// `nestc bench`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Conditions:\n  METRIC[level=N] OP NUMBER, where METRIC is cycles, latency_ms, accuracy, flash or ram,\n  OP is one of < <= > >= == !=, and NUMBER may end in k, M or %.\n  Without [level=N], cycles, latency_ms and accuracy are tried at every level.\n\nExample:\n  nestc bench firmware --verify 8 --fail-if 'cycles[level=0] > 5.5M' --fail-if 'ram > 128k'"
+)]
+pub struct BenchArgs {
+    /// A folder that `nestc compile` wrote.
+    pub dir: PathBuf,
+    /// Where to run.
+    #[arg(long, value_enum, default_value_t = RunnerArg::Emulator)]
+    pub on: RunnerArg,
+    /// The chip's name for the probe (default: the board's).
+    #[arg(long, value_name = "NAME")]
+    pub chip: Option<String>,
+    /// Inputs whose results are compared bit by bit with the host's, at every level.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    pub verify: u32,
+    /// Images for the runs and the accuracy (default: those the model was trained on).
+    #[arg(long, value_name = "SPEC")]
+    pub data: Option<DataSpec>,
+    /// Exit with 1 if this holds; may be given more than once.
+    #[arg(long, value_name = "EXPR")]
+    pub fail_if: Vec<Condition>,
+}
+
+/// `nestc explain`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  nestc explain E301\n  nestc explain")]
+pub struct ExplainArgs {
+    /// A code such as E301; all codes are listed without one.
+    pub code: Option<String>,
+}
+
+/// Sparsities as fractions, sparsest first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Levels(pub Vec<f64>);
+
+/// `90,70,50` in any order.
+fn levels(text: &str) -> Result<Levels, String> {
+    let mut all = Vec::new();
+    for part in text.split(',') {
+        let percent: f64 = part
+            .trim()
+            .parse()
+            .map_err(|_| format!("`{part}` is not a number; give percentages such as 90,70,50"))?;
+        if !(0.0..100.0).contains(&percent) {
+            return Err(format!("{part} is not in 0 to below 100"));
+        }
+        all.push(percent / 100.0);
+    }
+    all.sort_by(|a: &f64, b| b.total_cmp(a));
+    if let Some(twice) = all.windows(2).find(|p| p[0] == p[1]) {
+        return Err(format!("{} is given twice", twice[0] * 100.0));
+    }
+    const MOST: usize = 16;
+    if all.len() > MOST {
+        return Err(format!(
+            "{} levels are given, and {MOST} are the most",
+            all.len()
+        ));
+    }
+    Ok(Levels(all))
+}
+
+fn learning_rate(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(x) if x.is_finite() && x > 0.0 => Ok(x),
+        _ => Err("give a positive number, for example 0.05".into()),
+    }
+}
+
+/// A size with an optional suffix: `K`, `KB` and `KiB` are 1024 bytes, `M…` 1024 of those.
+fn bytes(text: &str) -> Result<u64, String> {
+    let lower = text.to_ascii_lowercase();
+    let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor = match &lower[digits.len()..] {
+        "" | "b" => 1,
+        "k" | "kb" | "kib" => 1 << 10,
+        "m" | "mb" | "mib" => 1 << 20,
+        _ => 0,
+    };
+    digits
+        .trim()
+        .parse::<u64>()
+        .ok()
+        .filter(|_| factor > 0)
+        .and_then(|n| n.checked_mul(factor))
+        .ok_or_else(|| "give a whole number of bytes, or one with K or M".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_shows_an_example() {
+        for verb in Cli::command().get_subcommands() {
+            let help = verb.get_after_help().map(ToString::to_string);
+            let example = format!("  nestc {}", verb.get_name());
+            assert!(
+                help.is_some_and(|h| h.contains("Example:\n") && h.contains(&example)),
+                "{}",
+                verb.get_name()
+            );
+        }
+    }
+
+    #[test]
+    fn levels_are_sorted_sparsest_first() {
+        assert_eq!(levels("50,90,0"), Ok(Levels(vec![0.9, 0.5, 0.0])));
+        for bad in ["", "90,", "100", "-1", "x", "nan", "50,50", "50.0,50"] {
+            assert!(levels(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes_take_suffixes() {
+        assert_eq!(bytes("123"), Ok(123));
+        assert_eq!(bytes("512K"), Ok(512 << 10));
+        assert_eq!(bytes("2 MiB"), Ok(2 << 20));
+        for bad in [
+            "",
+            "K",
+            "-1",
+            "1.5M",
+            "3G",
+            "99999999999999999999",
+            "18446744073709551615K",
+        ] {
+            assert!(bytes(bad).is_err(), "{bad}");
+        }
+    }
+}
