@@ -159,12 +159,11 @@ impl<'a> NestedStream<'a> {
     pub const fn words(&self) -> &'a [u32] {
         self.words
     }
-    /// Words of each row up to and including `level`.
-    ///
-    /// # Panics
-    /// If there is no such level.
+    /// Words of each row up to and including `level`; empty if there is no such level.
     pub fn prefix(&self, level: usize) -> &'a [u16] {
-        &self.prefix[level * self.rows()..][..self.rows()]
+        let start = level.saturating_mul(self.rows());
+        let rest = self.prefix.get(start..).unwrap_or(&[]);
+        rest.get(..self.rows()).unwrap_or(&[])
     }
 }
 

@@ -2,8 +2,35 @@
 //!
 //! Feature maps are `height x width x channels` (NHWC without N), int8. A layer is a validated
 //! value from [`layer`]; the functions at the root run one layer at one level. On a Cortex-M with
-//! the DSP extension they dispatch to `armv7em`, elsewhere to [`reference`]: the results are equal
-//! bit by bit, which the tests of nestc prove over shapes, strides, pads and tails.
+//! the DSP extension they are those of `armv7em`, elsewhere those of [`reference`]: the results are
+//! equal bit by bit, which the tests of nestc prove over shapes, strides, pads and tails.
+//!
+//! # Lengths
+//! Every function takes slices of exactly the lengths its layer tells (scratch may be longer). A
+//! call with other lengths, a level the layer does not have, or a layer that contradicts itself
+//! (say, fewer requantisation constants than channels) is a bug of the caller: nothing is read,
+//! nothing is written and, in builds with debug assertions, the call panics. Release builds carry
+//! no panic code.
 #![no_std]
 
+#[cfg(nest_armv7em)]
+pub mod armv7em;
+mod check;
 pub mod layer;
+pub mod reference;
+mod scratch;
+mod table;
+
+#[cfg(nest_armv7em)]
+use armv7em as backend;
+#[cfg(not(nest_armv7em))]
+use reference as backend;
+
+pub use backend::{
+    add, add_in_place, avg_pool, clamp, clamp_in_place, conv_dense, conv_generic, conv_nested,
+    dense_nested, depthwise, fully_connected, global_avg_pool, max_pool, pad, slice, softmax,
+};
+pub use scratch::{
+    conv_dense_scratch_words, conv_nested_scratch_words, depthwise_scratch_words, max_columns,
+};
+pub use table::{KERNELS, Kernel, KernelInfo, kernel_for};

@@ -1,0 +1,209 @@
+//! The checks at the entry of every kernel: lengths, levels and extents agree. What passes here is
+//! what the `unsafe` code of `armv7em` relies on.
+
+use nest_format::Requant;
+
+use crate::layer::*;
+
+/// Constants of a windowed layer at one level.
+#[derive(Clone, Copy)]
+pub(crate) struct AtLevel<'a> {
+    /// One an output channel (or as the layer's documentation tells).
+    pub requant: &'a [Requant],
+    /// What padding holds.
+    pub pad: i8,
+}
+
+/// Says that a call did not fit its layer: a panic in debug builds, else nothing.
+pub(crate) fn refuse() {
+    debug_assert!(
+        false,
+        "slices, level or constants do not fit the layer (see the crate's documentation)"
+    );
+}
+
+/// Runs on the checked value, or refuses.
+macro_rules! checked {
+    ($check:expr) => {
+        match $check {
+            Some(value) => value,
+            None => return crate::check::refuse(),
+        }
+    };
+}
+pub(crate) use checked;
+
+const fn volume(h: u16, w: u16, c: u16) -> u64 {
+    h as u64 * w as u64 * c as u64
+}
+
+/// Whether lengths agree and all coordinates of taps fit 31 bits.
+fn extents(g: &Geometry, input: usize, output: usize) -> bool {
+    let reach = |out: u16, stride: u16, kernel: u16, dilation: u16| {
+        out as u64 * stride as u64 + kernel as u64 * dilation as u64
+    };
+    let limit = 1 << 30;
+    volume(g.in_h, g.in_w, g.in_c) == input as u64
+        && volume(g.out_h, g.out_w, g.out_c) == output as u64
+        && reach(g.out_h, g.stride_h, g.kernel_h, g.dilation_h) < limit
+        && reach(g.out_w, g.stride_w, g.kernel_w, g.dilation_w) < limit
+}
+
+fn at_level<'a>(
+    requant: &'a [&'a [Requant]],
+    pad: &[i8],
+    level: usize,
+    count: usize,
+) -> Option<AtLevel<'a>> {
+    let requant = *requant.get(level)?;
+    let pad = *pad.get(level)?;
+    (requant.len() == count).then_some(AtLevel { requant, pad })
+}
+
+impl Geometry {
+    /// Columns of a row of weights: `kernel_h * kernel_w * in_c`.
+    pub const fn columns(&self) -> usize {
+        self.kernel_h as usize * self.kernel_w as usize * self.in_c as usize
+    }
+    /// Output pixels.
+    pub const fn out_pixels(&self) -> usize {
+        self.out_h as usize * self.out_w as usize
+    }
+}
+
+impl<'a> ConvNested<'a> {
+    pub(crate) fn check(&self, level: usize, input: &[i8], output: &[i8]) -> Option<AtLevel<'a>> {
+        let g = &self.geometry;
+        let ok = extents(g, input.len(), output.len())
+            && level < self.stream.levels()
+            && self.stream.rows() == g.out_c as usize
+            && volume(g.kernel_h, g.kernel_w, g.in_c) == self.stream.columns() as u64;
+        if !ok {
+            return None;
+        }
+        at_level(self.requant, self.pad, level, g.out_c as usize)
+    }
+}
+
+impl<'a> ConvDense<'a> {
+    pub(crate) fn check(&self, level: usize, input: &[i8], output: &[i8]) -> Option<AtLevel<'a>> {
+        let g = &self.geometry;
+        let ok = extents(g, input.len(), output.len())
+            && self.weights.rows() == g.out_c as usize
+            && volume(g.kernel_h, g.kernel_w, g.in_c) == self.weights.columns() as u64;
+        if !ok {
+            return None;
+        }
+        at_level(self.requant, self.pad, level, g.out_c as usize)
+    }
+}
+
+impl<'a> ConvGeneric<'a> {
+    pub(crate) fn check(&self, level: usize, input: &[i8], output: &[i8]) -> Option<AtLevel<'a>> {
+        let g = &self.geometry;
+        let groups = self.groups;
+        let ok = extents(g, input.len(), output.len())
+            && groups > 0
+            && g.in_c % groups == 0
+            && g.out_c % groups == 0
+            && volume(g.kernel_h, g.kernel_w, g.in_c / groups) * g.out_c as u64
+                == self.weights.len() as u64;
+        if !ok {
+            return None;
+        }
+        at_level(self.requant, self.pad, level, g.out_c as usize)
+    }
+}
+
+impl<'a> Depthwise<'a> {
+    pub(crate) fn check(&self, level: usize, input: &[i8], output: &[i8]) -> Option<AtLevel<'a>> {
+        let g = &self.geometry;
+        let ok = extents(g, input.len(), output.len())
+            && g.in_c > 0
+            && g.out_c % g.in_c == 0
+            && volume(g.kernel_h, g.kernel_w, g.out_c) == self.weights.len() as u64;
+        if !ok {
+            return None;
+        }
+        at_level(self.requant, self.pad, level, g.out_c as usize)
+    }
+}
+
+impl<'a> DenseNested<'a> {
+    pub(crate) fn check(&self, level: usize, input: &[i8], output: &[i8]) -> Option<&'a [Requant]> {
+        let requant = *self.requant.get(level)?;
+        let rows = self.stream.rows();
+        let ok = level < self.stream.levels()
+            && input.len() == self.stream.columns()
+            && output.len() == rows
+            && requant.len() == rows;
+        ok.then_some(requant)
+    }
+}
+
+impl<'a> FullyConnected<'a> {
+    pub(crate) fn check(&self, level: usize, input: &[i8], output: &[i8]) -> Option<&'a [Requant]> {
+        let requant = *self.requant.get(level)?;
+        let ok = input.len() == self.columns as usize
+            && requant.len() == output.len()
+            && output.len() as u64 * self.columns as u64 == self.weights.len() as u64;
+        ok.then_some(requant)
+    }
+}
+
+impl MaxPool {
+    pub(crate) fn check(&self, input: &[i8], output: &[i8]) -> Option<()> {
+        let g = &self.geometry;
+        (extents(g, input.len(), output.len()) && g.in_c == g.out_c).then_some(())
+    }
+}
+
+impl<'a> AvgPool<'a> {
+    pub(crate) fn check(&self, level: usize, input: &[i8], output: &[i8]) -> Option<AtLevel<'a>> {
+        let g = &self.geometry;
+        if !extents(g, input.len(), output.len()) || g.in_c != g.out_c {
+            return None;
+        }
+        let taps = g.kernel_h as usize * g.kernel_w as usize;
+        at_level(self.requant, self.pad, level, taps)
+    }
+}
+
+impl GlobalAvgPool<'_> {
+    pub(crate) fn check(&self, level: usize, input: &[i8], output: &[i8]) -> Option<Requant> {
+        let ok = output.len() == self.channels as usize
+            && self.pixels as u64 * self.channels as u64 == input.len() as u64;
+        if !ok {
+            return None;
+        }
+        self.requant.get(level).copied()
+    }
+}
+
+impl Pad<'_> {
+    pub(crate) fn check(&self, level: usize, input: &[i8], output: &[i8]) -> Option<i8> {
+        let volumes = volume(self.input[0], self.input[1], self.input[2]) == input.len() as u64
+            && volume(self.output[0], self.output[1], self.output[2]) == output.len() as u64;
+        let inside = (0..3).all(|axis| {
+            self.before[axis] as u32 + self.input[axis] as u32 <= self.output[axis] as u32
+        });
+        if !(volumes && inside) {
+            return None;
+        }
+        self.value.get(level).copied()
+    }
+}
+
+impl Slice {
+    pub(crate) fn check(&self, input: &[i8], output: &[i8]) -> Option<()> {
+        let volumes = volume(self.input[0], self.input[1], self.input[2]) == input.len() as u64
+            && volume(self.output[0], self.output[1], self.output[2]) == output.len() as u64;
+        let inside = (0..3).all(|axis| {
+            self.output[axis] == 0
+                || self.start[axis] as u64
+                    + u64::from(self.output[axis] - 1) * u64::from(self.step[axis])
+                    < u64::from(self.input[axis])
+        });
+        (volumes && inside).then_some(())
+    }
+}

@@ -1,0 +1,182 @@
+//! Convolutions: strips of output pixels are gathered into `[column][pixel]`, so that one weight
+//! meets neighbouring pixels in neighbouring lanes.
+
+use nest_format::Requant;
+
+use super::nested_rows;
+use crate::check::{AtLevel, checked};
+use crate::layer::{ConvDense, ConvGeneric, ConvNested, Geometry};
+
+/// Convolution with nested sparse weights at a level. `input` is `[in_h][in_w][in_c]`, `output`
+/// `[out_h][out_w][out_c]`; `scratch` holds [`crate::conv_nested_scratch_words`] words.
+pub fn conv_nested(
+    layer: &ConvNested<'_>,
+    level: usize,
+    input: &[i8],
+    output: &mut [i8],
+    _scratch: &mut [u32],
+) {
+    let at = checked!(layer.check(level, input, output));
+    conv(&layer.geometry, 1, at, input, output, |_| {
+        nested_rows(&layer.stream, level)
+    });
+}
+
+/// Convolution with dense weights at a level; slices as in [`conv_nested`], `scratch` holds
+/// [`crate::conv_dense_scratch_words`] words.
+pub fn conv_dense(
+    layer: &ConvDense<'_>,
+    level: usize,
+    input: &[i8],
+    output: &mut [i8],
+    _scratch: &mut [u32],
+) {
+    let at = checked!(layer.check(level, input, output));
+    let weights = layer.weights;
+    conv(&layer.geometry, 1, at, input, output, |_| {
+        let columns = weights.columns();
+        (0..weights.rows()).map(move |row| {
+            (0..columns).map(move |column| (column, i16::from(weights.weight(row, column))))
+        })
+    });
+}
+
+/// Convolution of any number of groups at a level; slices as in [`conv_nested`].
+pub fn conv_generic(layer: &ConvGeneric<'_>, level: usize, input: &[i8], output: &mut [i8]) {
+    let at = checked!(layer.check(level, input, output));
+    let groups = layer.groups as usize;
+    let per_group = layer.weights.len() / groups;
+    let columns = layer.geometry.columns() / groups;
+    conv(&layer.geometry, groups, at, input, output, |group| {
+        layer.weights[group * per_group..][..per_group]
+            .chunks_exact(columns.max(1))
+            .map(|row| row.iter().map(|&w| i16::from(w)).enumerate())
+    });
+}
+
+/// One group of a convolution: where its channels lie.
+struct Group<'a> {
+    geometry: &'a Geometry,
+    pad: i8,
+    first_in: usize,
+    in_c: usize,
+    first_out: usize,
+}
+
+fn conv<R, C>(
+    geometry: &Geometry,
+    groups: usize,
+    at: AtLevel<'_>,
+    input: &[i8],
+    output: &mut [i8],
+    rows: impl Fn(usize) -> R,
+) where
+    R: Iterator<Item = C>,
+    C: Iterator<Item = (usize, i16)>,
+{
+    let in_c = geometry.in_c as usize / groups;
+    let out_c = geometry.out_c as usize / groups;
+    let columns = geometry.columns() / groups;
+    if out_c == 0 {
+        return;
+    }
+    for (index, requant) in at.requant.chunks_exact(out_c).enumerate() {
+        let group = Group {
+            geometry,
+            pad: at.pad,
+            first_in: index * in_c,
+            in_c,
+            first_out: index * out_c,
+        };
+        let rows = || rows(index).zip(requant);
+        // Strips of 36 KiB at most: what a stack bears.
+        if columns <= 1152 {
+            group.strips::<16, 1152, _, _>(input, output, rows);
+        } else if columns <= 4608 {
+            group.strips::<4, 4608, _, _>(input, output, rows);
+        } else {
+            group.pixels(input, output, rows);
+        }
+    }
+}
+
+impl Group<'_> {
+    /// Pixels in strips of `S`, for up to `N` columns.
+    fn strips<'r, const S: usize, const N: usize, R, C>(
+        &self,
+        input: &[i8],
+        output: &mut [i8],
+        rows: impl Fn() -> R,
+    ) where
+        R: Iterator<Item = (C, &'r Requant)>,
+        C: Iterator<Item = (usize, i16)>,
+    {
+        let g = self.geometry;
+        let out_c = g.out_c as usize;
+        let out_w = g.out_w as usize;
+        let mut strip = [[0i16; S]; N];
+        for (first, pixels) in output.chunks_mut(S * out_c).enumerate() {
+            for lane in 0..pixels.len() / out_c {
+                let pixel = first * S + lane;
+                self.gather(pixel / out_w, pixel % out_w, input, |column, value| {
+                    strip[column][lane] = i16::from(value);
+                });
+            }
+            for (row, (weights, requant)) in rows().enumerate() {
+                let mut sums = [0i32; S];
+                for (column, weight) in weights {
+                    let values = &strip[column];
+                    for lane in 0..S {
+                        sums[lane] += i32::from(values[lane]) * i32::from(weight);
+                    }
+                }
+                for (pixel, sum) in pixels.chunks_exact_mut(out_c).zip(sums) {
+                    pixel[self.first_out + row] = requant.apply(sum);
+                }
+            }
+        }
+    }
+
+    /// Pixel by pixel straight from the input, for any number of columns.
+    fn pixels<'r, R, C>(&self, input: &[i8], output: &mut [i8], rows: impl Fn() -> R)
+    where
+        R: Iterator<Item = (C, &'r Requant)>,
+        C: Iterator<Item = (usize, i16)>,
+    {
+        let g = self.geometry;
+        let (out_c, out_w) = (g.out_c as usize, g.out_w as usize);
+        let kernel_w = g.kernel_w as usize;
+        for (index, pixel) in output.chunks_exact_mut(out_c).enumerate() {
+            for (row, (weights, requant)) in rows().enumerate() {
+                let mut sum = 0i32;
+                for (column, weight) in weights {
+                    let (tap, channel) = (column / self.in_c, column % self.in_c);
+                    let at = g.tap(index / out_w, index % out_w, tap / kernel_w, tap % kernel_w);
+                    let value = at.map_or(self.pad, |at| input[at + self.first_in + channel]);
+                    sum += i32::from(value) * i32::from(weight);
+                }
+                pixel[self.first_out + row] = requant.apply(sum);
+            }
+        }
+    }
+
+    /// All columns of an output pixel.
+    fn gather(&self, oy: usize, ox: usize, input: &[i8], mut put: impl FnMut(usize, i8)) {
+        let g = self.geometry;
+        let mut column = 0;
+        for ky in 0..g.kernel_h as usize {
+            for kx in 0..g.kernel_w as usize {
+                match g.tap(oy, ox, ky, kx) {
+                    Some(at) => {
+                        let values = &input[at + self.first_in..][..self.in_c];
+                        for (channel, &value) in values.iter().enumerate() {
+                            put(column + channel, value);
+                        }
+                    }
+                    None => (0..self.in_c).for_each(|channel| put(column + channel, self.pad)),
+                }
+                column += self.in_c;
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Safe, readable kernels: what every other backend must equal bit by bit. The host runs these, so
+//! that they are written in a shape which the compiler turns into vector code.
+#![forbid(unsafe_code)]
+
+mod conv;
+mod dense;
+mod depthwise;
+mod elementwise;
+mod pool;
+mod shape;
+
+pub use conv::{conv_dense, conv_generic, conv_nested};
+pub use dense::{dense_nested, fully_connected};
+pub use depthwise::depthwise;
+pub use elementwise::{add, add_in_place, clamp, clamp_in_place, softmax};
+pub use pool::{avg_pool, global_avg_pool, max_pool};
+pub use shape::{pad, slice};
+
+use crate::layer::Geometry;
+use nest_format::{Entry, NestedStream};
+
+impl Geometry {
+    /// First element of the input pixel under a tap of an output pixel; `None` in the padding.
+    pub(crate) const fn tap(&self, oy: usize, ox: usize, ky: usize, kx: usize) -> Option<usize> {
+        let y = oy as i64 * self.stride_h as i64 + ky as i64 * self.dilation_h as i64
+            - self.pad_top as i64;
+        let x = ox as i64 * self.stride_w as i64 + kx as i64 * self.dilation_w as i64
+            - self.pad_left as i64;
+        if y < 0 || y >= self.in_h as i64 || x < 0 || x >= self.in_w as i64 {
+            return None;
+        }
+        Some((y as usize * self.in_w as usize + x as usize) * self.in_c as usize)
+    }
+}
+
+/// The rows of a stream at a level, each as its `(column, weight)` pairs.
+fn nested_rows<'a>(
+    stream: &NestedStream<'a>,
+    level: usize,
+) -> impl Iterator<Item = impl Iterator<Item = (usize, i16)> + use<'a>> + use<'a> {
+    let active = stream.prefix(level);
+    let stored = stream.prefix(stream.levels().saturating_sub(1));
+    let mut rest = stream.words();
+    active.iter().zip(stored).map(move |(&active, &stored)| {
+        let (row, after) = rest
+            .split_at_checked(stored as usize)
+            .unwrap_or((rest, &[]));
+        rest = after;
+        let row = row.get(..active as usize).unwrap_or(row);
+        let mut column = 0i32;
+        row.iter()
+            .flat_map(|&word| [Entry::of(word, 0), Entry::of(word, 1)])
+            .map(move |entry| {
+                column += i32::from(entry.delta);
+                (column as usize, i16::from(entry.weight))
+            })
+    })
+}

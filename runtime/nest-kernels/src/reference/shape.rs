@@ -1,0 +1,39 @@
+//! Operators that only move elements.
+
+use crate::check::checked;
+use crate::layer::{Pad, Slice};
+
+/// Constant padding.
+pub fn pad(layer: &Pad<'_>, level: usize, input: &[i8], output: &mut [i8]) {
+    let value = checked!(layer.check(level, input, output));
+    output.fill(value);
+    let [_, w, c] = layer.input.map(usize::from);
+    let [_, out_w, out_c] = layer.output.map(usize::from);
+    let [top, left, front] = layer.before.map(usize::from);
+    if c == 0 || w == 0 {
+        return;
+    }
+    for (index, pixel) in input.chunks_exact(c).enumerate() {
+        let at = ((index / w + top) * out_w + index % w + left) * out_c + front;
+        output[at..][..c].copy_from_slice(pixel);
+    }
+}
+
+/// Strided selection.
+pub fn slice(layer: &Slice, input: &[i8], output: &mut [i8]) {
+    checked!(layer.check(input, output));
+    let [_, in_w, in_c] = layer.input.map(usize::from);
+    let [_, out_w, out_c] = layer.output.map(usize::from);
+    let [top, left, front] = layer.start.map(usize::from);
+    let [down, right, deep] = layer.step.map(usize::from);
+    if out_c == 0 || out_w == 0 {
+        return;
+    }
+    for (index, pixel) in output.chunks_exact_mut(out_c).enumerate() {
+        let (y, x) = (index / out_w * down + top, index % out_w * right + left);
+        let at = (y * in_w + x) * in_c + front;
+        for (channel, out) in pixel.iter_mut().enumerate() {
+            *out = input[at + channel * deep];
+        }
+    }
+}
