@@ -3,6 +3,7 @@
 pub mod args;
 mod explain;
 pub mod fail_if;
+mod lists;
 mod printer;
 
 use std::ffi::OsString;
@@ -56,6 +57,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> io::Result<u8> {
 fn dispatch(verb: &Verb, printer: &Printer) -> Result<io::Result<()>> {
     match verb {
         Verb::Explain(args) => explain::run(args, printer),
+        Verb::Targets => Ok(lists::targets(printer)),
+        Verb::Kernels => Ok(lists::kernels(printer)),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "nestc", &mut script);

@@ -76,8 +76,8 @@ fn main() -> Result<()> {
 
 fn labels(path: &Path, count: usize) -> Result<Vec<u8>> {
     let text = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let labels: Vec<u8> =
-        serde_json::from_slice(&text).with_context(|| format!("cannot parse {}", path.display()))?;
+    let labels: Vec<u8> = serde_json::from_slice(&text)
+        .with_context(|| format!("cannot parse {}", path.display()))?;
     ensure!(
         labels.len() == count,
         "{} holds {} labels, not {count}",

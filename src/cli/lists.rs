@@ -1,0 +1,81 @@
+//! `nestc targets` and `nestc kernels`: what there is to choose from.
+
+use std::io;
+
+use nest_kernels::KERNELS;
+use serde_json::json;
+
+use super::printer::{Printer, table};
+use crate::target::Board;
+
+/// Prints the boards.
+pub fn targets(printer: &Printer) -> io::Result<()> {
+    let boards = Board::all();
+    let mut rows = vec![
+        ["board", "clock MHz", "memory", "description"]
+            .map(String::from)
+            .to_vec(),
+    ];
+    for board in &boards {
+        let memory: Vec<String> = board
+            .memory
+            .iter()
+            .map(|m| format!("{} {}K", m.name, m.bytes.0 / 1024))
+            .collect();
+        rows.push(vec![
+            board.name.clone(),
+            (board.clock.core_hz.0 / 1_000_000).to_string(),
+            memory.join(", "),
+            board.description.clone(),
+        ]);
+    }
+    let documents: Vec<_> = boards
+        .iter()
+        .map(|b| {
+            let memory: Vec<_> = b
+                .memory
+                .iter()
+                .map(|m| json!({ "name": m.name, "origin": m.origin, "bytes": m.bytes }))
+                .collect();
+            json!({
+                "name": b.name,
+                "description": b.description,
+                "chip": b.probe_rs_chip,
+                "rust_target": b.rust_target,
+                "clock_hz": b.clock.core_hz,
+                "memory": memory,
+            })
+        })
+        .collect();
+    printer.result(&json!({ "targets": documents }), &table(&rows))
+}
+
+/// Prints the kernels.
+pub fn kernels(printer: &Printer) -> io::Result<()> {
+    let mut rows = vec![
+        ["kernel", "op", "format", "arch", "accepts"]
+            .map(String::from)
+            .to_vec(),
+    ];
+    for k in KERNELS {
+        rows.push(
+            [k.name, k.op, k.format, k.arch, k.accepts]
+                .map(String::from)
+                .to_vec(),
+        );
+    }
+    let documents: Vec<_> = KERNELS
+        .iter()
+        .map(|k| {
+            json!({
+                "name": k.name,
+                "op": k.op,
+                "format": k.format,
+                "arch": k.arch,
+                "pixels": k.pixels,
+                "accepts": k.accepts,
+            })
+        })
+        .collect();
+    printer.result(&json!({ "kernels": documents }), &table(&rows))
+}

@@ -1,0 +1,5 @@
+//! The command line as a contract: what each verb accepts, prints and exits with.
+
+mod data;
+mod golden;
+mod usage;
