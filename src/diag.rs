@@ -87,7 +87,67 @@ codes! {
     OUTPUT_IS_INPUT "E007" Input "the output would overwrite the input"
         "The file named with -o is the model that is read. Choose another name.";
     // E1xx: reading ONNX files
+    NOT_A_MODEL "E100" Input "the file is not an ONNX model"
+        "An ONNX file is one protobuf message holding a graph. This file is empty, cut short, of another kind or damaged. Download or export it again; for PyTorch, Keras and TensorFlow Lite files the message names the converter.";
+    OPSET "E101" Input "the operator set is not supported"
+        "Operators change from one version of ONNX's operator set to the next. nestc reads versions 11 to 21. Convert others: onnx.version_converter.convert_version(onnx.load(path), 17).";
+    DUPLICATE_NAME "E102" Input "two tensors have one name"
+        "ONNX graphs are in single assignment form: every tensor is given exactly once, by the input, an initializer or a node. With two givers it is undefined which of them a reader means.";
+    UNDEFINED_TENSOR "E103" Input "a tensor is read that nothing gives"
+        "A node or output names a tensor that is no input, initializer or output of a node. Usually the weights were left out of the export (export_params=False) or a node was removed by hand.";
+    CYCLE "E104" Input "the graph is cyclic"
+        "A node depends on its own output, so there is no order in which the nodes could run. Recurrence must be unrolled before export.";
+    TENSOR_TYPE "E105" Input "a constant has an unusable element type"
+        "Weights may be FLOAT, DOUBLE, FLOAT16 or BFLOAT16 (all are computed as FLOAT), shapes and indices any integer type. Text, complex, 8-bit float and 4-bit types are not read.";
+    TENSOR_SIZE "E106" Input "a constant's extents and data disagree"
+        "The extents of a tensor must multiply to the number of elements stored, be non-negative and stay below 2^26 elements. Otherwise the file is damaged or was edited by hand.";
+    SPARSE_TENSOR "E107" Input "sparse initializers are not supported"
+        "nestc finds zeros in ordinary dense tensors and encodes them itself. Store the tensor densely.";
+    EXTERNAL_DATA "E108" Input "external data cannot be read"
+        "Large models keep weights in a file beside the .onnx file (PyTorch's default since 2.9). That file is missing, too short or described wrongly. Copy both files together.";
+    EXTERNAL_OUTSIDE "E109" Input "external data outside the model's folder"
+        "A model may name only files in its own folder or below it, also after following symbolic links: otherwise opening a model from a stranger could read any file of yours.";
+    QUANTISED_MODEL "E110" Input "the model is already quantised"
+        "The file holds QuantizeLinear, DequantizeLinear or QLinear operators. nestc prunes and quantises by itself and needs the float model to do so.";
+    PRECISION "E111" Input "the model is not in single precision"
+        "A warning: the model computes in half, bfloat16 or double precision, nestc in single. Results differ in the last digits.";
     // E2xx: what the graph says (operators, shapes, weights)
+    UNSUPPORTED_OP "E200" Input "an operator is not supported"
+        "Supported are: Add, AveragePool, BatchNormalization, Cast, Clip (0 to 6 or 0 up), Conv, Div, Dropout, Flatten, Gemm, GlobalAveragePool, Identity, MatMul, MaxPool, Mul, Pad (constant), ReduceMean (over the picture), Relu, Reshape, Shape, Slice, Softmax, Squeeze, Sub, Transpose, Unsqueeze; over constants also Concat, Constant, ConstantOfShape, Gather, Neg, Sqrt. `nestc check` lists every unsupported node of a model at once.";
+    CONTROL_FLOW "E201" Input "control flow is not supported"
+        "If, Loop and Scan hold graphs of their own that run depending on data. Firmware has one fixed sequence of layers: trace the model at export so that the choice is made then, and simplify it.";
+    ATTRIBUTE "E202" Input "an attribute is missing, unknown or of the wrong type"
+        "Attributes are fixed by the operator's definition. Unknown ones come from runtime-specific exports and may change what the node computes, so they are not ignored.";
+    ATTRIBUTE_VALUE "E203" Input "an attribute has a value that is not supported"
+        "The operator is supported, but not with this value; the message says what is.";
+    NODE_ARITY "E204" Input "a node has the wrong number of inputs or outputs"
+        "The number of inputs is fixed by the operator's definition. The file is damaged or was written for another operator set.";
+    NOT_CONSTANT "E205" Input "weights are computed at run time"
+        "Weights, shapes and bounds must be known at compile time: as initializers, Constant nodes or shape arithmetic over them.";
+    NOT_A_VALUE "E206" Input "an operator over constants alone"
+        "This part of the graph does not depend on the picture and uses operators nestc does not compute at import. Simplify the model, which replaces it by its result.";
+    SHAPE_MISMATCH "E207" Input "extents contradict each other"
+        "The extents of a value and of the parameters applied to it do not fit, or a window does not fit into its input. The file is damaged, or it was exported for another picture size.";
+    NON_FINITE "E208" Input "a parameter is infinite or not a number"
+        "NaN or infinite weights make every result meaningless and cannot be quantised. The training run diverged, or the file is damaged.";
+    NEGATIVE_VARIANCE "E209" Input "a normalisation has no positive variance"
+        "BatchNormalization divides by sqrt(variance + epsilon), which must be positive.";
+    TRAINING_MODE "E210" Input "the model was exported in training mode"
+        "In training mode normalisation uses the batch's own statistics and dropout drops. Call model.eval() before export.";
+    CLIP_BOUNDS "E211" Input "Clip has other bounds than ReLU or ReLU6"
+        "Clip to 0..6 and to 0.. are activations with kernels of their own. Other bounds are not supported.";
+    BROADCAST "E212" Input "a broadcast that is not one constant per channel"
+        "Elementwise operators take two values of the same extents or one constant per channel. Squeeze-and-excitation (a value times a gate) and constants per pixel are not supported.";
+    LAYOUT "E213" Input "axes are moved in the middle of the network"
+        "nestc follows Transpose, Reshape and the like at the edges of the network and wherever they only flatten or name axes. What moves data between layers (channel shuffle, attention) is not supported.";
+    GRAPH_INPUT "E214" Input "the graph's input is not one picture"
+        "nestc compiles networks of one input: a batch of pictures (NxCxHxW or NxHxWxC) or of vectors (NxC) with fixed extents. The batch may be open.";
+    GRAPH_OUTPUT "E215" Input "the graph's output is unusable"
+        "A graph needs at least one output; each must be computed from the picture, in channel-major or pixel-major order, and differ from the others.";
+    VALUE_TOO_LARGE "E216" Input "a value is too large"
+        "A value of more than 2^26 elements is a sign of a damaged file, or of a network far beyond a microcontroller.";
+    CANNOT_FOLD "E217" Input "a constant cannot be computed at import"
+        "nestc computes the shape arithmetic of raw exports itself. This node goes beyond it: simplify the model.";
     // E3xx: data sets
     DATA_SPEC_MALFORMED "E301" Input "a data specification is malformed"
         "Data sets are named as kind:path[,key=value…]: cifar10:DIR, idx:DIR, folder:DIR or npy:FILE, followed by keys such as split=test or limit=500. The message says which part does not have this form.";

@@ -1,1 +1,534 @@
-//! ONNX files to float graphs.
+//! ONNX files become float graphs.
+//!
+//! The graph is read from the protobuf itself: [`proto`] decodes it, [`structure`] checks who gives
+//! what, [`ops`] turns each node into operations or another view of a value ([`view`]), [`fold`]
+//! computes what is constant. All findings of a file come together; what depends on something
+//! already reported stays silent.
+
+pub mod proto;
+
+mod builder;
+mod fold;
+mod node;
+mod ops;
+mod structure;
+mod tensor;
+mod view;
+
+use std::path::Path;
+
+use prost::Message;
+
+use crate::diag::{self, Diagnostic, Diagnostics, Result};
+use crate::ir::float::{Shape, Value};
+use crate::ir::nested::NestedModel;
+use builder::{Builder, fresh};
+use node::Operand;
+use proto::{DimensionValue, GraphProto, ModelProto, TypeValue, ValueInfoProto, data_type};
+use structure::Structure;
+use tensor::{TensorReader, element_count};
+use view::{Axis, View};
+
+/// ONNX operator sets nestc reads.
+pub const OPSETS: std::ops::RangeInclusive<i64> = 11..=21;
+
+/// Protobuf's own limit of a message.
+const MAX_FILE_BYTES: u64 = i32::MAX as u64;
+
+/// Largest fixed batch a file may state.
+const MAX_BATCH: usize = 1 << 16;
+
+/// In which order the file holds a picture. The float graph is channel-major in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// Channel-major (PyTorch). Vectors count as this.
+    Nchw,
+    /// Pixel-major (TensorFlow).
+    Nhwc,
+}
+
+/// A model read from a file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Imported {
+    /// The network.
+    pub model: NestedModel,
+    /// The order in which the file's own input holds pictures.
+    pub input_layout: Layout,
+    /// The same of each output.
+    pub output_layouts: Vec<Layout>,
+    /// The batch the file states, `None` if symbolic.
+    pub batch: Option<usize>,
+    /// What the user should know though the model is usable.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Reads a model: any ONNX file within the supported operators, or a `.nest.onnx`.
+///
+/// # Errors
+/// All findings about the file at once.
+pub fn load(path: &Path) -> Result<Imported> {
+    let bytes = read_file(path)?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let folder = if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    };
+    from_bytes(&bytes, folder, &path.display().to_string())
+}
+
+/// Reads a model from the bytes of a file in `folder` (where external data are looked for); `place`
+/// names it in findings.
+///
+/// # Errors
+/// As [`load`].
+pub fn from_bytes(bytes: &[u8], folder: &Path, place: &str) -> Result<Imported> {
+    let model = decode(bytes, place)?;
+    from_proto(&model, folder, place)
+}
+
+/// The bytes of a model file.
+fn read_file(path: &Path) -> Result<Vec<u8>, Diagnostic> {
+    let io = |error: std::io::Error| Diagnostic::io(path, "read the model", &error);
+    let meta = std::fs::metadata(path).map_err(io)?;
+    if !meta.is_file() {
+        return Err(Diagnostic::new(
+            diag::NOT_A_MODEL,
+            path.display().to_string(),
+            "not a file",
+            "name the .onnx file itself",
+        ));
+    }
+    if meta.len() > MAX_FILE_BYTES {
+        return Err(Diagnostic::new(
+            diag::NOT_A_MODEL,
+            path.display().to_string(),
+            format!(
+                "{} bytes, an ONNX file has at most {MAX_FILE_BYTES}",
+                meta.len()
+            ),
+            "larger models keep their weights in external data; this one is beyond a microcontroller",
+        ));
+    }
+    std::fs::read(path).map_err(io)
+}
+
+/// The protobuf message in `bytes`.
+fn decode(bytes: &[u8], place: &str) -> Result<ModelProto, Diagnostic> {
+    let refuse =
+        |message: String, hint: &str| Err(Diagnostic::new(diag::NOT_A_MODEL, place, message, hint));
+    if bytes.is_empty() {
+        return refuse(
+            "the file is empty".into(),
+            "download or export the model again",
+        );
+    }
+    let magic = [
+        (
+            0,
+            &b"PK\x03\x04"[..],
+            "a PyTorch or zip archive",
+            "export it: torch.onnx.export(model, input, 'model.onnx')",
+        ),
+        (
+            0,
+            b"\x89HDF",
+            "a Keras HDF5 file",
+            "convert it: python -m tf2onnx.convert --keras",
+        ),
+        (
+            4,
+            b"TFL3",
+            "a TensorFlow Lite file",
+            "convert it: python -m tf2onnx.convert --tflite",
+        ),
+        (
+            4,
+            b"ORTM",
+            "an onnxruntime .ort file",
+            "use the .onnx file it was made from",
+        ),
+        (
+            0,
+            b"version https://git-lfs",
+            "a Git LFS pointer, not the file itself",
+            "fetch it: git lfs pull",
+        ),
+    ];
+    for (at, bytes_at, what, hint) in magic {
+        if bytes.get(at..).is_some_and(|b| b.starts_with(bytes_at)) {
+            return refuse(format!("this is {what}"), hint);
+        }
+    }
+    match ModelProto::decode(bytes) {
+        Ok(model) if model.graph.is_none() => refuse(
+            "the file holds no graph".into(),
+            "the download is incomplete or this is no ONNX file",
+        ),
+        Ok(model) => Ok(model),
+        Err(error) => refuse(
+            format!("the file cannot be decoded: {error}"),
+            "the download is incomplete or this is no ONNX file",
+        ),
+    }
+}
+
+/// Reads a decoded model.
+fn from_proto(model: &ModelProto, folder: &Path, place: &str) -> Result<Imported> {
+    let empty = GraphProto::default();
+    let graph = model.graph.as_ref().unwrap_or(&empty);
+    let mut findings = Diagnostics::default();
+    let opset = opset(model, place, &mut findings);
+    let structure = Structure::read(graph, &mut findings);
+    let quantised = quantised(&structure, place, &mut findings);
+    let mut builder = Builder::new(&structure, TensorReader::new(folder), opset);
+    builder.findings = findings;
+    builder.graph.name.clone_from(&graph.name);
+
+    let mut input_layout = Layout::Nchw;
+    let mut batch = None;
+    match structure.inputs.as_slice() {
+        &[input] => match read_input(input, &structure, place, quantised) {
+            Ok(read) => {
+                input_layout = read.layout;
+                batch = read.batch;
+                builder.batch = read.batch.unwrap_or(1);
+                builder.warnings.extend(read.warning);
+                let value = builder.graph.values.push(Value {
+                    name: input.name.clone(),
+                    shape: read.shape,
+                });
+                builder.graph.input = Some(value);
+                builder.define(&input.name, fresh(value, read.dims));
+            }
+            Err(finding) => builder.findings.0.extend(finding),
+        },
+        inputs => {
+            let names: Vec<_> = inputs.iter().map(|v| v.name.as_str()).collect();
+            builder.findings.push(Diagnostic::new(
+                diag::GRAPH_INPUT,
+                place,
+                format!(
+                    "the graph has {} inputs {names:?}, one is expected",
+                    names.len()
+                ),
+                "export a network that takes one picture and nothing else",
+            ));
+        }
+    }
+    for &node in &structure.order {
+        ops::import(&mut builder, node);
+    }
+    let output_layouts = outputs(&mut builder, graph, place);
+    let Builder {
+        graph,
+        findings,
+        warnings,
+        ..
+    } = builder;
+    findings.into_result(Imported {
+        model: NestedModel::plain(graph),
+        input_layout,
+        output_layouts,
+        batch,
+        warnings,
+    })
+}
+
+/// The version of ONNX's own operators.
+fn opset(model: &ModelProto, place: &str, findings: &mut Diagnostics) -> i64 {
+    let own = |domain: &str| domain.is_empty() || domain == "ai.onnx";
+    let stated = model.opset_import.iter().find(|set| own(&set.domain));
+    let message = match stated {
+        Some(set) if OPSETS.contains(&set.version) => return set.version,
+        Some(set) => format!("operator set {}", set.version),
+        None => "the file states no operator set".to_owned(),
+    };
+    findings.push(Diagnostic::new(
+        diag::OPSET,
+        place,
+        message,
+        format!(
+            "nestc reads operator sets {} to {}: convert with onnx.version_converter.convert_version(model, 17)",
+            OPSETS.start(),
+            OPSETS.end()
+        ),
+    ));
+    stated.map_or(*OPSETS.end(), |set| set.version)
+}
+
+/// One finding for all quantisation nodes of a file; whether there are any.
+fn quantised(structure: &Structure<'_>, place: &str, findings: &mut Diagnostics) -> bool {
+    let mut nodes =
+        (structure.order.iter()).filter(|n| ops::is_standard(n) && ops::is_quantised(&n.op_type));
+    let Some(first) = nodes.next() else {
+        return false;
+    };
+    findings.push(Diagnostic::new(
+        diag::QUANTISED_MODEL,
+        place,
+        format!(
+            "the model is already quantised: {} nodes such as {} ({})",
+            nodes.count() + 1,
+            node::NodeReader::name(first),
+            first.op_type
+        ),
+        "give the float model it was made from, without QuantizeLinear: nestc quantises by itself",
+    ));
+    true
+}
+
+/// The graph's input as the file states it.
+struct Input {
+    shape: Shape,
+    dims: Vec<Vec<Axis>>,
+    layout: Layout,
+    batch: Option<usize>,
+    warning: Option<Diagnostic>,
+}
+
+/// Reads type and extents of the input; `Err(None)` if that is already reported.
+fn read_input(
+    input: &ValueInfoProto,
+    structure: &Structure<'_>,
+    file: &str,
+    quantised: bool,
+) -> Result<Input, Option<Diagnostic>> {
+    let place = format!("input '{}'", input.name);
+    let finding = |message: String, hint: &str| {
+        Some(Diagnostic::new(
+            diag::GRAPH_INPUT,
+            place.clone(),
+            message,
+            hint,
+        ))
+    };
+    let tensor = match input.r#type.as_ref().and_then(|t| t.value.as_ref()) {
+        Some(TypeValue::Tensor(tensor)) => tensor,
+        _ => {
+            return Err(finding(
+                "is not a dense tensor".into(),
+                "export a network that takes one picture",
+            ));
+        }
+    };
+    let code = tensor.elem_type;
+    let float = matches!(
+        code,
+        data_type::FLOAT | data_type::FLOAT16 | data_type::BFLOAT16 | data_type::DOUBLE
+    );
+    if !float {
+        return Err(if quantised {
+            None
+        } else {
+            finding(
+                format!("holds {}", data_type::name(code)),
+                "export the model with a float input",
+            )
+        });
+    }
+    let warning = (code != data_type::FLOAT).then(|| {
+        Diagnostic::new(
+            diag::PRECISION,
+            file,
+            format!("the model computes in {}", data_type::name(code)),
+            "nestc computes in FLOAT; results differ in the last digits",
+        )
+    });
+    let stated = tensor.shape.as_ref().map_or(&[][..], |s| &s.dim);
+    if !matches!(stated.len(), 2 | 4) {
+        return Err(finding(
+            format!("has {} axes", stated.len()),
+            "export with a batch of pictures (NxCxHxW) or of vectors (NxC)",
+        ));
+    }
+    let extent = |i: usize| match stated[i].value {
+        Some(DimensionValue::DimValue(v)) => Some(v),
+        _ => None,
+    };
+    // -1 is how some exporters write an open extent.
+    let batch = match extent(0) {
+        None | Some(-1) => None,
+        Some(n) => Some(
+            usize::try_from(n)
+                .ok()
+                .filter(|n| (1..=MAX_BATCH).contains(n))
+                .ok_or_else(|| {
+                    finding(
+                        format!("has a batch of {n}"),
+                        "export with a batch of 1 or an open one",
+                    )
+                })?,
+        ),
+    };
+    let mut sizes = Vec::new();
+    for i in 1..stated.len() {
+        match extent(i) {
+            None => {
+                return Err(finding(
+                    format!("axis {i} has no fixed extent"),
+                    "firmware needs one picture size: export with fixed height and width (onnxsim --overwrite-input-shape)",
+                ));
+            }
+            Some(n) => match usize::try_from(n) {
+                Ok(n) if n > 0 => sizes.push(n),
+                _ => {
+                    return Err(finding(
+                        format!("axis {i} has extent {n}"),
+                        "every extent must be at least 1: export the model again",
+                    ));
+                }
+            },
+        }
+    }
+    if element_count(&sizes).is_none() {
+        return Err(Some(Diagnostic::new(
+            diag::VALUE_TOO_LARGE,
+            place,
+            format!("extents {sizes:?} exceed {} elements", tensor::MAX_ELEMENTS),
+            "the file is damaged, or the network is far beyond a microcontroller",
+        )));
+    }
+    let (shape, dims, layout) = match *sizes.as_slice() {
+        [h, w, c] if channels_last(&input.name, structure) => {
+            let mut dims = view::nchw();
+            dims[1..].rotate_left(1);
+            (Shape::map(c, h, w), dims, Layout::Nhwc)
+        }
+        [c, h, w] => (Shape::map(c, h, w), view::nchw(), Layout::Nchw),
+        _ => (Shape::vector(sizes[0]), view::vector(), Layout::Nchw),
+    };
+    Ok(Input {
+        shape,
+        dims,
+        layout,
+        batch,
+        warning,
+    })
+}
+
+/// Whether the input's pictures are pixel-major: everything that reads them, behind operators that
+/// keep elements in place, turns them to channel-major first.
+fn channels_last(input: &str, structure: &Structure<'_>) -> bool {
+    let mut names = vec![input];
+    let mut turned = false;
+    let mut next = 0;
+    while let Some(&name) = names.get(next) {
+        next += 1;
+        for node in &structure.order {
+            if !node.input.iter().any(|i| i == name) {
+                continue;
+            }
+            match node.op_type.as_str() {
+                "Transpose" => {
+                    let perm = node.attribute.iter().find(|a| a.name == "perm");
+                    if perm.is_none_or(|p| p.ints != [0, 3, 1, 2]) {
+                        return false;
+                    }
+                    turned = true;
+                }
+                "Identity" | "Cast" | "Dropout" | "Mul" | "Div" | "Sub" | "Add" | "Relu"
+                | "Clip" => {
+                    for output in &node.output {
+                        if !names.contains(&output.as_str()) {
+                            names.push(output);
+                        }
+                    }
+                }
+                _ => return false,
+            }
+        }
+    }
+    turned
+}
+
+/// Marks the graph's outputs and says how each is laid out.
+fn outputs(builder: &mut Builder<'_>, graph: &GraphProto, place: &str) -> Vec<Layout> {
+    if graph.output.is_empty() {
+        builder.findings.push(Diagnostic::new(
+            diag::GRAPH_OUTPUT,
+            place,
+            "the graph has no output",
+            "export the model again",
+        ));
+    }
+    let mut layouts = Vec::new();
+    for output in &graph.output {
+        let refuse = |message: &str, hint: &str| {
+            Diagnostic::new(
+                diag::GRAPH_OUTPUT,
+                format!("output '{}'", output.name),
+                message,
+                hint,
+            )
+        };
+        let view = match builder.known(&output.name) {
+            Some(Operand::View(view)) => view,
+            Some(Operand::Constant(_)) => {
+                builder.findings.push(refuse(
+                    "is a constant",
+                    "remove it: it does not depend on the picture",
+                ));
+                continue;
+            }
+            _ => continue,
+        };
+        let result = if Some(view.value) == builder.graph.input {
+            Err(refuse(
+                "is the input itself",
+                "the graph computes nothing: export the model again",
+            ))
+        } else {
+            output_value(builder, &view, &output.name).ok_or_else(|| {
+                refuse(
+                    "has its axes in an order that is neither channel-major nor pixel-major",
+                    "remove the last Transpose or Reshape before export",
+                )
+            })
+        };
+        match result {
+            Ok((value, _)) if builder.graph.outputs.contains(&value) => {
+                builder.findings.push(refuse(
+                    "is the same as another output",
+                    "remove one of them before export",
+                ));
+            }
+            Ok((value, layout)) => {
+                builder.graph.values[value].name.clone_from(&output.name);
+                builder.graph.outputs.push(value);
+                layouts.push(layout);
+            }
+            Err(finding) => builder.findings.push(finding),
+        }
+    }
+    layouts
+}
+
+/// The value behind an output, flattened if the file's is, and its layout.
+fn output_value(
+    builder: &mut Builder<'_>,
+    view: &View,
+    name: &str,
+) -> Option<(crate::ir::ids::ValueId, Layout)> {
+    let e = builder.extents(view);
+    let long: Vec<Vec<Axis>> = (view.dims.iter().map(|g| e.long(g)))
+        .filter(|g| !g.is_empty() && *g != [Axis::N])
+        .collect();
+    let axes: Vec<Axis> = long.iter().flatten().copied().collect();
+    if axes.contains(&Axis::N) {
+        return None;
+    }
+    if axes.is_sorted() {
+        let merged = matches!(long.as_slice(), [one] if one.len() > 1);
+        let value = if merged {
+            builder.flatten(view.value, name)
+        } else {
+            view.value
+        };
+        return Some((value, Layout::Nchw));
+    }
+    let mut last = axes.clone();
+    last.rotate_right(1);
+    let pixel_major = long.iter().all(|g| g.len() == 1) && last.is_sorted();
+    pixel_major.then_some((view.value, Layout::Nhwc))
+}

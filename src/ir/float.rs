@@ -81,6 +81,22 @@ impl Window {
         };
         Some([one(h, 0)?, one(w, 1)?])
     }
+    /// Whether every position of the window covers at least one element of an input of `h x w`: a
+    /// pooling window over padding alone has no value.
+    pub fn meets(&self, h: usize, w: usize) -> bool {
+        let Some(output) = self.output(h, w) else {
+            return false;
+        };
+        let one = |axis: usize, n: usize| {
+            (0..output[axis]).all(|o| {
+                (0..self.kernel[axis]).any(|k| {
+                    let at = o * self.stride[axis] + k * self.dilation[axis];
+                    (self.pads[axis]..self.pads[axis] + n).contains(&at)
+                })
+            })
+        };
+        one(0, h) && one(1, w)
+    }
     /// Taps.
     pub fn taps(&self) -> usize {
         self.kernel[0] * self.kernel[1]

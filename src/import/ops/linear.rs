@@ -1,0 +1,140 @@
+//! Fully connected layers.
+
+use crate::diag;
+use crate::import::builder::{Builder, fresh};
+use crate::import::node::{NodeReader, Operand, Step};
+use crate::import::tensor::Constant;
+use crate::import::view::Axis;
+use crate::ir::float::{Dense, FloatOp};
+
+/// `Gemm`: `alpha * A * B + beta * C` with constant B and C.
+pub fn gemm<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operand> {
+    let b = node.parameters(1)?.clone();
+    let c = node.optional_parameters(2)?.cloned();
+    if node.flag("transA", false)? {
+        return Err(node.finding(
+            diag::ATTRIBUTE_VALUE,
+            "transA = 1",
+            "the batch must be the first axis: transpose before export",
+        ));
+    }
+    if node.view(0)?.dims.len() != 2 {
+        return Err(builder.wrong_layout(node, 0, "a batch of vectors"));
+    }
+    let transposed = node.flag("transB", false)?;
+    let alpha = node.float("alpha")?.unwrap_or(1.0);
+    let beta = node.float("beta")?.unwrap_or(1.0);
+    let mut dense = weights(node, &b, transposed)?;
+    if alpha != 1.0 {
+        dense.weight.iter_mut().for_each(|w| *w *= alpha);
+    }
+    if let Some(c) = c {
+        let outputs = dense.out_features;
+        // One row for every image: rows of their own for each image are no bias.
+        let fits = match c.dims.as_slice() {
+            [] | [1] | [1, 1] => true,
+            [n] | [1, n] => *n == outputs,
+            _ => false,
+        };
+        if !fits {
+            return Err(node.finding(
+                diag::SHAPE_MISMATCH,
+                format!("bias of extents {} for {outputs} outputs", c.extents()),
+                "the bias belongs to another layer: export the model again",
+            ));
+        }
+        let values = c.floats().unwrap_or_default();
+        dense.bias = Some(
+            (0..outputs)
+                .map(|i| beta * values[if values.len() == 1 { 0 } else { i }])
+                .collect(),
+        );
+    }
+    check_finite(node, &dense, alpha, beta)?;
+    emit(builder, node, dense)
+}
+
+/// `MatMul` of vectors with a constant matrix.
+pub fn matmul<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operand> {
+    let b = node.parameters(1)?.clone();
+    let dense = weights(node, &b, false)?;
+    emit(builder, node, dense)
+}
+
+fn check_finite(node: &NodeReader<'_>, dense: &Dense, alpha: f32, beta: f32) -> Step<()> {
+    let mut all = dense.weight.iter().chain(dense.bias.iter().flatten());
+    if all.all(|v| v.is_finite()) {
+        return Ok(());
+    }
+    Err(node.finding(
+        diag::NON_FINITE,
+        format!("weights times alpha = {alpha} or bias times beta = {beta} overflow"),
+        "the file is damaged: alpha and beta are 1 in any usual export",
+    ))
+}
+
+/// A constant matrix as `[out][in]` weights; ONNX has `[in][out]` unless transposed.
+fn weights(node: &NodeReader<'_>, b: &Constant, transposed: bool) -> Step<Dense> {
+    let &[rows, columns] = b.dims.as_slice() else {
+        return Err(node.finding(
+            diag::SHAPE_MISMATCH,
+            format!("weights of extents {}", b.extents()),
+            "a fully connected layer has weights of two axes",
+        ));
+    };
+    let values = b.floats().unwrap_or_default();
+    if values.is_empty() {
+        return Err(node.finding(
+            diag::SHAPE_MISMATCH,
+            format!("weights of extents {} are empty", b.extents()),
+            "remove the layer from the network",
+        ));
+    }
+    let (weight, out_features, in_features) = if transposed {
+        (values.to_vec(), rows, columns)
+    } else {
+        let turned = (0..columns).flat_map(|o| (0..rows).map(move |i| values[i * columns + o]));
+        (turned.collect(), columns, rows)
+    };
+    Ok(Dense {
+        weight,
+        bias: None,
+        out_features,
+        in_features,
+    })
+}
+
+/// Appends the layer over the input's last axis.
+fn emit<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>, mut dense: Dense) -> Step<Operand> {
+    let view = node.view(0)?;
+    let Some((_, leading)) = view.dims.split_last() else {
+        return Err(builder.wrong_layout(node, 0, "a batch of vectors"));
+    };
+    let mut dims = leading.to_vec();
+    dims.push(vec![Axis::C]);
+    let (input, order) = builder.vector(node, 0, dims.len() - 1)?;
+    let found = builder.graph.shape(input).len();
+    if found != dense.in_features {
+        return Err(node.finding(
+            diag::SHAPE_MISMATCH,
+            format!(
+                "weights for {} inputs, '{}' has {found}",
+                dense.in_features,
+                node.input_name(0)
+            ),
+            "the picture size or the weights are another network's: export the model again",
+        ));
+    }
+    if let Some(order) = order {
+        // The file flattens its picture in another order than ours: move the columns instead.
+        let mut moved = vec![0.0; dense.weight.len()];
+        for (from, to) in (dense.weight.chunks(found)).zip(moved.chunks_mut(found)) {
+            for (&w, &at) in from.iter().zip(&order) {
+                to[at] = w;
+            }
+        }
+        dense.weight = moved;
+    }
+    let value = builder.emit(node, FloatOp::Dense(dense), vec![input])?;
+    Ok(fresh(value, dims))
+}

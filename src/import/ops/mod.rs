@@ -1,0 +1,318 @@
+//! The operators nestc imports: one row each.
+
+mod conv;
+mod elementwise;
+pub(super) mod layout;
+mod linear;
+mod pool;
+
+use std::ops::RangeInclusive;
+
+use super::builder::Builder;
+use super::fold;
+use super::node::{NodeReader, Operand, Step};
+use super::proto::{NodeProto, attribute_type};
+use crate::diag::{self, Diagnostic};
+
+/// Makes an operator's results from its node.
+type Import = for<'m> fn(&mut Builder<'m>, &NodeReader<'m>) -> Step<Operand>;
+
+/// An operator.
+struct Row {
+    name: &'static str,
+    /// How many inputs it takes.
+    inputs: RangeInclusive<usize>,
+    /// Every attribute of any version nestc reads.
+    attributes: &'static [&'static str],
+    import: Import,
+}
+
+const fn row(
+    name: &'static str,
+    inputs: RangeInclusive<usize>,
+    attributes: &'static [&'static str],
+    import: Import,
+) -> Row {
+    Row {
+        name,
+        inputs,
+        attributes,
+        import,
+    }
+}
+
+const CONV: &[&str] = &[
+    "auto_pad",
+    "dilations",
+    "group",
+    "kernel_shape",
+    "pads",
+    "strides",
+];
+const POOL: &[&str] = &[
+    "auto_pad",
+    "ceil_mode",
+    "count_include_pad",
+    "dilations",
+    "kernel_shape",
+    "pads",
+    "storage_order",
+    "strides",
+];
+
+/// All operators over values, in alphabetical order. Over constants alone, [`fold`] knows more.
+static ROWS: &[Row] = &[
+    row("Add", 2..=2, &[], elementwise::add),
+    row("AveragePool", 1..=1, POOL, pool::average),
+    row(
+        "BatchNormalization",
+        5..=5,
+        &["epsilon", "momentum", "spatial", "training_mode"],
+        elementwise::batch_norm,
+    ),
+    row(
+        "Cast",
+        1..=1,
+        &["to", "saturate", "round_mode"],
+        elementwise::cast,
+    ),
+    row("Clip", 1..=3, &["min", "max"], elementwise::clip),
+    row("Conv", 2..=3, CONV, conv::conv),
+    row("Div", 2..=2, &[], elementwise::div),
+    row("Dropout", 1..=3, &["ratio", "seed"], elementwise::dropout),
+    row("Flatten", 1..=1, &["axis"], layout::flatten),
+    row(
+        "Gemm",
+        2..=3,
+        &["alpha", "beta", "transA", "transB"],
+        linear::gemm,
+    ),
+    row("GlobalAveragePool", 1..=1, &[], pool::global_average),
+    row("Identity", 1..=1, &[], layout::identity),
+    row("MatMul", 2..=2, &[], linear::matmul),
+    row("MaxPool", 1..=1, POOL, pool::max),
+    row("Mul", 2..=2, &[], elementwise::mul),
+    row("Pad", 1..=4, &["mode", "pads", "value"], layout::pad),
+    row(
+        "ReduceMean",
+        1..=2,
+        &["axes", "keepdims", "noop_with_empty_axes"],
+        pool::reduce_mean,
+    ),
+    row("Relu", 1..=1, &[], elementwise::relu),
+    row("Reshape", 2..=2, &["allowzero"], layout::reshape),
+    row("Shape", 1..=1, &["start", "end"], layout::shape),
+    row("Slice", 1..=5, &["axes", "ends", "starts"], layout::slice),
+    row("Softmax", 1..=1, &["axis"], elementwise::softmax),
+    row("Squeeze", 1..=2, &["axes"], layout::squeeze),
+    row("Sub", 2..=2, &[], elementwise::sub),
+    row("Transpose", 1..=1, &["perm"], layout::transpose),
+    row("Unsqueeze", 1..=2, &["axes"], layout::unsqueeze),
+];
+
+/// Operators of quantised files.
+pub fn is_quantised(op_type: &str) -> bool {
+    op_type.starts_with("QLinear")
+        || matches!(
+            op_type,
+            "QuantizeLinear"
+                | "DequantizeLinear"
+                | "DynamicQuantizeLinear"
+                | "ConvInteger"
+                | "MatMulInteger"
+                | "QGemm"
+        )
+}
+
+/// Whether the node is of ONNX's own operator set.
+pub fn is_standard(node: &NodeProto) -> bool {
+    node.domain.is_empty() || node.domain == "ai.onnx"
+}
+
+/// Imports one node; its first output stands for the result. Findings go to the builder, and what
+/// depends on a node with findings stays silent.
+pub fn import<'m>(builder: &mut Builder<'m>, proto: &'m NodeProto) {
+    let operand = match operand(builder, proto) {
+        Ok(operand) => operand,
+        Err(finding) => {
+            builder.findings.push(finding);
+            Operand::Unknown
+        }
+    };
+    let mut outputs = proto.output.iter();
+    if let Some(first) = outputs.next() {
+        builder.define(first, operand);
+    }
+    // Unsupported nodes are reported whole.
+    let known = ROWS.iter().any(|row| row.name == proto.op_type);
+    for extra in outputs.filter(|o| known && !o.is_empty()) {
+        if builder.is_read(extra) {
+            builder.findings.push(Diagnostic::new(
+                diag::UNSUPPORTED_OP,
+                NodeReader::place_of(proto),
+                format!("a second output '{extra}' of {} is used", proto.op_type),
+                "only the first output is supported: masks, indices and batch statistics are not",
+            ));
+        }
+    }
+}
+
+fn operand<'m>(builder: &mut Builder<'m>, proto: &'m NodeProto) -> Step<Operand> {
+    let place = NodeReader::place_of(proto);
+    let row = ROWS.iter().find(|row| row.name == proto.op_type);
+    if is_standard(proto) && is_quantised(&proto.op_type) {
+        // One finding for the whole file names them all.
+        return Ok(Operand::Unknown);
+    }
+    if !is_standard(proto) || (row.is_none() && !fold::knows(&proto.op_type)) {
+        return Err(unsupported(proto, place));
+    }
+    let mut inputs = Vec::with_capacity(proto.input.len());
+    for name in &proto.input {
+        inputs.push(if name.is_empty() {
+            None
+        } else {
+            Some(builder.operand(name))
+        });
+    }
+    let node = NodeReader {
+        proto,
+        place,
+        inputs,
+    };
+    check_form(&node, row)?;
+    let given = || node.inputs.iter().flatten();
+    if given().any(|i| matches!(i, Operand::Unknown)) {
+        return Ok(Operand::Unknown);
+    }
+    match row {
+        _ if given().all(|i| matches!(i, Operand::Constant(_))) && fold::knows(&proto.op_type) => {
+            fold::fold(builder, &node)
+        }
+        Some(row) => (row.import)(builder, &node),
+        None => Err(node.finding(
+            diag::UNSUPPORTED_OP,
+            format!(
+                "operator {} over values computed at run time",
+                proto.op_type
+            ),
+            "nestc computes it over constants only: simplify the model (onnxsim)",
+        )),
+    }
+}
+
+/// Checks what holds for every operator: the number of inputs and outputs and known attributes.
+fn check_form(node: &NodeReader<'_>, row: Option<&Row>) -> Step<()> {
+    let proto = node.proto;
+    for attribute in &proto.attribute {
+        let bad = |message: String| {
+            node.finding(
+                diag::ATTRIBUTE,
+                message,
+                "the file is damaged or was written for a runtime of its own: export it again",
+            )
+        };
+        if !attribute.ref_attr_name.is_empty() {
+            return Err(bad(format!(
+                "attribute '{}' refers to an attribute of a function",
+                attribute.name
+            )));
+        }
+        if attribute.r#type == attribute_type::GRAPH {
+            return Err(bad(format!("attribute '{}' is a graph", attribute.name)));
+        }
+        if row.is_some_and(|row| !row.attributes.contains(&attribute.name.as_str())) {
+            return Err(bad(format!(
+                "attribute '{}' is none of {}",
+                attribute.name, proto.op_type
+            )));
+        }
+    }
+    if let Some(row) = row
+        && !row.inputs.contains(&proto.input.len())
+    {
+        return Err(node.finding(
+            diag::NODE_ARITY,
+            format!(
+                "{} inputs, {} takes {} to {}",
+                proto.input.len(),
+                proto.op_type,
+                row.inputs.start(),
+                row.inputs.end()
+            ),
+            "the file is damaged or was written for another operator set",
+        ));
+    }
+    if proto.output.first().is_none_or(String::is_empty) {
+        return Err(node.finding(
+            diag::NODE_ARITY,
+            "no first output",
+            "the file is damaged: export the model again",
+        ));
+    }
+    Ok(())
+}
+
+fn unsupported(proto: &NodeProto, place: String) -> Diagnostic {
+    if !is_standard(proto) {
+        return Diagnostic::new(
+            diag::UNSUPPORTED_OP,
+            place,
+            format!(
+                "operator {} of the operator set '{}'",
+                proto.op_type, proto.domain
+            ),
+            "nestc reads ONNX's own operators: export without runtime-specific fusions or local functions",
+        );
+    }
+    let control = matches!(proto.op_type.as_str(), "If" | "Loop" | "Scan");
+    let hint = match proto.op_type.as_str() {
+        "If" | "Loop" | "Scan" => {
+            "control flow is decided at export: trace the model (torch.onnx.export), then simplify it (onnxsim)"
+        }
+        "Resize" | "Upsample" => "end the network before it and resize on the host",
+        "Concat" | "Split" => {
+            "use a network whose branches meet by addition, such as ResNet or MobileNetV2"
+        }
+        "Sigmoid" | "HardSigmoid" | "HardSwish" | "LeakyRelu" | "PRelu" | "Elu" | "Gelu"
+        | "Tanh" | "Mish" => {
+            "train the network with ReLU or ReLU6, which cost nothing on the device"
+        }
+        "ArgMax" | "TopK" | "NonMaxSuppression" => {
+            "end the network before it: export the scores and choose in the application"
+        }
+        "LayerNormalization" | "InstanceNormalization" | "GroupNormalization" => {
+            "use batch normalisation, which folds into the convolutions"
+        }
+        "GlobalMaxPool" => "use global average pooling or a MaxPool over the whole map",
+        _ => "`nestc explain E200` lists the operators; replace it in the model before export",
+    };
+    Diagnostic::new(
+        if control {
+            diag::CONTROL_FLOW
+        } else {
+            diag::UNSUPPORTED_OP
+        },
+        place,
+        format!("operator {} is not supported", proto.op_type),
+        hint,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_sorted() {
+        assert!(ROWS.is_sorted_by_key(|row| row.name));
+    }
+
+    #[test]
+    fn explanation_lists_every_operator() {
+        let text = diag::UNSUPPORTED_OP.info().explanation;
+        for row in ROWS {
+            assert!(text.contains(row.name), "{} is not in E200", row.name);
+        }
+    }
+}

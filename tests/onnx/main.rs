@@ -1,0 +1,3 @@
+//! The importer and exporter against real files and an independent runtime.
+
+mod networks;
