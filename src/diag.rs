@@ -193,6 +193,24 @@ codes! {
         "Accuracy and training against labels need the class of each image. Training by distillation (--loss distill) and calibration do without.";
     // E4xx: training
     // E5xx: quantising, encoding, planning
+    CALIBRATION_SYNTHETIC "E500" Input "activations were calibrated on synthetic inputs"
+        "Without real inputs the ranges of activations are guessed from seeded random pictures, which costs accuracy. The program is complete and bit-exact all the same. Give real inputs with --calibrate, for instance --calibrate cifar10:DIR.";
+    CALIBRATION_NOT_FINITE "E501" Input "an activation is not finite during calibration"
+        "On some calibration input a value of the float network overflowed or became NaN, so it has no range that int8 could stand for. Either the weights are broken or the inputs are not prepared as the network expects: check mean=, std= and scale= of the data specification.";
+    QUANTISE_UNSUPPORTED "E502" Input "a layer has no int8 form here"
+        "The layer is valid, but its parameters leave what int8 arithmetic of this tool can express. The message names the layer and the value.";
+    EXTENT_TOO_LARGE "E503" Input "an extent exceeds what the kernels count with"
+        "Kernels count channels, rows, columns and taps in 16 bits, and entries of a weight row in 16-bit words. The message names the extent and the limit. Use a smaller input resolution or split the layer.";
+    ARENA_TOO_LARGE "E510" Input "activations and scratch do not fit the memory"
+        "The static memory plan needs more RAM than the target, or --ram-budget, offers. The message gives both numbers and how much no plan could save. A smaller input resolution or fewer channels in the layer named shrink it.";
+    FLASH_TOO_SMALL "E511" Input "the weights do not fit the flash"
+        "Weights, indices and constants need more flash than the target, or --flash-budget, offers. The message gives both numbers. Fewer or sparser levels shrink it: the densest level sets the size.";
+    PASS_UNKNOWN "E512" Input "there is no such pass"
+        "--stop-after and --dump-after take the name of a compiler pass. The message lists them.";
+    IR_INVALID "E520" CheckFailed "a pass left a malformed program"
+        "A verifier rule does not hold for what a compiler pass made or for a text form that was read. For a model that compiled up to here this is a fault of nestc: please report it with the model. The message names the rule.";
+    IR_SYNTAX "E521" Input "the text form of a graph cannot be read"
+        "The text form is what --dump-after prints. The message gives the line and what was expected there.";
     // E6xx: targets, emitted crates, builds, images
     TARGET_UNKNOWN "E601" Input "no such target"
         "`--target` takes the name of a board that nestc knows; `nestc targets` lists them with their memories and clocks.";

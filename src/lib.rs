@@ -17,6 +17,8 @@ pub mod data;
 
 pub mod train;
 
+pub mod passes;
+
 pub mod target;
 
 pub mod report;

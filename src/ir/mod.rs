@@ -1,8 +1,11 @@
 //! The intermediate representations, from the float graph to the program a device runs.
 
+pub mod eval;
 pub mod eval_float;
 pub mod float;
 pub mod ids;
 pub mod int;
 pub mod nested;
 pub mod program;
+pub mod text_int;
+pub mod verify_int;

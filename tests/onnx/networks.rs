@@ -23,7 +23,12 @@ fn tensor(path: &Path) -> Vec<f32> {
     let bytes = std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let tensor = TensorProto::decode(bytes.as_slice()).expect("a tensor");
     match tensor.raw_data {
-        Some(raw) => raw.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect(),
+        Some(raw) => raw
+            .as_chunks()
+            .0
+            .iter()
+            .map(|&b| f32::from_le_bytes(b))
+            .collect(),
         None => tensor.float_data,
     }
 }

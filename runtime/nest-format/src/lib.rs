@@ -5,10 +5,15 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+extern crate std;
+
+mod checksum;
 mod dense;
 mod requant;
 mod stream;
 
+pub use checksum::checksum;
 pub use dense::DenseWeights;
 pub use requant::{AddParams, Requant};
 pub use stream::{Entry, FormatError, NestedStream};

@@ -1,0 +1,330 @@
+//! Runs a program on the host: the same kernels, the same arena, the same bits as on the device.
+
+use std::ops::Range;
+
+use nest_format::{DenseWeights, NestedStream, Requant, checksum};
+use nest_kernels::layer;
+
+use super::ids::{Id, LayerId, Level, TensorId};
+use super::program::{EncodedStream, Payload, PlacedTensor, Program, Step};
+
+/// What [`Executor::run_with`] shows after a step.
+#[derive(Clone, Copy, Debug)]
+pub struct StepOutput<'a> {
+    /// Which step.
+    pub step: LayerId,
+    /// What it wrote, in `h, w, c` order.
+    pub output: &'a [i8],
+}
+
+impl StepOutput<'_> {
+    /// By which host and device compare: see [`nest_format::checksum`].
+    pub fn checksum(&self) -> u32 {
+        checksum(self.output)
+    }
+}
+
+/// Runs one program on one image after another.
+#[derive(Debug)]
+pub struct Executor<'a> {
+    program: &'a Program,
+    steps: Vec<Prepared<'a>>,
+    arena: Vec<i8>,
+    scratch: Vec<u32>,
+}
+
+/// Descriptors that a step's kernel takes, checked once.
+#[derive(Debug)]
+struct Prepared<'a> {
+    stream: Option<NestedStream<'a>>,
+    dense: Option<DenseWeights<'a>>,
+    requant: Vec<&'a [Requant]>,
+}
+
+impl<'a> Executor<'a> {
+    /// Prepares a verified program.
+    ///
+    /// # Panics
+    /// If a stream is malformed, which the verifier rules out.
+    pub fn new(program: &'a Program) -> Self {
+        Self {
+            program,
+            steps: program.steps.iter().map(Prepared::new).collect(),
+            arena: vec![0; program.activation_bytes.0 as usize],
+            scratch: vec![0; program.scratch_words],
+        }
+    }
+
+    /// The program.
+    pub fn program(&self) -> &'a Program {
+        self.program
+    }
+
+    /// Runs `level` on one image of int8 in `h, w, c` order; read the result with
+    /// [`Executor::output`].
+    ///
+    /// # Panics
+    /// If the input has another length, there is no such level, or the plan lets a step's output
+    /// overlap its inputs.
+    pub fn run(&mut self, level: Level, input: &[i8]) {
+        self.run_with(level, input, &mut |_| {});
+    }
+
+    /// As [`Executor::run`]; `see` is shown every step's output.
+    ///
+    /// # Panics
+    /// As [`Executor::run`].
+    pub fn run_with(&mut self, level: Level, input: &[i8], see: &mut dyn FnMut(StepOutput<'_>)) {
+        assert!(level.index() < self.program.level_count(), "{level}");
+        let range = bytes_of(&self.program.tensors[self.program.input]);
+        self.arena[range].copy_from_slice(input);
+        for (id, step) in self.program.steps.iter_enumerated() {
+            self.step(id, step, level.index());
+            see(StepOutput {
+                step: id,
+                output: self.tensor(step.output),
+            });
+        }
+    }
+
+    /// The graph's output number `index` after a run.
+    ///
+    /// # Panics
+    /// If there is no such output.
+    pub fn output(&self, index: usize) -> &[i8] {
+        self.tensor(self.program.outputs[index])
+    }
+
+    /// The bytes of a tensor as they lie in the arena; another tensor may have taken its place.
+    pub fn tensor(&self, tensor: TensorId) -> &[i8] {
+        &self.arena[bytes_of(&self.program.tensors[tensor])]
+    }
+
+    fn step(&mut self, id: LayerId, step: &Step, level: usize) {
+        let prepared = &self.steps[id.index()];
+        let requant = &prepared.requant[..];
+        let range = |t: TensorId| bytes_of(&self.program.tensors[t]);
+        let from = range(step.inputs[0]);
+        let to = range(step.output);
+        let scratch = &mut self.scratch[..step.scratch_words];
+        let in_place = from == to;
+        if let Payload::Add(params) = &step.payload {
+            let add = layer::Add { params };
+            let other = range(step.inputs[1]);
+            if in_place {
+                let (b, out) = split(&mut self.arena, &other, &to);
+                nest_kernels::add_in_place(&add, level, out, b);
+            } else {
+                // Both inputs lie outside the output; they may be one.
+                let (before, rest) = self.arena.split_at_mut(to.start);
+                let (out, after) = rest.split_at_mut(to.len());
+                let side = |r: &Range<usize>| {
+                    if r.end <= to.start {
+                        &before[r.clone()]
+                    } else {
+                        &after[r.start - to.end..r.end - to.end]
+                    }
+                };
+                nest_kernels::add(&add, level, side(&from), side(&other), out);
+            }
+            return;
+        }
+        if let (Payload::Clamp(bounds), true) = (&step.payload, in_place) {
+            nest_kernels::clamp_in_place(&layer::Clamp { bounds }, level, &mut self.arena[to]);
+            return;
+        }
+        let (x, y) = split(&mut self.arena, &from, &to);
+        match &step.payload {
+            Payload::ConvNested {
+                geometry,
+                pad,
+                tile,
+                ..
+            } => {
+                if let Some(stream) = prepared.stream {
+                    let layer = layer::ConvNested {
+                        geometry: *geometry,
+                        stream,
+                        requant,
+                        pad,
+                        tile: *tile,
+                    };
+                    nest_kernels::conv_nested(&layer, level, x, y, scratch);
+                }
+            }
+            Payload::ConvDense { geometry, pad, .. } => {
+                if let Some(weights) = prepared.dense {
+                    let layer = layer::ConvDense {
+                        geometry: *geometry,
+                        weights,
+                        requant,
+                        pad,
+                    };
+                    nest_kernels::conv_dense(&layer, level, x, y, scratch);
+                }
+            }
+            Payload::ConvGeneric {
+                geometry,
+                groups,
+                weights,
+                pad,
+                ..
+            } => {
+                let layer = layer::ConvGeneric {
+                    geometry: *geometry,
+                    groups: *groups,
+                    weights,
+                    requant,
+                    pad,
+                };
+                nest_kernels::conv_generic(&layer, level, x, y);
+            }
+            Payload::Depthwise {
+                geometry,
+                weights,
+                pad,
+                ..
+            } => {
+                let layer = layer::Depthwise {
+                    geometry: *geometry,
+                    weights,
+                    requant,
+                    pad,
+                };
+                nest_kernels::depthwise(&layer, level, x, y, scratch);
+            }
+            Payload::DenseNested { .. } => {
+                if let Some(stream) = prepared.stream {
+                    let layer = layer::DenseNested { stream, requant };
+                    nest_kernels::dense_nested(&layer, level, x, y);
+                }
+            }
+            Payload::FullyConnected {
+                weights, columns, ..
+            } => {
+                let layer = layer::FullyConnected {
+                    weights,
+                    columns: *columns,
+                    requant,
+                };
+                nest_kernels::fully_connected(&layer, level, x, y);
+            }
+            Payload::MaxPool(geometry) => {
+                let layer = layer::MaxPool {
+                    geometry: *geometry,
+                };
+                nest_kernels::max_pool(&layer, x, y);
+            }
+            Payload::AvgPool {
+                geometry,
+                count_include_pad,
+                pad,
+                ..
+            } => {
+                let layer = layer::AvgPool {
+                    geometry: *geometry,
+                    count_include_pad: *count_include_pad,
+                    pad,
+                    requant,
+                };
+                nest_kernels::avg_pool(&layer, level, x, y);
+            }
+            Payload::GlobalAvgPool {
+                pixels,
+                channels,
+                requant,
+            } => {
+                let layer = layer::GlobalAvgPool {
+                    pixels: *pixels,
+                    channels: *channels,
+                    requant,
+                };
+                nest_kernels::global_avg_pool(&layer, level, x, y);
+            }
+            Payload::Clamp(bounds) => {
+                nest_kernels::clamp(&layer::Clamp { bounds }, level, x, y);
+            }
+            Payload::Pad {
+                input,
+                before,
+                output,
+                value,
+            } => {
+                let layer = layer::Pad {
+                    input: *input,
+                    before: *before,
+                    output: *output,
+                    value,
+                };
+                nest_kernels::pad(&layer, level, x, y);
+            }
+            Payload::Slice(slice) => nest_kernels::slice(slice, x, y),
+            Payload::Softmax(table) => {
+                nest_kernels::softmax(&layer::Softmax { table }, level, x, y);
+            }
+            Payload::Add(_) => unreachable!("additions are handled above"),
+        }
+    }
+}
+
+impl<'a> Prepared<'a> {
+    fn new(step: &'a Step) -> Self {
+        let stream = |s: &'a EncodedStream| {
+            NestedStream::new(s.rows, s.columns, s.levels, &s.words, &s.prefix)
+        };
+        let mut prepared = Self {
+            stream: None,
+            dense: None,
+            requant: Vec::new(),
+        };
+        let table: &'a [Vec<Requant>] = match &step.payload {
+            Payload::ConvNested {
+                stream: s, requant, ..
+            }
+            | Payload::DenseNested { stream: s, requant } => {
+                prepared.stream = Some(stream(s));
+                requant
+            }
+            Payload::ConvDense {
+                geometry,
+                columns,
+                words,
+                requant,
+                ..
+            } => {
+                prepared.dense = Some(DenseWeights::new(geometry.out_c, *columns, words));
+                requant
+            }
+            Payload::ConvGeneric { requant, .. }
+            | Payload::Depthwise { requant, .. }
+            | Payload::FullyConnected { requant, .. }
+            | Payload::AvgPool { requant, .. } => requant,
+            _ => &[],
+        };
+        prepared.requant = table.iter().map(Vec::as_slice).collect();
+        prepared
+    }
+}
+
+fn bytes_of(tensor: &PlacedTensor) -> Range<usize> {
+    tensor.offset..tensor.offset + tensor.shape.len()
+}
+
+/// A shared and a changeable part of the arena, which must not overlap.
+fn split<'m>(
+    arena: &'m mut [i8],
+    shared: &Range<usize>,
+    own: &Range<usize>,
+) -> (&'m [i8], &'m mut [i8]) {
+    if shared.end <= own.start {
+        let (low, high) = arena.split_at_mut(own.start);
+        (&low[shared.clone()], &mut high[..own.len()])
+    } else {
+        assert!(
+            own.end <= shared.start,
+            "the plan lets an output overlap an input"
+        );
+        let (low, high) = arena.split_at_mut(shared.start);
+        (&high[..shared.len()], &mut low[own.clone()])
+    }
+}

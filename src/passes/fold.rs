@@ -1,0 +1,267 @@
+//! Canonical form: what the passes behind this one need not tell apart any more.
+//!
+//! Afterwards a graph has these nodes only: [`FloatOp::Conv`] (fully connected layers and
+//! flattening included), [`FloatOp::ChannelAffine`] directly behind a convolution that nothing else
+//! reads, [`FloatOp::Relu`], [`FloatOp::Relu6`], [`FloatOp::Add`], [`FloatOp::MaxPool`],
+//! [`FloatOp::AvgPool`], [`FloatOp::GlobalAvgPool`], [`FloatOp::Pad`], [`FloatOp::Slice`] and
+//! [`FloatOp::Softmax`]. The function of every level is unchanged up to rounding.
+//!
+//! Rules run over a list of nodes until none applies any more; each removes a node, replaces one by
+//! a more canonical one, or moves an activation towards the input, so they end.
+
+mod rules;
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use crate::ir::float::{FloatGraph, FloatOp, Node, Shape, Value};
+use crate::ir::ids::{Id, IdVec, NodeId, ValueId};
+use crate::ir::nested::{LevelParams, NestedModel};
+
+/// Brings a verified model into canonical form.
+pub fn fold(model: NestedModel) -> NestedModel {
+    let mut work = Work::new(model);
+    while rules::apply_one(&mut work) {}
+    rules::dense_to_conv(&mut work);
+    while rules::apply_one(&mut work) {}
+    rules::anchor_affines(&mut work);
+    while rules::apply_one(&mut work) {}
+    work.finish()
+}
+
+/// One line a node, for `--dump-after fold`.
+pub(crate) fn summary(model: &NestedModel) -> String {
+    let graph = &model.graph;
+    let mut out = format!("nested \"{}\" levels={}\n", graph.name, model.level_count());
+    if let Some(input) = graph.input {
+        let _ = writeln!(out, "input {input}: {}", graph.shape(input));
+    }
+    for (id, node) in graph.nodes.iter_enumerated() {
+        let inputs: Vec<String> = node.inputs.iter().map(ToString::to_string).collect();
+        let _ = write!(
+            out,
+            "{}: {} = {}({}) \"{}\"",
+            node.output,
+            graph.shape(node.output),
+            node.op.name(),
+            inputs.join(", "),
+            node.name
+        );
+        match &node.op {
+            FloatOp::Conv(c) => {
+                let [kh, kw] = c.window.kernel;
+                let _ = write!(
+                    out,
+                    " kernel={kh}x{kw} stride={:?} pads={:?} dilation={:?} groups={}{}",
+                    c.window.stride,
+                    c.window.pads,
+                    c.window.dilation,
+                    c.groups,
+                    if c.bias.is_some() { " bias" } else { "" }
+                );
+            }
+            FloatOp::MaxPool(w) | FloatOp::AvgPool { window: w, .. } => {
+                let _ = write!(
+                    out,
+                    " kernel={:?} stride={:?} pads={:?}",
+                    w.kernel, w.stride, w.pads
+                );
+            }
+            _ => {}
+        }
+        if model.weight_levels.contains_key(&id) {
+            out.push_str(" nested");
+        }
+        if model.level_params.contains_key(&id) {
+            out.push_str(" per-level");
+        }
+        out.push('\n');
+    }
+    let outputs: Vec<String> = graph.outputs.iter().map(ToString::to_string).collect();
+    let _ = writeln!(out, "output {}", outputs.join(", "));
+    out
+}
+
+/// A node with its nested parameters beside it, so that rules need not mind ids.
+#[derive(Clone, Debug)]
+pub(super) struct WorkNode {
+    name: String,
+    op: FloatOp,
+    inputs: Vec<ValueId>,
+    output: ValueId,
+    weight_levels: Option<Vec<u8>>,
+    level_params: Option<Vec<LevelParams>>,
+}
+
+/// A model under rewriting. Nodes stay in topological order.
+#[derive(Debug)]
+pub(super) struct Work {
+    model: NestedModel,
+    values: IdVec<ValueId, Value>,
+    nodes: Vec<WorkNode>,
+    outputs: Vec<ValueId>,
+    input: ValueId,
+}
+
+impl Work {
+    fn new(mut model: NestedModel) -> Self {
+        let graph = std::mem::take(&mut model.graph);
+        let input = graph.input();
+        let nodes = (graph.nodes.iter_enumerated())
+            .map(|(id, node)| WorkNode {
+                name: node.name.clone(),
+                op: node.op.clone(),
+                inputs: node.inputs.clone(),
+                output: node.output,
+                weight_levels: model.weight_levels.remove(&id),
+                level_params: model.level_params.remove(&id),
+            })
+            .collect();
+        model.graph.name = graph.name;
+        Self {
+            model,
+            values: graph.values,
+            nodes,
+            outputs: graph.outputs,
+            input,
+        }
+    }
+
+    fn levels(&self) -> usize {
+        self.model.level_count()
+    }
+
+    fn shape(&self, value: ValueId) -> Shape {
+        self.values[value].shape
+    }
+
+    /// The node that gives `value`.
+    fn producer(&self, value: ValueId) -> Option<usize> {
+        self.nodes.iter().position(|n| n.output == value)
+    }
+
+    /// How often `value` is read, as a graph output too.
+    fn uses(&self, value: ValueId) -> usize {
+        let inputs = self.nodes.iter().flat_map(|n| &n.inputs);
+        inputs.chain(&self.outputs).filter(|&&v| v == value).count()
+    }
+
+    /// The producer of input 0 of node `at`, if nothing else reads that value.
+    fn exclusive_producer(&self, at: usize) -> Option<usize> {
+        let value = self.nodes[at].inputs[0];
+        (self.uses(value) == 1)
+            .then(|| self.producer(value))
+            .flatten()
+    }
+
+    /// Takes node `at` out; whoever read its output reads `instead`. A graph output keeps its name.
+    fn bypass(&mut self, at: usize, instead: ValueId) {
+        let gone = self.nodes.remove(at).output;
+        for node in &mut self.nodes {
+            for input in &mut node.inputs {
+                if *input == gone {
+                    *input = instead;
+                }
+            }
+        }
+        if self.outputs.contains(&gone) {
+            if instead != self.input && !self.outputs.contains(&instead) {
+                self.values[instead].name = self.values[gone].name.clone();
+            }
+            for output in &mut self.outputs {
+                if *output == gone {
+                    *output = instead;
+                }
+            }
+        }
+    }
+
+    /// Drops nodes whose output nothing reads.
+    fn drop_dead(&mut self) -> bool {
+        let dead = (0..self.nodes.len())
+            .rev()
+            .find(|&at| self.uses(self.nodes[at].output) == 0);
+        if let Some(at) = dead {
+            self.nodes.remove(at);
+        }
+        dead.is_some()
+    }
+
+    /// The model again, with dense ids.
+    fn finish(self) -> NestedModel {
+        let mut model = self.model;
+        let mut graph = FloatGraph {
+            name: std::mem::take(&mut model.graph.name),
+            ..FloatGraph::default()
+        };
+        let mut renamed: BTreeMap<ValueId, ValueId> = BTreeMap::new();
+        renamed.insert(
+            self.input,
+            graph.values.push(self.values[self.input].clone()),
+        );
+        for node in self.nodes {
+            let output = graph.values.push(self.values[node.output].clone());
+            renamed.insert(node.output, output);
+            let id: NodeId = graph.nodes.push(Node {
+                name: node.name,
+                op: node.op,
+                inputs: node.inputs.iter().map(|v| renamed[v]).collect(),
+                output,
+            });
+            if let Some(levels) = node.weight_levels {
+                model.weight_levels.insert(id, levels);
+            }
+            if let Some(params) = node.level_params {
+                model.level_params.insert(id, params);
+            }
+        }
+        graph.input = Some(ValueId::from_index(0));
+        graph.outputs = self.outputs.iter().map(|v| renamed[v]).collect();
+        model.graph = graph;
+        model
+    }
+}
+
+/// The scale and shift of a ChannelAffine node at every level.
+pub(crate) fn affine_levels(
+    op: &FloatOp,
+    params: Option<&[LevelParams]>,
+    levels: usize,
+) -> Vec<(Vec<f32>, Vec<f32>)> {
+    let FloatOp::ChannelAffine { scale, shift } = op else {
+        unreachable!("asked of a {} node", op.name())
+    };
+    match params {
+        None => vec![(scale.clone(), shift.clone()); levels],
+        Some(params) => params
+            .iter()
+            .map(|p| match p {
+                LevelParams::Affine(s, t) => (s.clone(), t.clone()),
+                _ => unreachable!("verified: an affine node has affine parameters"),
+            })
+            .collect(),
+    }
+}
+
+/// The bias of a Conv node at every level; zeros where it has none.
+pub(crate) fn bias_levels(
+    op: &FloatOp,
+    params: Option<&[LevelParams]>,
+    levels: usize,
+) -> Vec<Vec<f32>> {
+    let (bias, channels) = match op {
+        FloatOp::Conv(conv) => (&conv.bias, conv.out_channels),
+        FloatOp::Dense(dense) => (&dense.bias, dense.out_features),
+        _ => unreachable!("asked of a {} node", op.name()),
+    };
+    match params {
+        None => vec![bias.clone().unwrap_or_else(|| vec![0.0; channels]); levels],
+        Some(params) => params
+            .iter()
+            .map(|p| match p {
+                LevelParams::Bias(b) => b.clone(),
+                _ => unreachable!("verified: a convolution has a bias a level"),
+            })
+            .collect(),
+    }
+}

@@ -1,0 +1,232 @@
+//! The compiler: from a [`NestedModel`] to a [`Program`], one pass a file.
+//!
+//! [`PIPELINE`] is the table of passes; [`compile`] runs them all, [`compile_until`] stops after
+//! one. After every pass the verifier of its artefact runs.
+
+mod calibrate;
+mod encode;
+mod evaluate;
+mod fold;
+mod plan;
+mod quantise;
+mod requant;
+
+use crate::data::Dataset;
+use crate::diag::{self, Diagnostic, Result};
+use crate::ir::int::IntGraph;
+use crate::ir::nested::{NestedModel, Preprocessing};
+use crate::ir::program::Program;
+use crate::ir::{text_int, verify_int};
+use crate::units::Bytes;
+
+pub use calibrate::{Calibration, Histogram, RangeRule};
+pub use encode::{EncodedGraph, decode_stream, encode, encode_stream};
+pub use evaluate::{Accuracy, evaluate_int8, quantise_input};
+pub use fold::fold;
+pub use plan::{MemoryPlan, plan};
+pub use quantise::quantise;
+
+/// A row of the table of passes.
+#[derive(Debug)]
+pub struct PassInfo {
+    /// What `--stop-after` and `--dump-after` call it.
+    pub name: &'static str,
+    /// The artefact it reads.
+    pub from: &'static str,
+    /// The artefact it makes.
+    pub to: &'static str,
+    /// One line.
+    pub doc: &'static str,
+}
+
+/// All passes in order.
+pub static PIPELINE: &[PassInfo] = &[
+    PassInfo {
+        name: "fold",
+        from: "nested model",
+        to: "nested model",
+        doc: "canonicalise: merge affine chains, turn dense layers into convolutions, drop no-ops",
+    },
+    PassInfo {
+        name: "quantise",
+        from: "nested model",
+        to: "integer graph",
+        doc: "calibrate activations, quantise weights, fuse normalisations and activations",
+    },
+    PassInfo {
+        name: "encode",
+        from: "integer graph",
+        to: "encoded graph",
+        doc: "choose a kernel for each layer and lay its weights out for it",
+    },
+    PassInfo {
+        name: "plan",
+        from: "encoded graph",
+        to: "program",
+        doc: "place all activations in one arena, additions in place",
+    },
+];
+
+/// Memory a program must fit in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// RAM for activations and scratch together.
+    pub ram: Option<Bytes>,
+    /// Flash for weights, indices and constants together.
+    pub flash: Option<Bytes>,
+}
+
+/// How to compile.
+#[derive(Clone, Debug)]
+pub struct CompileOptions<'a> {
+    /// Real inputs to calibrate on. Without any, seeded synthetic ones are used, with a warning.
+    pub calibration: Option<&'a Dataset>,
+    /// At most so many of them, spread evenly over the set.
+    pub calibration_images: usize,
+    /// How an activation's range is chosen.
+    pub range_rule: RangeRule,
+    /// Overrides the model's own record of how pictures become inputs.
+    pub preprocessing: Option<Preprocessing>,
+    /// What the program must fit in.
+    pub limits: Limits,
+    /// Of synthetic inputs.
+    pub seed: u64,
+}
+
+impl Default for CompileOptions<'_> {
+    fn default() -> Self {
+        Self {
+            calibration: None,
+            calibration_images: 512,
+            range_rule: RangeRule::default(),
+            preprocessing: None,
+            limits: Limits::default(),
+            seed: 1,
+        }
+    }
+}
+
+/// What a pass made.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Artefact {
+    /// After `fold`.
+    Nested(NestedModel),
+    /// After `quantise`.
+    Int(IntGraph),
+    /// After `encode`.
+    Encoded(EncodedGraph),
+    /// After `plan`.
+    Program(Program),
+}
+
+impl Artefact {
+    /// The text form, stable from run to run.
+    pub fn text(&self) -> String {
+        match self {
+            Artefact::Nested(model) => fold::summary(model),
+            Artefact::Int(graph) => text_int::print(graph),
+            Artefact::Encoded(encoded) => encode::summary(encoded),
+            Artefact::Program(program) => text_int::print_program(program),
+        }
+    }
+}
+
+/// Watches a compilation.
+pub trait Observer {
+    /// Something that does not stop the compilation but should be read.
+    fn warning(&mut self, _diagnostic: Diagnostic) {}
+    /// `done` of `total` units of the running pass are done.
+    fn progress(&mut self, _pass: &'static PassInfo, _done: usize, _total: usize) {}
+    /// A pass has made its artefact, which is verified; `text` gives its text form.
+    fn after(&mut self, _pass: &'static PassInfo, _text: &dyn Fn() -> String) {}
+}
+
+/// Watches nothing.
+impl Observer for () {}
+
+/// Compiles `model`, which must be verified.
+///
+/// # Errors
+/// What the model's layers, the calibration data or the memory limits rule out: all findings of the
+/// first pass that has any.
+pub fn compile(
+    model: NestedModel,
+    options: &CompileOptions<'_>,
+    observer: &mut dyn Observer,
+) -> Result<Program> {
+    match compile_until(model, options, "plan", observer)? {
+        Artefact::Program(program) => Ok(program),
+        _ => unreachable!("the pipeline ends with a program"),
+    }
+}
+
+/// As [`compile`], up to and including the pass `last`, whose artefact is returned.
+///
+/// # Errors
+/// As [`compile`], and if there is no such pass.
+pub fn compile_until(
+    model: NestedModel,
+    options: &CompileOptions<'_>,
+    last: &str,
+    observer: &mut dyn Observer,
+) -> Result<Artefact> {
+    let [fold_info, quantise_info, encode_info, plan_info] = PIPELINE else {
+        unreachable!("the pipeline has four passes")
+    };
+    find_pass(last)?;
+    let preprocessing = (options.preprocessing.clone()).or_else(|| model.preprocessing.clone());
+
+    let folded = fold(model);
+    observer.after(fold_info, &|| fold::summary(&folded));
+    if last == fold_info.name {
+        return Ok(Artefact::Nested(folded));
+    }
+
+    let calibration =
+        calibrate::for_options(
+            &folded,
+            preprocessing.as_ref(),
+            options,
+            |step| match step {
+                calibrate::Progress::Warning(w) => observer.warning(w),
+                calibrate::Progress::Images(done, total) => {
+                    observer.progress(quantise_info, done, total)
+                }
+            },
+        )?;
+    let graph = quantise(&folded, &calibration, options.range_rule)?;
+    verify_int::verify(&graph)?;
+    observer.after(quantise_info, &|| text_int::print(&graph));
+    if last == quantise_info.name {
+        return Ok(Artefact::Int(graph));
+    }
+
+    let encoded = encode(graph)?;
+    observer.after(encode_info, &|| encode::summary(&encoded));
+    if last == encode_info.name {
+        return Ok(Artefact::Encoded(encoded));
+    }
+
+    let mut program = plan(encoded, &options.limits)?;
+    program.preprocessing = preprocessing;
+    verify_int::verify_program(&program)?;
+    observer.after(plan_info, &|| text_int::print_program(&program));
+    Ok(Artefact::Program(program))
+}
+
+/// The pass called `name`.
+///
+/// # Errors
+/// If there is none: the message lists all.
+pub fn find_pass(name: &str) -> Result<&'static PassInfo> {
+    PIPELINE.iter().find(|p| p.name == name).ok_or_else(|| {
+        let names: Vec<&str> = PIPELINE.iter().map(|p| p.name).collect();
+        Diagnostic::new(
+            diag::PASS_UNKNOWN,
+            name,
+            format!("`{name}` is none of the passes {}", names.join(", ")),
+            "name one of them",
+        )
+        .into()
+    })
+}

@@ -1,0 +1,277 @@
+//! The static memory plan: every activation gets its place in one arena.
+//!
+//! A tensor lives from the step that writes it to the last step that reads it; the network's input
+//! from the start, outputs to the end. An addition or a clamp whose input dies with it writes over
+//! that input. Tensors joined that way are one block. Blocks that live at the same time may not
+//! overlap; the peak of live bytes over all steps is a lower bound that no plan can beat, and the
+//! search stops where it is reached.
+
+use crate::diag::{self, Diagnostic, Diagnostics, Result};
+use crate::ir::ids::{Id, IdVec, LayerId, TensorId};
+use crate::ir::program::{Payload, PlacedTensor, Program, Step};
+use crate::units::Bytes;
+
+use super::Limits;
+use super::calibrate::Random;
+use super::encode::EncodedGraph;
+
+/// Orders tried where the first ones miss the lower bound.
+const TRIES: usize = 2000;
+
+/// Where every tensor lies.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MemoryPlan {
+    /// First byte of each tensor, a multiple of 4.
+    pub offsets: IdVec<TensorId, usize>,
+    /// Bytes of the arena's activations.
+    pub bytes: usize,
+    /// No plan with these in-place steps needs less.
+    pub lower_bound: usize,
+    /// The step at which the lower bound is live.
+    pub peak: Option<LayerId>,
+}
+
+/// Plans memory and makes the program.
+///
+/// # Errors
+/// If activations and scratch, or the weights, exceed `limits`.
+pub fn plan(encoded: EncodedGraph, limits: &Limits) -> Result<Program> {
+    let EncodedGraph { graph, mut steps } = encoded;
+    let sizes: IdVec<TensorId, usize> = graph.tensors.iter().map(|t| t.shape.len()).collect();
+    let memory = place(&sizes, &mut steps, graph.input, &graph.outputs);
+    let tensors = (graph.tensors.iter_enumerated())
+        .map(|(id, t)| PlacedTensor {
+            name: t.name.clone(),
+            shape: t.shape,
+            quant: t.quant.clone(),
+            offset: memory.offsets[id],
+        })
+        .collect();
+    let scratch_words = steps.iter().map(|s| s.scratch_words).max().unwrap_or(0);
+    let program = Program {
+        name: graph.name,
+        sparsities: graph.sparsities,
+        tensors,
+        steps,
+        input: graph.input,
+        outputs: graph.outputs,
+        activation_bytes: Bytes(memory.bytes as u64),
+        scratch_words,
+        preprocessing: None,
+    };
+    check_limits(&program, &memory, limits)?;
+    Ok(program)
+}
+
+fn check_limits(program: &Program, memory: &MemoryPlan, limits: &Limits) -> Result<()> {
+    let mut faults = Diagnostics::default();
+    let arena = program.arena_bytes();
+    if let Some(ram) = limits.ram.filter(|&ram| arena > ram) {
+        let peak = memory.peak.map_or("the input", |l| &program.steps[l].name);
+        faults.push(Diagnostic::new(
+            diag::ARENA_TOO_LARGE,
+            format!("model `{}`", program.name),
+            format!(
+                "the arena needs {arena} ({} activations, {} scratch), and there are {ram}",
+                program.activation_bytes,
+                Bytes(4 * program.scratch_words as u64)
+            ),
+            format!(
+                "no plan needs less than {} of activations, live at `{peak}`: \
+                 use a smaller input resolution or fewer channels there",
+                Bytes(memory.lower_bound as u64)
+            ),
+        ));
+    }
+    let flash = (program.steps.iter())
+        .map(|s| s.weight_bytes + s.index_bytes + s.requant_bytes)
+        .sum::<Bytes>();
+    if let Some(room) = limits.flash.filter(|&room| flash > room) {
+        faults.push(Diagnostic::new(
+            diag::FLASH_TOO_SMALL,
+            format!("model `{}`", program.name),
+            format!("weights, indices and constants need {flash}, and there are {room}"),
+            "train sparser levels: the densest one sets the size",
+        ));
+    }
+    faults.into_result(())
+}
+
+/// A block of memory: one tensor, or several that take turns in one place.
+#[derive(Clone, Debug)]
+struct Block {
+    bytes: usize,
+    /// Live at these steps, both ends included; the input lives from before step 0 (as 0).
+    from: usize,
+    to: usize,
+    tensors: Vec<TensorId>,
+}
+
+impl Block {
+    fn meets(&self, other: &Block) -> bool {
+        self.from <= other.to && other.from <= self.to
+    }
+}
+
+/// Places tensors of `sizes` bytes; swaps an addition's inputs where that puts it in place.
+fn place(
+    sizes: &IdVec<TensorId, usize>,
+    steps: &mut IdVec<LayerId, Step>,
+    input: TensorId,
+    outputs: &[TensorId],
+) -> MemoryPlan {
+    let blocks = blocks(sizes, steps, input, outputs);
+    let count = steps.len().max(1);
+    let live = |at: usize| -> usize {
+        (blocks.iter())
+            .filter(|b| b.from <= at && at <= b.to)
+            .map(|b| b.bytes)
+            .sum()
+    };
+    let peak = (0..count).max_by_key(|&at| (live(at), std::cmp::Reverse(at)));
+    let lower_bound = peak.map_or(0, live);
+
+    let (offsets_of, bytes) = best_offsets(&blocks, lower_bound);
+    let mut offsets: IdVec<TensorId, usize> = sizes.iter().map(|_| 0).collect();
+    for (block, offset) in blocks.iter().zip(offsets_of) {
+        for &tensor in &block.tensors {
+            offsets[tensor] = offset;
+        }
+    }
+    MemoryPlan {
+        offsets,
+        bytes,
+        lower_bound,
+        peak: peak.filter(|_| !steps.is_empty()).map(LayerId::from_index),
+    }
+}
+
+fn blocks(
+    sizes: &IdVec<TensorId, usize>,
+    steps: &mut IdVec<LayerId, Step>,
+    input: TensorId,
+    outputs: &[TensorId],
+) -> Vec<Block> {
+    let end = steps.len();
+    let mut last_read: IdVec<TensorId, Option<usize>> = sizes.iter().map(|_| None).collect();
+    for (at, step) in steps.iter().enumerate() {
+        for &t in &step.inputs {
+            last_read[t] = Some(at);
+        }
+    }
+    for &t in outputs {
+        last_read[t] = Some(end);
+    }
+
+    let mut blocks: Vec<Block> = Vec::new();
+    let mut block_of: IdVec<TensorId, usize> = sizes.iter().map(|_| usize::MAX).collect();
+    let open = |t: TensorId, from: usize, blocks: &mut Vec<Block>| {
+        blocks.push(Block {
+            // Kernels copy whole words: every tensor ends on one.
+            bytes: sizes[t].next_multiple_of(4),
+            from,
+            to: last_read[t].unwrap_or(from).max(from),
+            tensors: vec![t],
+        });
+        blocks.len() - 1
+    };
+    block_of[input] = open(input, 0, &mut blocks);
+    for (at, step) in steps.iter_mut().enumerate() {
+        let dies = |t: TensorId| last_read[t] == Some(at) && sizes[t] == sizes[step.output];
+        let over = match &mut step.payload {
+            Payload::Add(params) => {
+                let [a, b] = [step.inputs[0], step.inputs[1]];
+                if a == b {
+                    None
+                } else if dies(a) {
+                    Some(a)
+                } else if dies(b) {
+                    step.inputs.swap(0, 1);
+                    for p in params {
+                        std::mem::swap(&mut p.factor_a, &mut p.factor_b);
+                    }
+                    Some(b)
+                } else {
+                    None
+                }
+            }
+            Payload::Clamp(_) => Some(step.inputs[0]).filter(|&t| dies(t)),
+            _ => None,
+        };
+        block_of[step.output] = match over {
+            Some(t) => {
+                let block = block_of[t];
+                blocks[block].tensors.push(step.output);
+                blocks[block].to = last_read[step.output].unwrap_or(at).max(at);
+                block
+            }
+            None => open(step.output, at, &mut blocks),
+        };
+    }
+    blocks
+}
+
+/// Offsets of all blocks and the bytes they take. Several orders are tried, each block going to the
+/// tightest gap (ties: the lowest) between those placed before it that live at its time.
+fn best_offsets(blocks: &[Block], lower_bound: usize) -> (Vec<usize>, usize) {
+    let mut order: Vec<usize> = (0..blocks.len()).collect();
+    let mut best: Option<(Vec<usize>, usize)> = None;
+    let mut try_order = |order: &[usize]| {
+        let candidate = offsets_in(order, blocks);
+        if best.as_ref().is_none_or(|b| candidate.1 < b.1) {
+            best = Some(candidate);
+        }
+        best.as_ref().is_some_and(|b| b.1 == lower_bound)
+    };
+    let span = |b: &Block| b.to - b.from + 1;
+    order.sort_by_key(|&i| std::cmp::Reverse(blocks[i].bytes));
+    let mut done = try_order(&order);
+    if !done {
+        order.sort_by_key(|&i| std::cmp::Reverse(blocks[i].bytes * span(&blocks[i])));
+        done = try_order(&order);
+    }
+    if !done {
+        order.sort_by_key(|&i| std::cmp::Reverse(span(&blocks[i])));
+        done = try_order(&order);
+    }
+    let mut random = Random(0);
+    for _ in 0..TRIES {
+        if done {
+            break;
+        }
+        for i in (1..order.len()).rev() {
+            order.swap(i, (random.next() % (i as u64 + 1)) as usize);
+        }
+        done = try_order(&order);
+    }
+    best.unwrap_or_default()
+}
+
+fn offsets_in(order: &[usize], blocks: &[Block]) -> (Vec<usize>, usize) {
+    let mut offsets = vec![0; blocks.len()];
+    let mut placed: Vec<usize> = Vec::with_capacity(blocks.len());
+    let mut bytes = 0;
+    for &i in order {
+        let mut taken: Vec<(usize, usize)> = (placed.iter())
+            .filter(|&&j| blocks[i].meets(&blocks[j]))
+            .map(|&j| (offsets[j], offsets[j] + blocks[j].bytes))
+            .collect();
+        taken.sort_unstable();
+        let need = blocks[i].bytes;
+        let mut end = 0;
+        let mut tightest: Option<(usize, usize)> = None;
+        for (from, to) in taken {
+            if from >= end + need && tightest.is_none_or(|(gap, _)| from - end < gap) {
+                tightest = Some((from - end, end));
+            }
+            end = end.max(to);
+        }
+        offsets[i] = tightest.map_or(end, |(_, at)| at);
+        bytes = bytes.max(offsets[i] + need);
+        placed.push(i);
+    }
+    (offsets, bytes)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,548 @@
+//! Post-training quantisation to int8.
+//!
+//! Arithmetic (all of it exact but for the roundings named):
+//! - activations: asymmetric, one scale and zero point a tensor and level; the network's input has
+//!   one for all levels. A tensor behind a fused ReLU has zero point -128, so that saturation is
+//!   the activation; behind ReLU6 its range ends at 6 at most;
+//! - weights: symmetric, one scale an output channel, `max |w| / 127` over the weights of all
+//!   levels *before* normalisation, since one int8 value serves them all;
+//! - normalisation, bias and zero points of a level are in its requantisation constants
+//!   ([`nest_format::Requant`]). The bias is rounded at 2^-32 of an output step;
+//! - rounding is half away from zero here and half up (once) in the kernels.
+//!
+//! A multiplier must stay below one half. Where a channel's accumulator step is half an output step
+//! or more, the tensor's output step is widened until it is not; the outputs of that channel are
+//! coarser than that anyhow.
+
+use std::collections::BTreeMap;
+
+use crate::diag::{self, Diagnostic, Diagnostics, Result};
+use crate::ir::float::{Conv, FloatOp, Shape, Window};
+use crate::ir::ids::{Id, IdVec, Level, NodeId, TensorId, ValueId};
+use crate::ir::int::{IntConv, IntGraph, IntLayer, IntOp, IntTensor, Quant, RequantTable};
+use crate::ir::nested::{NestedModel, PRUNED};
+
+use super::calibrate::{Calibration, Range, RangeRule};
+use super::fold::{affine_levels, bias_levels};
+use super::requant::{MAX_FACTOR, add_params, quant, quantise_real, requant, softmax_table, widen};
+
+/// Quantises a folded model.
+///
+/// # Errors
+/// Every layer that has no int8 form.
+pub fn quantise(
+    model: &NestedModel,
+    calibration: &Calibration,
+    rule: RangeRule,
+) -> Result<IntGraph> {
+    let mut builder = Builder::new(model, calibration, rule);
+    let graph = &model.graph;
+    for id in graph.nodes.ids() {
+        builder.node(id);
+    }
+    let Builder {
+        tensors,
+        layers,
+        of_value,
+        faults,
+        ..
+    } = builder;
+    let int = IntGraph {
+        name: crate_name(&graph.name),
+        sparsities: model.levels.iter().map(|l| l.sparsity).collect(),
+        tensors,
+        layers,
+        input: of_value[&graph.input()],
+        outputs: (graph.outputs.iter())
+            .filter_map(|v| of_value.get(v).copied())
+            .collect(),
+    };
+    faults.into_result(int)
+}
+
+/// `name` as the name of a crate: lower-case letters, digits and `_`, a letter first.
+pub(crate) fn crate_name(name: &str) -> String {
+    let mut out: String = (name.chars())
+        .map(|c| match c.to_ascii_lowercase() {
+            c if c.is_ascii_alphanumeric() => c,
+            _ => '_',
+        })
+        .collect();
+    if !out.starts_with(|c: char| c.is_ascii_alphabetic()) {
+        out.insert_str(0, "model_");
+    }
+    out
+}
+
+/// An activation function fused into the layer before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Activation {
+    None,
+    Relu,
+    Relu6,
+}
+
+struct Builder<'a> {
+    model: &'a NestedModel,
+    calibration: &'a Calibration,
+    rule: RangeRule,
+    consumers: IdVec<ValueId, Vec<NodeId>>,
+    /// Nodes that a layer built earlier has swallowed.
+    fused: Vec<bool>,
+    tensors: IdVec<TensorId, IntTensor>,
+    layers: IdVec<crate::ir::ids::LayerId, IntLayer>,
+    of_value: BTreeMap<ValueId, TensorId>,
+    faults: Diagnostics,
+}
+
+impl<'a> Builder<'a> {
+    fn new(model: &'a NestedModel, calibration: &'a Calibration, rule: RangeRule) -> Self {
+        let graph = &model.graph;
+        let mut builder = Self {
+            model,
+            calibration,
+            rule,
+            consumers: graph.consumers(),
+            fused: vec![false; graph.nodes.len()],
+            tensors: IdVec::new(),
+            layers: IdVec::new(),
+            of_value: BTreeMap::new(),
+            faults: Diagnostics::default(),
+        };
+        let range = calibration.input_range(graph.input());
+        let ranges = vec![range; builder.levels()];
+        let ranges = builder.with_constants(graph.input(), ranges, Activation::None);
+        builder.tensor(graph.input(), ranges.into_iter().map(quant).collect());
+        builder
+    }
+
+    fn levels(&self) -> usize {
+        self.model.level_count()
+    }
+
+    fn shape(&self, value: ValueId) -> Shape {
+        self.model.graph.shape(value)
+    }
+
+    fn fault(&mut self, node: NodeId, message: String, hint: &str) {
+        let name = &self.model.graph.nodes[node].name;
+        let place = format!("layer `{name}`");
+        self.faults.push(Diagnostic::new(
+            diag::QUANTISE_UNSUPPORTED,
+            place,
+            message,
+            hint,
+        ));
+    }
+
+    fn tensor(&mut self, value: ValueId, quant: Vec<Quant>) -> TensorId {
+        let id = self.tensors.push(IntTensor {
+            name: self.model.graph.values[value].name.clone(),
+            shape: self.shape(value),
+            quant,
+        });
+        self.of_value.insert(value, id);
+        id
+    }
+
+    fn layer(&mut self, node: NodeId, op: IntOp, inputs: Vec<TensorId>, output: TensorId) {
+        self.layers.push(IntLayer {
+            name: self.model.graph.nodes[node].name.clone(),
+            op,
+            inputs,
+            output,
+        });
+    }
+
+    fn quant_of(&self, tensor: TensorId, level: usize) -> Quant {
+        self.tensors[tensor].quant[level]
+    }
+
+    /// The only node that reads `value`, if it is not a graph output.
+    fn only_consumer(&self, value: ValueId) -> Option<NodeId> {
+        match self.consumers[value][..] {
+            [one] if !self.model.graph.outputs.contains(&value) => Some(one),
+            _ => None,
+        }
+    }
+
+    /// Swallows an activation behind `value`.
+    fn take_activation(&mut self, value: ValueId) -> (Activation, ValueId) {
+        if let Some(next) = self.only_consumer(value) {
+            let node = &self.model.graph.nodes[next];
+            let activation = match node.op {
+                FloatOp::Relu => Activation::Relu,
+                FloatOp::Relu6 => Activation::Relu6,
+                _ => return (Activation::None, value),
+            };
+            self.fused[next.index()] = true;
+            return (activation, node.output);
+        }
+        (Activation::None, value)
+    }
+
+    /// The range of `value` at each level.
+    fn ranges(&mut self, value: ValueId, activation: Activation) -> Vec<Range> {
+        let ranges = (0..self.levels())
+            .map(|level| {
+                let level = Level::from_index(level);
+                let mut range = self.calibration.range(level, value, self.rule);
+                if activation != Activation::None {
+                    range.low = 0.0;
+                }
+                if activation == Activation::Relu6 {
+                    range.high = range.high.min(6.0);
+                }
+                range
+            })
+            .collect();
+        self.with_constants(value, ranges, activation)
+    }
+
+    /// Widens ranges by constants that padding adds downstream, where tensors share quantisation.
+    fn with_constants(
+        &mut self,
+        value: ValueId,
+        mut ranges: Vec<Range>,
+        activation: Activation,
+    ) -> Vec<Range> {
+        let model = self.model;
+        for &node in &self.consumers[value].clone() {
+            match &model.graph.nodes[node].op {
+                FloatOp::Pad(pad) => {
+                    let constant = f64::from(pad.value);
+                    if activation != Activation::None && constant < 0.0 {
+                        self.fault(
+                            node,
+                            format!(
+                                "it pads with {constant}, and the values before it are a ReLU's, 0 or more"
+                            ),
+                            "pad with 0, or pad before the ReLU",
+                        );
+                    }
+                    for range in &mut ranges {
+                        *range = range.with(constant);
+                    }
+                }
+                FloatOp::MaxPool(_) | FloatOp::Slice(_) | FloatOp::Relu | FloatOp::Relu6 => {}
+                _ => continue,
+            }
+            let next = model.graph.nodes[node].output;
+            ranges = self.with_constants(next, ranges, activation);
+        }
+        ranges
+    }
+
+    fn node(&mut self, id: NodeId) {
+        if self.fused[id.index()] {
+            return;
+        }
+        let model = self.model;
+        let node = &model.graph.nodes[id];
+        let inputs: Vec<TensorId> = (node.inputs.iter())
+            .filter_map(|v| self.of_value.get(v).copied())
+            .collect();
+        let Some(&input) = inputs.first() else {
+            unreachable!("nodes stand in topological order")
+        };
+        match &node.op {
+            FloatOp::Conv(conv) => self.conv(id, conv, input),
+            FloatOp::Add => self.add(id, inputs),
+            FloatOp::MaxPool(window) => self.sharing(id, IntOp::MaxPool(*window), input),
+            FloatOp::Slice(slice) => self.sharing(id, IntOp::Slice(*slice), input),
+            FloatOp::Pad(pad) => {
+                let value = (self.tensors[input].quant.iter())
+                    .map(|&q| quantise_real(f64::from(pad.value), q))
+                    .collect();
+                let op = IntOp::Pad {
+                    c: pad.c,
+                    h: pad.h,
+                    w: pad.w,
+                    value,
+                };
+                self.sharing(id, op, input);
+            }
+            FloatOp::Relu | FloatOp::Relu6 => {
+                let capped = node.op == FloatOp::Relu6;
+                let bounds = (self.tensors[input].quant.iter())
+                    .map(|&q| {
+                        let high = if capped { quantise_real(6.0, q) } else { 127 };
+                        [q.zero_point, high]
+                    })
+                    .collect();
+                self.sharing(id, IntOp::Clamp(bounds), input);
+            }
+            FloatOp::AvgPool {
+                window,
+                count_include_pad,
+            } => self.avg_pool(id, window, *count_include_pad, input),
+            FloatOp::GlobalAvgPool => self.global_avg_pool(id, input),
+            FloatOp::Softmax => {
+                let tables = (self.tensors[input].quant.iter())
+                    .map(|q| softmax_table(q.scale))
+                    .collect();
+                let quant = Quant {
+                    scale: 1.0 / 256.0,
+                    zero_point: -128,
+                };
+                let output = self.tensor(node.output, vec![quant; self.levels()]);
+                self.layer(id, IntOp::Softmax(tables), vec![input], output);
+            }
+            op @ (FloatOp::Dense(_)
+            | FloatOp::BatchNorm(_)
+            | FloatOp::ChannelAffine { .. }
+            | FloatOp::Flatten) => {
+                unreachable!("folding leaves no free-standing {}", op.name())
+            }
+        }
+    }
+
+    /// A layer whose output has its input's quantisation.
+    fn sharing(&mut self, id: NodeId, op: IntOp, input: TensorId) {
+        let quant = self.tensors[input].quant.clone();
+        let output = self.tensor(self.model.graph.nodes[id].output, quant);
+        self.layer(id, op, vec![input], output);
+    }
+
+    /// The quantisation of an output whose steps must be at least `least[level]` wide.
+    fn output_quant(
+        &mut self,
+        value: ValueId,
+        activation: Activation,
+        least: impl Fn(usize) -> f64,
+    ) -> Vec<Quant> {
+        let ranges = self.ranges(value, activation);
+        (ranges.iter().enumerate())
+            .map(|(level, &range)| widen(range, quant(range), least(level)))
+            .collect()
+    }
+
+    fn conv(&mut self, id: NodeId, conv: &Conv, input: TensorId) {
+        let model = self.model;
+        let levels = self.levels();
+        let params = |id: NodeId| model.level_params.get(&id).map(Vec::as_slice);
+        let node = &model.graph.nodes[id];
+        let bias = bias_levels(&node.op, params(id), levels);
+        let mut value = node.output;
+        let mut post = vec![(vec![1.0; conv.out_channels], vec![0.0; conv.out_channels]); levels];
+        if let Some(next) = self.only_consumer(value) {
+            let affine = &model.graph.nodes[next];
+            if matches!(affine.op, FloatOp::ChannelAffine { .. }) {
+                post = affine_levels(&affine.op, params(next), levels);
+                self.fused[next.index()] = true;
+                value = affine.output;
+            }
+        }
+        let (activation, value) = self.take_activation(value);
+
+        let weight_levels = model.weight_levels.get(&id);
+        let weights = quantise_weights(conv, weight_levels.map(Vec::as_slice));
+        let row = conv.row_len();
+        let factor = |level: usize, o: usize, in_scale: f32| {
+            f64::from(in_scale) * f64::from(weights.scale[o]) * f64::from(post[level].0[o])
+        };
+        let in_quant = self.tensors[input].quant.clone();
+        let quant = self.output_quant(value, activation, |level| {
+            (0..conv.out_channels)
+                .map(|o| factor(level, o, in_quant[level].scale).abs())
+                .fold(0.0, f64::max)
+                / MAX_FACTOR
+        });
+
+        let table: RequantTable = (0..levels)
+            .map(|level| {
+                let (scale, shift) = &post[level];
+                let out = quant[level];
+                (0..conv.out_channels)
+                    .map(|o| {
+                        let live = (0..row).map(|i| o * row + i).filter(|&i| {
+                            weights
+                                .levels
+                                .as_ref()
+                                .is_none_or(|l| usize::from(l[i]) <= level)
+                        });
+                        let sum: i64 = live.map(|i| i64::from(weights.values[i])).sum();
+                        let real =
+                            f64::from(scale[o]) * f64::from(bias[level][o]) + f64::from(shift[o]);
+                        requant(
+                            factor(level, o, in_quant[level].scale) / f64::from(out.scale),
+                            i64::from(in_quant[level].zero_point) * sum,
+                            real / f64::from(out.scale),
+                            out.zero_point,
+                        )
+                    })
+                    .collect()
+            })
+            .collect();
+        let output = self.tensor(value, quant);
+        let op = IntOp::Conv(IntConv {
+            window: conv.window,
+            out_channels: conv.out_channels,
+            group_channels: conv.group_channels,
+            groups: conv.groups,
+            weight: weights.values,
+            weight_levels: weights.levels,
+            requant: table,
+            weight_scale: weights.scale,
+        });
+        self.layer(id, op, vec![input], output);
+    }
+
+    fn add(&mut self, id: NodeId, inputs: Vec<TensorId>) {
+        let (activation, value) = self.take_activation(self.model.graph.nodes[id].output);
+        let [a, b] = inputs[..] else {
+            unreachable!("an addition has two inputs")
+        };
+        // Factors are 16-bit: an output step may be no more than 2^14 times finer than an input's.
+        let widest: Vec<f32> = (0..self.levels())
+            .map(|l| self.quant_of(a, l).scale.max(self.quant_of(b, l).scale))
+            .collect();
+        let quant = self.output_quant(value, activation, |level| {
+            f64::from(widest[level]) / f64::from(1 << 14)
+        });
+        let params = (0..self.levels())
+            .map(|l| add_params(self.quant_of(a, l), self.quant_of(b, l), quant[l]))
+            .collect();
+        let output = self.tensor(value, quant);
+        self.layer(id, IntOp::Add(params), inputs, output);
+    }
+
+    fn avg_pool(&mut self, id: NodeId, window: &Window, include_pad: bool, input: TensorId) {
+        let (activation, value) = self.take_activation(self.model.graph.nodes[id].output);
+        let x = self.tensors[input].shape;
+        let taps = window.taps();
+        let fewest = if include_pad {
+            taps
+        } else {
+            fewest_taps(window, x)
+        };
+        let in_quant = self.tensors[input].quant.clone();
+        let quant = self.output_quant(value, activation, |level| {
+            f64::from(in_quant[level].scale) / fewest as f64 / MAX_FACTOR
+        });
+        let table = (0..self.levels())
+            .map(|level| {
+                let (x, y) = (in_quant[level], quant[level]);
+                (1..=taps)
+                    .map(|n| {
+                        let factor = f64::from(x.scale) / f64::from(y.scale) / n.max(fewest) as f64;
+                        requant(
+                            factor,
+                            i64::from(x.zero_point) * n as i64,
+                            0.0,
+                            y.zero_point,
+                        )
+                    })
+                    .collect()
+            })
+            .collect();
+        let output = self.tensor(value, quant);
+        let op = IntOp::AvgPool {
+            window: *window,
+            count_include_pad: include_pad,
+            requant: table,
+        };
+        self.layer(id, op, vec![input], output);
+    }
+
+    fn global_avg_pool(&mut self, id: NodeId, input: TensorId) {
+        let (activation, value) = self.take_activation(self.model.graph.nodes[id].output);
+        let pixels = self.tensors[input].shape.pixels();
+        let in_quant = self.tensors[input].quant.clone();
+        let quant = self.output_quant(value, activation, |level| {
+            f64::from(in_quant[level].scale) / pixels as f64 / MAX_FACTOR
+        });
+        let constants = (in_quant.iter().zip(&quant))
+            .map(|(x, y)| {
+                let factor = f64::from(x.scale) / f64::from(y.scale) / pixels as f64;
+                requant(
+                    factor,
+                    i64::from(x.zero_point) * pixels as i64,
+                    0.0,
+                    y.zero_point,
+                )
+            })
+            .collect();
+        let output = self.tensor(value, quant);
+        self.layer(id, IntOp::GlobalAvgPool(constants), vec![input], output);
+    }
+}
+
+/// The fewest taps inside the input under any position of the window.
+fn fewest_taps(window: &Window, x: Shape) -> usize {
+    let Some(out) = window.output(x.h, x.w) else {
+        return window.taps();
+    };
+    let inside = |axis: usize, n: usize, count: usize| {
+        (0..count)
+            .map(|o| {
+                (0..window.kernel[axis])
+                    .filter(|k| {
+                        let at = o * window.stride[axis] + k * window.dilation[axis];
+                        at >= window.pads[axis] && at - window.pads[axis] < n
+                    })
+                    .count()
+            })
+            .min()
+            .unwrap_or(0)
+    };
+    (inside(0, x.h, out[0]) * inside(1, x.w, out[1])).max(1)
+}
+
+/// Weights in int8.
+struct Weights {
+    /// `[out channel][ky][kx][in channel of the group]`.
+    values: Vec<i8>,
+    /// In the same order.
+    levels: Option<Vec<u8>>,
+    /// One an output channel.
+    scale: Vec<f32>,
+}
+
+fn quantise_weights(conv: &Conv, weight_levels: Option<&[u8]>) -> Weights {
+    let row = conv.row_len();
+    let taps = conv.window.taps();
+    let nested = weight_levels.is_some_and(|l| l.iter().any(|&l| l != 0 && l != PRUNED));
+    let mut values = Vec::with_capacity(conv.weight.len());
+    let mut levels = weight_levels.map(|_| Vec::with_capacity(conv.weight.len()));
+    let mut scales = Vec::with_capacity(conv.out_channels);
+    for o in 0..conv.out_channels {
+        let weight = |i: usize| {
+            let at = o * row + i;
+            match weight_levels {
+                Some(l) if l[at] == PRUNED => 0.0,
+                _ => f64::from(conv.weight[at]),
+            }
+        };
+        let largest = (0..row).map(|i| weight(i).abs()).fold(0.0, f64::max);
+        let mut scale = if largest > 0.0 {
+            (largest / 127.0) as f32
+        } else {
+            1.0
+        };
+        let quantised = |scale: f32| {
+            (0..row).map(move |i| (weight(i) / f64::from(scale)).round().clamp(-127.0, 127.0) as i8)
+        };
+        // A nested row has no other kernel to go to: coarser steps keep it within the bound of the
+        // packed sums.
+        while nested && !super::encode::row_fits(quantised(scale)) {
+            scale *= 1.03;
+        }
+        scales.push(scale);
+        let in_order: Vec<i8> = quantised(scale).collect();
+        for tap in 0..taps {
+            for c in 0..conv.group_channels {
+                let from = c * taps + tap;
+                values.push(in_order[from]);
+                if let (Some(to), Some(of)) = (&mut levels, weight_levels) {
+                    to.push(of[o * row + from]);
+                }
+            }
+        }
+    }
+    Weights {
+        values,
+        levels: levels.filter(|_| nested),
+        scale: scales,
+    }
+}

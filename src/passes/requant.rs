@@ -1,0 +1,222 @@
+//! Fixed-point constants from real factors.
+//!
+//! All rules here are exact up to the one rounding each names; the kernels' arithmetic on them is
+//! exact.
+
+use nest_format::{AddParams, Requant};
+
+use crate::ir::int::Quant;
+
+use super::calibrate::Range;
+
+/// The largest real factor [`Requant`] can hold: `(2^31 - 1) / 2^32`, just below one half.
+pub(super) const MAX_FACTOR: f64 = (i32::MAX as f64) / 4_294_967_296.0;
+
+const ONE: f64 = 4_294_967_296.0;
+
+/// `real = scale * (q - zero_point)` over `range`, 255 steps; zero is exact.
+pub(super) fn quant(range: Range) -> Quant {
+    let scale = ((range.high - range.low) / 255.0) as f32;
+    // Nothing but zeros was seen: any step will do.
+    let scale = if scale > f32::MIN_POSITIVE {
+        scale
+    } else {
+        1.0
+    };
+    Quant {
+        scale,
+        zero_point: zero_point(range, scale),
+    }
+}
+
+fn zero_point(range: Range, scale: f32) -> i8 {
+    (-128.0 - range.low / f64::from(scale))
+        .round()
+        .clamp(-128.0, 127.0) as i8
+}
+
+/// `quant` with the step widened to at least `scale`.
+pub(super) fn widen(range: Range, quant: Quant, scale: f64) -> Quant {
+    if f64::from(quant.scale) >= scale {
+        return quant;
+    }
+    let mut wider = scale as f32;
+    if f64::from(wider) < scale {
+        wider = wider.next_up();
+    }
+    // The range that is not needed goes above: an activation's zero stays the lowest value.
+    Quant {
+        scale: wider,
+        zero_point: zero_point(range, wider),
+    }
+}
+
+/// The int8 that stands for `real`: rounded half away from zero, saturated.
+pub(crate) fn quantise_real(real: f64, quant: Quant) -> i8 {
+    ((real / f64::from(quant.scale)).round() + f64::from(quant.zero_point)).clamp(-128.0, 127.0)
+        as i8
+}
+
+/// Constants for `output = factor * (sum over inputs - zero_sum) + offset`, in output steps above
+/// `out_zero_point`: `factor` is the real multiplier (at most [`MAX_FACTOR`] in size), `zero_sum`
+/// what the accumulator holds when all inputs are real zeros.
+pub(super) fn requant(factor: f64, zero_sum: i64, offset: f64, out_zero_point: i8) -> Requant {
+    let multiplier = (factor * ONE)
+        .round()
+        .clamp(f64::from(-i32::MAX), f64::from(i32::MAX)) as i32;
+    // Beyond 2^29 steps the output saturates whatever the accumulator holds.
+    let limit = f64::from(1u32 << 29);
+    let offset = (offset.clamp(-limit, limit) * ONE).round() as i64;
+    let half = 1i64 << 31;
+    let bias = half + (i64::from(out_zero_point) << 32) + offset - i64::from(multiplier) * zero_sum;
+    Requant::new(bias, multiplier)
+}
+
+/// Constants of an elementwise sum; factors keep as many bits as 16 hold.
+pub(super) fn add_params(a: Quant, b: Quant, out: Quant) -> AddParams {
+    let ratio = |q: Quant| f64::from(q.scale) / f64::from(out.scale);
+    let (ra, rb) = (ratio(a), ratio(b));
+    let largest = ra.max(rb);
+    let shift = (0..=22u32)
+        .rev()
+        .find(|&s| (largest * f64::from(1u32 << s)).round() <= f64::from(i16::MAX))
+        .unwrap_or(0);
+    let factor = |r: f64| {
+        (r * f64::from(1u32 << shift))
+            .round()
+            .min(f64::from(i16::MAX)) as i16
+    };
+    let (factor_a, factor_b) = (factor(ra), factor(rb));
+    let half = if shift == 0 { 0 } else { 1 << (shift - 1) };
+    let bias = half + (i32::from(out.zero_point) << shift)
+        - i32::from(a.zero_point) * i32::from(factor_a)
+        - i32::from(b.zero_point) * i32::from(factor_b);
+    AddParams {
+        factor_a,
+        factor_b,
+        bias,
+        shift,
+    }
+}
+
+/// Softmax's table: `round(exp(-d * scale) * 2^20)` for every distance `d` from the maximum.
+pub(super) fn softmax_table(scale: f32) -> [u32; 256] {
+    std::array::from_fn(|d| ((-(d as f64) * f64::from(scale)).exp() * 1_048_576.0).round() as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn q(scale: f32, zero_point: i8) -> Quant {
+        Quant { scale, zero_point }
+    }
+
+    #[test]
+    fn quantisation_rounds_half_away_and_saturates() {
+        let quant = q(0.5, 3);
+        assert_eq!(quantise_real(0.25, quant), 4);
+        assert_eq!(quantise_real(-0.25, quant), 2);
+        assert_eq!(quantise_real(0.24, quant), 3);
+        assert_eq!(quantise_real(1e9, quant), 127);
+        assert_eq!(quantise_real(-1e9, quant), -128);
+    }
+
+    #[test]
+    fn ranges_of_activations_start_at_the_lowest_value() {
+        let quant = quant(Range {
+            low: 0.0,
+            high: 2.55,
+        });
+        assert_eq!(quant.zero_point, -128);
+        assert_eq!(quant.scale, 0.01);
+        assert_eq!(
+            super::quant(Range {
+                low: 0.0,
+                high: 0.0
+            }),
+            q(1.0, -128)
+        );
+        assert_eq!(
+            super::quant(Range {
+                low: -255.0,
+                high: 0.0
+            }),
+            q(1.0, 127)
+        );
+    }
+
+    #[test]
+    fn widening_keeps_zero_lowest() {
+        let range = Range {
+            low: 0.0,
+            high: 2.55,
+        };
+        assert_eq!(widen(range, quant(range), 0.1), q(0.1f32.max(0.1), -128));
+        assert_eq!(widen(range, quant(range), 0.001), quant(range));
+    }
+
+    #[test]
+    fn requantisation_rounds_half_up_once() {
+        // 0.25 * (acc - 8), output zero point 5, real offset of 0.5 output steps.
+        let r = requant(0.25, 8, 0.5, 5);
+        for (acc, expect) in [
+            (8, 6),
+            (9, 6),
+            (6, 5),
+            (5, 5),
+            (4, 5),
+            (3, 4),
+            (4000, 127),
+            (-4000, -128),
+        ] {
+            let exact = (0.25 * f64::from(acc - 8) + 0.5 + 5.0 + 0.5).floor();
+            assert_eq!(f64::from(expect), exact.clamp(-128.0, 127.0), "acc {acc}");
+            assert_eq!(r.apply(acc), expect, "acc {acc}");
+        }
+        assert_eq!(requant(-0.25, 0, 0.0, 0).apply(8), -2);
+        assert_eq!(requant(0.0, 0, 7.0, 0).apply(123), 7);
+    }
+
+    #[test]
+    fn sums_follow_the_reals() {
+        let (a, b, out) = (q(0.02, -10), q(0.013, 5), q(0.031, -128));
+        let p = add_params(a, b, out);
+        for x in -128..=127i8 {
+            for y in -128..=127i8 {
+                let real = f64::from(a.scale) * f64::from(i32::from(x) + 10)
+                    + f64::from(b.scale) * f64::from(i32::from(y) - 5);
+                let exact = (real / f64::from(out.scale) - 128.0).clamp(-128.0, 127.0);
+                assert!((f64::from(p.apply(x, y)) - exact).abs() < 0.51, "{x} {y}");
+            }
+        }
+    }
+
+    #[test]
+    fn very_different_scales_do_not_overflow() {
+        for (sa, sb, so) in [
+            (1e-6, 1.0, 1.0),
+            (1.0, 1e-6, 0.01),
+            (1.0, 1.0, 1e-3),
+            (1e-3, 1e-3, 100.0),
+        ] {
+            let p = add_params(q(sa, -128), q(sb, 127), q(so, 0));
+            // In debug and release: no wrap at the ends.
+            for x in [-128i8, 127] {
+                for y in [-128i8, 127] {
+                    let exact = i64::from(x) * i64::from(p.factor_a)
+                        + i64::from(y) * i64::from(p.factor_b)
+                        + i64::from(p.bias);
+                    assert!(i32::try_from(exact).is_ok());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn softmax_table_falls_from_one() {
+        let table = softmax_table(0.1);
+        assert_eq!(table[0], 1 << 20);
+        assert!(table.windows(2).all(|w| w[0] >= w[1]));
+    }
+}
