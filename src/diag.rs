@@ -235,6 +235,14 @@ codes! {
     MODEL_NAME "E611" Input "a name cannot be used for the emitted crate"
         "The model's name becomes a crate name: lower-case letters, digits and underscores, starting with a letter, and no keyword.";
     // E7xx: emulator and bench
+    BAD_ELF "E700" Input "a file is no firmware image"
+        "The emulator loads ELF files for 32-bit little-endian Arm, as cargo builds them for thumbv7em-none-eabihf. The message says what was found instead.";
+    IMAGE_OUTSIDE_MEMORY "E701" Input "an image does not fit the emulated memory map"
+        "A segment of the ELF file lies, by its physical (load) address, outside every region of the target's memory, or crosses the end of one. The image was linked for another target, or with another memory.x. The help line lists the regions.";
+    NO_VECTOR_TABLE "E702" Input "an image has no vector table where the core starts"
+        "After reset the core reads its stack pointer and the address of its first instruction from the boot address. The image puts nothing there, or the entry is not the address of Thumb code (bit 0 set) in memory. Check that the vector table is kept by the linker script and placed first.";
+    EMULATOR_FAULT "E703" CheckFailed "the firmware faulted in the emulator"
+        "The emulated core met something that raises a fault exception on the device, or that the emulator does not model. The place names the instruction's address and the nearest symbol, the message the cause. A debugger on the device would show the same address in the stacked PC.";
     IMAGE_MISSING "E750" Input "a folder holds no image"
         "bench runs `firmware.elf` of a folder written by `nestc compile`. The folder is another one, or the build was left out or failed.";
     IMAGE_PROTOCOL "E751" Surroundings "the image does not answer as expected"
