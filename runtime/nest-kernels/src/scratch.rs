@@ -17,6 +17,23 @@ pub const fn max_columns(tile: Tile) -> usize {
 /// Larger passes fetch the weights less often: 5,456 words (21.3 KiB) hold 4 tiles of 8 pixels.
 const PASS_WORDS: usize = 4 * 4 * 341;
 
+/// Tiles of one pass at most.
+pub(crate) const MAX_TILES: usize = 32;
+
+/// The tile that really runs: as wide as the output at most, so that the last tile can overlap the
+/// one before it.
+pub(crate) const fn effective_tile(tile: Tile, pixels: usize) -> Tile {
+    match tile {
+        Tile::P8 if pixels >= 8 => Tile::P8,
+        Tile::P8 | Tile::P4 if pixels >= 4 => Tile::P4,
+        _ => Tile::P2,
+    }
+}
+
+const fn min(a: usize, b: usize) -> usize {
+    if a < b { a } else { b }
+}
+
 /// How tiles of packed activations lie in scratch.
 ///
 /// A tile has `planes` planes (one a pixel pair), `plane_stride` words apart, each `columns` words
@@ -45,7 +62,8 @@ const fn plane_stride(tile: Tile, columns: usize) -> usize {
     }
 }
 
-const fn pixels(tile: Tile) -> usize {
+/// Output pixels of a tile.
+pub(crate) const fn pixels_of(tile: Tile) -> usize {
     match tile {
         Tile::P8 => 8,
         Tile::P4 => 4,
@@ -62,14 +80,10 @@ pub(crate) const fn nested_layout(tile: Tile, columns: usize, pixels_out: usize)
     let columns = at_least_1(columns);
     let plane_stride = plane_stride(tile, columns);
     let per_block = at_least_1(plane_stride / columns);
-    let block_words = plane_stride * pixels(tile) / 2;
+    let block_words = plane_stride * pixels_of(tile) / 2;
     let blocks = at_least_1(PASS_WORDS / block_words);
-    let wanted = at_least_1(pixels_out.div_ceil(pixels(tile)));
-    let tiles = if wanted < blocks * per_block {
-        wanted
-    } else {
-        blocks * per_block
-    };
+    let wanted = at_least_1(pixels_out.div_ceil(pixels_of(tile)));
+    let tiles = min(min(wanted, MAX_TILES), blocks * per_block);
     Layout {
         tiles,
         per_block,
@@ -80,7 +94,8 @@ pub(crate) const fn nested_layout(tile: Tile, columns: usize, pixels_out: usize)
 
 /// Scratch of [`crate::conv_nested`].
 pub const fn conv_nested_scratch_words(geometry: &Geometry, tile: Tile) -> usize {
-    let layout = nested_layout(tile, geometry.columns(), geometry.out_pixels());
+    let pixels = geometry.out_pixels();
+    let layout = nested_layout(effective_tile(tile, pixels), geometry.columns(), pixels);
     layout.tiles.div_ceil(layout.per_block) * layout.block_words
 }
 
@@ -94,8 +109,13 @@ pub(crate) const fn dense_tile_words(columns: usize) -> usize {
 pub(crate) const fn dense_tiles(columns: usize, pixels_out: usize) -> usize {
     let tile = at_least_1(dense_tile_words(columns));
     let fit = at_least_1(PASS_WORDS / tile);
-    let wanted = at_least_1(pixels_out.div_ceil(4));
-    if wanted < fit { wanted } else { fit }
+    // Fewer than 4 pixels take a tile each.
+    let wanted = if pixels_out < 4 {
+        at_least_1(pixels_out)
+    } else {
+        pixels_out.div_ceil(4)
+    };
+    min(min(wanted, MAX_TILES), fit)
 }
 
 /// Scratch of [`crate::conv_dense`].

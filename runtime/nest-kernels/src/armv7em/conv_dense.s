@@ -1,0 +1,202 @@
+@ Dense convolution: pairs of rows over tiles of 4 pixels, activations packed as in conv_nested.s,
+@ two words (pixels 0 and 1, pixels 2 and 3) a column.
+@
+@ `args` (conv.rs, `DensePass`):
+@    0 words      blocks of 4 columns: 4 bytes of the even row, 4 bytes of the odd row
+@    4 blocks     of a row, > 0
+@    8 rows       > 0, may be odd: the last row's partner is then not written
+@   12 requant    12 bytes a row: bias low, bias high, multiplier
+@   16 tiles      pairs (activations, output), 8 bytes each
+@   20 tiles_end  > tiles
+@   24 step       bytes from one output pixel to the next
+@
+@ The last block of a row pair is peeled off the software pipeline, so that no load leaves the
+@ weights or the tile.
+
+    .syntax unified
+    .thumb
+
+    .set D_WORDS, 0
+    .set D_BLOCKS, 4
+    .set D_ROWS, 8
+    .set D_REQUANT, 12
+    .set D_TILES, 16
+    .set D_TILES_END, 20
+    .set D_STEP, 24
+    .set D_CURSOR, 28
+    .set D_END, 32          @ the last block of the row pair
+    .set D_ROW, 36
+    .set D_SIZE, 44
+
+@ One column: weights in r2 (even row) and r12 (odd row), activations in r3 and lr; loads the next
+@ column's at the given offsets.
+.macro NEST_DENSE_COLUMN w0, w1, x0, x1
+    smlal r4, r5, r2, r3
+    smlal r6, r7, r2, lr
+    ldrsb r2, [r0,#\w0]
+    smlal r8, r9, r12, r3
+    ldr r3, [r1,#\x0]
+    smlal r10, r11, r12, lr
+    ldr lr, [r1,#\x1]
+    ldrsb r12, [r0,#\w1]
+.endm
+
+@ Requantises 4 sums of one row: \a.. sums, r0-r2 bias and multiplier, r3 output, lr its step;
+@ uses r12 and \t and leaves the sums' registers and r0 spoilt.
+.macro NEST_DENSE_REQUANT a, b, c, d, t
+    mov r12, r0
+    mov \t, r1
+    smlal r12, \t, \a, r2
+    mov \a, r1
+    mov r12, r0
+    smlal r12, \a, \b, r2
+    mov \b, r1
+    mov r12, r0
+    smlal r12, \b, \c, r2
+    ssat \t, #8, \t
+    mov \c, r1
+    smlal r0, \c, \d, r2
+    ssat \a, #8, \a
+    strb \t, [r3]
+    ssat \b, #8, \b
+    strb \a, [r3,lr]
+    add r3, r3, lr, lsl #1
+    ssat \c, #8, \c
+    strb \b, [r3]
+    strb \c, [r3,lr]
+.endm
+
+    .section .nest.itcm.nest_kernels_conv_dense, "ax", %progbits
+    .global nest_kernels_conv_dense
+    .type nest_kernels_conv_dense, %function
+    .thumb_func
+    .p2align 4
+nest_kernels_conv_dense:
+    push {r4-r11,lr}
+    sub sp, #D_SIZE
+    ldm r0, {r1-r7}
+    stm sp, {r1-r7}
+    movs r0, #0
+    str r0, [sp,#D_ROW]
+1:  @ next pair of rows
+    ldrd r0, r3, [sp,#D_WORDS]
+    ldr r2, [sp,#D_TILES]
+    add r3, r0, r3, lsl #3
+    subs r3, #8
+    str r3, [sp,#D_END]
+2:  @ tile: r0 words, r2 cursor
+    ldr r1, [r2], #8
+    mov r4, #0x400000
+    str r2, [sp,#D_CURSOR]
+    movs r5, #0
+    ldr r12, [sp,#D_END]
+    mov r6, r4
+    ldrsb r2, [r0,#0]
+    mov r7, r5
+    ldr r3, [r1,#0]
+    mov r8, r4
+    ldr lr, [r1,#4]
+    mov r9, r5
+    cmp r0, r12
+    mov r10, r4
+    ldrsb r12, [r0,#4]
+    mov r11, r5
+    beq 4f
+    .p2align 3
+3:  NEST_DENSE_COLUMN 1, 5, 8, 12
+    NEST_DENSE_COLUMN 2, 6, 16, 20
+    NEST_DENSE_COLUMN 3, 7, 24, 28
+    smlal r4, r5, r2, r3
+    smlal r6, r7, r2, lr
+    ldrsb r2, [r0,#8]!
+    smlal r8, r9, r12, r3
+    ldr r3, [sp,#D_END]
+    smlal r10, r11, r12, lr
+    ldrsb r12, [r0,#4]
+    cmp r0, r3
+    ldr r3, [r1,#32]!
+    ldr lr, [r1,#4]
+    bne 3b
+4:  @ the last block
+    NEST_DENSE_COLUMN 1, 5, 8, 12
+    NEST_DENSE_COLUMN 2, 6, 16, 20
+    NEST_DENSE_COLUMN 3, 7, 24, 28
+    smlal r4, r5, r2, r3
+    smlal r6, r7, r2, lr
+    smlal r8, r9, r12, r3
+    smlal r10, r11, r12, lr
+    ldr r12, [sp,#D_CURSOR]
+    ldr lr, [sp,#D_REQUANT]
+    lsl r5, r5, #9
+    ubfx r2, r4, #0, #23
+    ldr r3, [r12,#-4]
+    orr r5, r5, r4, lsr #23
+    sub r4, r2, #0x400000
+    ldr r12, [sp,#D_ROW]
+    lsl r7, r7, #9
+    ubfx r2, r6, #0, #23
+    add r3, r12
+    orr r7, r7, r6, lsr #23
+    sub r6, r2, #0x400000
+    ldm lr, {r0-r2}
+    ldr lr, [sp,#D_STEP]
+    @ the odd row's sums stay packed in r8-r11 until the even row's registers are free
+    mov r12, r0
+    str r3, [sp,#40]
+    push {r8}
+    mov r8, r1
+    smlal r12, r8, r4, r2
+    mov r4, r1
+    mov r12, r0
+    smlal r12, r4, r5, r2
+    mov r5, r1
+    mov r12, r0
+    smlal r12, r5, r6, r2
+    ssat r8, #8, r8
+    mov r6, r1
+    smlal r0, r6, r7, r2
+    ssat r4, #8, r4
+    strb r8, [r3]
+    ssat r5, #8, r5
+    strb r4, [r3,lr]
+    add r3, r3, lr, lsl #1
+    ssat r6, #8, r6
+    strb r5, [r3]
+    strb r6, [r3,lr]
+    pop {r8}
+    ldr r4, [sp,#D_ROWS]
+    ldr r12, [sp,#D_REQUANT]
+    cmp r4, #1
+    beq 5f                  @ no odd row
+    lsl r9, r9, #9
+    ubfx r2, r8, #0, #23
+    ldr r3, [sp,#40]
+    orr r9, r9, r8, lsr #23
+    sub r8, r2, #0x400000
+    lsl r11, r11, #9
+    ubfx r2, r10, #0, #23
+    adds r12, #12
+    orr r11, r11, r10, lsr #23
+    sub r10, r2, #0x400000
+    ldm r12, {r0-r2}
+    adds r3, #1
+    NEST_DENSE_REQUANT r8, r9, r10, r11, r4
+5:  ldr r2, [sp,#D_CURSOR]
+    ldr r1, [sp,#D_TILES_END]
+    ldr r0, [sp,#D_WORDS]
+    cmp r2, r1
+    bne.w 2b
+    ldr r0, [sp,#D_END]
+    ldrd r4, r6, [sp,#D_ROWS]
+    ldr r5, [sp,#D_ROW]
+    adds r0, #8
+    adds r6, #24
+    adds r5, #2
+    str r0, [sp,#D_WORDS]
+    subs r4, #2
+    str r5, [sp,#D_ROW]
+    strd r4, r6, [sp,#D_ROWS]
+    bgt.w 1b
+    add sp, #D_SIZE
+    pop {r4-r11,pc}
+    .size nest_kernels_conv_dense, . - nest_kernels_conv_dense

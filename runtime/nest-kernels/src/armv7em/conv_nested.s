@@ -1,0 +1,407 @@
+@ Nested sparse convolution: rows of weights over tiles of packed activations.
+@
+@ A packed word holds two pixels of one column, a0 + (a1 << 23). One SMLAL multiplies both by a
+@ weight: the 64-bit sum is s0 + (s1 << 23), and s0 stays within 23 bits (signed) by the bound that
+@ `NestedStream` proves, partial sums included in the wrap-around. The low half starts at 2^22, so
+@ that s0 + 2^22 never borrows from s1.
+@
+@ `args` (conv.rs, `NestedPass`):
+@    0 words      first word of the first row
+@    4 active     words of each row at this level, u16
+@    8 stored     words of each row at the densest level, u16
+@   12 rows       > 0
+@   16 requant    12 bytes a row: bias low, bias high, multiplier
+@   20 tiles      pairs (activations, output), 8 bytes each
+@   24 tiles_end  > tiles
+@   28 step       bytes from one output pixel to the next
+@
+@ No load leaves the row's words, the tile's columns or the tables: the last word of a row is peeled
+@ off the software pipeline, which looks one word ahead.
+
+    .syntax unified
+    .thumb
+
+    @ Stack frame.
+    .set F_WORDS, 0         @ first word of the row
+    .set F_ACTIVE, 4
+    .set F_STORED, 8
+    .set F_ROWS, 12         @ rows left
+    .set F_REQUANT, 16
+    .set F_TILES, 20
+    .set F_TILES_END, 24
+    .set F_STEP, 28
+    .set F_CURSOR, 32       @ next tile
+    .set F_END, 36          @ end of the row's active words
+    .set F_ROW, 40          @ row, the channel within a pixel
+    .set F_SIZE, 44
+
+@ s0 and s1 from a pair of accumulators: \lo = s0, \hi = s1.
+.macro NEST_SPLIT lo, hi, t
+    lsl \hi, \hi, #9
+    ubfx \t, \lo, #0, #23
+    orr \hi, \hi, \lo, lsr #23
+    sub \lo, \t, #0x400000
+.endm
+
+@ Copies the arguments and starts the first row.
+.macro NEST_ENTER name
+    .section .nest.itcm.\name, "ax", %progbits
+    .global \name
+    .type \name, %function
+    .thumb_func
+    .p2align 4
+\name:
+    push {r4-r11,lr}
+    sub sp, #F_SIZE
+    ldm r0, {r1-r8}
+    stm sp, {r1-r8}
+    movs r0, #0
+    str r0, [sp,#F_ROW]
+1:  @ next row: r0 words, r2 tiles
+    ldrd r0, r2, [sp,#F_WORDS]
+    ldrh r3, [r2], #2
+    str r2, [sp,#F_ACTIVE]
+    ldr r2, [sp,#F_TILES]
+    add r3, r0, r3, lsl #2
+    str r3, [sp,#F_END]
+.endm
+
+@ After a tile (r2 the cursor): the next tile, the next row, or back.
+.macro NEST_LEAVE name
+    ldrd r2, r3, [sp,#F_CURSOR]
+    ldr r1, [sp,#F_TILES_END]
+    ldr r0, [sp,#F_WORDS]
+    cmp r2, r1
+    bne.w 2b
+    ldrd r1, r4, [sp,#F_STORED]
+    ldr r5, [sp,#F_ROW]
+    ldr r6, [sp,#F_REQUANT]
+    ldrh r3, [r1], #2
+    adds r5, #1
+    adds r6, #12
+    add r0, r0, r3, lsl #2
+    str r5, [sp,#F_ROW]
+    subs r4, #1
+    str r6, [sp,#F_REQUANT]
+    strd r1, r4, [sp,#F_STORED]
+    str r0, [sp,#F_WORDS]
+    bne.w 1b
+    add sp, #F_SIZE
+    pop {r4-r11,pc}
+    .size \name, . - \name
+.endm
+
+@ ---------------------------------------------------------------- 8 pixels
+@ r0 stream, r1 column, r2 and r3 a word and its weights by turns, r4-r11 sums, r12 and lr
+@ activations.
+
+@ The two entries of the word in \w, whose column r1 already is and whose first two planes are in
+@ r12 and lr; looks ahead to the next word, loaded into \t.
+.macro NEST_P8_WORD w, t, ps, end=0
+    sxtb.w \t, \w, ror #8
+    smlal r4, r5, \t, r12
+    ldr r12, [r1,#2*\ps]
+    smlal r6, r7, \t, lr
+    ldr lr, [r1,#3*\ps]
+    sxtab r1, r1, \w, ror #16
+    smlal r8, r9, \t, r12
+    asr.w \w, \w, #24
+    smlal r10, r11, \t, lr
+    ldr.w r12, [r1,#0]
+    ldr lr, [r1,#\ps]
+    ldr.w \t, [r0], #4
+    smlal r4, r5, \w, r12
+    ldr r12, [r1,#2*\ps]
+    smlal r6, r7, \w, lr
+    ldr lr, [r1,#3*\ps]
+    sxtab r1, r1, \t
+    smlal r8, r9, \w, r12
+    .if \end
+    ldr.w r12, [sp,#F_END]
+    smlal r10, r11, \w, lr
+    cmp r0, r12
+    .else
+    smlal r10, r11, \w, lr
+    .endif
+    ldr.w r12, [r1,#0]
+    ldr lr, [r1,#\ps]
+.endm
+
+.macro NEST_CONV_P8 name, ps
+    NEST_ENTER \name
+2:  @ tile: r0 words, r2 cursor, r3 end of words
+    ldr r1, [r2], #8
+    mov r4, #0x400000
+    str r2, [sp,#F_CURSOR]
+    movs r5, #0
+    cmp r0, r3
+    mov r6, r4
+    mov r7, r5
+    mov r8, r4
+    mov r9, r5
+    mov r10, r4
+    mov r11, r5
+    beq 6f
+    ldr r2, [r0], #4
+    sub r3, r3, r0
+    sxtab r1, r1, r2
+    lsls r12, r3, #30       @ C: even count of words, more than one
+    ldr.w r12, [r1,#0]
+    ldr lr, [r1,#\ps]
+    mov r3, r2
+    bcs 4f
+    ldr r3, [sp,#F_END]
+    cmp r0, r3
+    beq 5f
+    .p2align 3
+3:  NEST_P8_WORD r2, r3, \ps
+4:  NEST_P8_WORD r3, r2, \ps, 1
+    bne.w 3b
+5:  @ the last word, nothing to look ahead to
+    sxtb.w r3, r2, ror #8
+    smlal r4, r5, r3, r12
+    ldr r12, [r1,#2*\ps]
+    smlal r6, r7, r3, lr
+    ldr lr, [r1,#3*\ps]
+    sxtab r1, r1, r2, ror #16
+    smlal r8, r9, r3, r12
+    asr.w r2, r2, #24
+    smlal r10, r11, r3, lr
+    ldr.w r12, [r1,#0]
+    ldr lr, [r1,#\ps]
+    smlal r4, r5, r2, r12
+    ldr r12, [r1,#2*\ps]
+    smlal r6, r7, r2, lr
+    ldr lr, [r1,#3*\ps]
+    smlal r8, r9, r2, r12
+    smlal r10, r11, r2, lr
+6:  @ requantise 8 pixels: r0-r2 bias and multiplier, r3 output, then lr its step
+    ldr r12, [sp,#F_CURSOR]
+    ldr lr, [sp,#F_REQUANT]
+    lsl r5, r5, #9
+    ubfx r2, r4, #0, #23
+    ldr r3, [r12,#-4]
+    orr r5, r5, r4, lsr #23
+    ldr r12, [sp,#F_ROW]
+    sub r4, r2, #0x400000
+    ldm lr, {r0-r2}
+    add r3, r12
+    mov lr, r1
+    mov r12, r0
+    smlal r12, lr, r4, r2
+    mov r4, r1
+    mov r12, r0
+    smlal r12, r4, r5, r2
+    NEST_SPLIT r6, r7, r5
+    NEST_SPLIT r8, r9, r5
+    mov r5, r1
+    ssat lr, #8, lr
+    mov r12, r0
+    smlal r12, r5, r6, r2
+    ssat r4, #8, r4
+    mov r6, r1
+    strb lr, [r3]
+    ldr lr, [sp,#F_STEP]
+    mov r12, r0
+    smlal r12, r6, r7, r2
+    NEST_SPLIT r10, r11, r7
+    ssat r5, #8, r5
+    strb r4, [r3,lr]
+    mov r12, r0
+    mov r7, r1
+    add r3, r3, lr, lsl #1
+    smlal r12, r7, r8, r2
+    ssat r6, #8, r6
+    mov r8, r1
+    strb r5, [r3]
+    mov r4, r0
+    smlal r4, r8, r9, r2
+    mov r9, r1
+    strb r6, [r3,lr]
+    mov r12, r0
+    ssat r7, #8, r7
+    smlal r12, r9, r10, r2
+    mov r10, r1
+    add r3, r3, lr, lsl #1
+    ssat r8, #8, r8
+    smlal r0, r10, r11, r2
+    strb r7, [r3]
+    ssat r9, #8, r9
+    strb r8, [r3,lr]
+    add r3, r3, lr, lsl #1
+    ssat r10, #8, r10
+    strb r9, [r3]
+    strb r10, [r3,lr]
+    NEST_LEAVE \name
+.endm
+
+@ ---------------------------------------------------------------- 4 and 2 pixels
+@ r0 stream, r1 column, r2 and r3 words, r4-r7 sums, r8 plane 0, r9 and r10 plane 1 by turns,
+@ r11 and r12 the weights of even and odd entries, lr end of words.
+@
+@ Entry i runs: move the column and extract the weight (during entry i-1), load both planes, multiply
+@ plane 0, multiply plane 1 (during entry i+1).
+
+.macro NEST_CONV_P4 name, ps
+    NEST_ENTER \name
+2:  @ tile: r0 words, r2 cursor, r3 end of words
+    ldr r1, [r2], #8
+    mov r4, #0x400000
+    str r2, [sp,#F_CURSOR]
+    movs r5, #0
+    cmp r0, r3
+    mov r6, r4
+    mov r7, r5
+    mov lr, r3
+    beq 6f
+    ldr r2, [r0], #4
+    sub r3, r3, r0
+    mov r10, r5             @ plane 1 of the entry before the first: nothing
+    sxtab r1, r1, r2
+    lsls r3, r3, #30        @ C: even count of words, more than one
+    sxtb.w r11, r2, ror #8
+    mov r3, r2
+    mov r12, r5
+    bcs 4f
+    cmp r0, lr
+    beq 5f
+    .p2align 3
+3:  @ the word in r2; the next one to r3
+    ldr.w r8, [r1,#0]
+    ldr r9, [r1,#\ps]
+    sxtab r1, r1, r2, ror #16
+    smlal r6, r7, r12, r10
+    asr.w r12, r2, #24
+    smlal r4, r5, r11, r8
+    ldr.w r3, [r0], #4
+    ldr.w r8, [r1,#0]
+    ldr r10, [r1,#\ps]
+    smlal r6, r7, r11, r9
+    sxtab r1, r1, r3
+    smlal r4, r5, r12, r8
+    sxtb.w r11, r3, ror #8
+4:  @ the word in r3; the next one to r2
+    ldr.w r8, [r1,#0]
+    ldr r9, [r1,#\ps]
+    sxtab r1, r1, r3, ror #16
+    smlal r6, r7, r12, r10
+    asr.w r12, r3, #24
+    smlal r4, r5, r11, r8
+    ldr.w r2, [r0], #4
+    ldr.w r8, [r1,#0]
+    ldr r10, [r1,#\ps]
+    smlal r6, r7, r11, r9
+    sxtab r1, r1, r2
+    smlal r4, r5, r12, r8
+    cmp r0, lr
+    sxtb.w r11, r2, ror #8
+    bne 3b
+5:  @ the last word, in r2
+    ldr.w r8, [r1,#0]
+    ldr r9, [r1,#\ps]
+    sxtab r1, r1, r2, ror #16
+    smlal r6, r7, r12, r10
+    asr.w r12, r2, #24
+    smlal r4, r5, r11, r8
+    ldr.w r8, [r1,#0]
+    ldr r10, [r1,#\ps]
+    smlal r6, r7, r11, r9
+    smlal r4, r5, r12, r8
+    smlal r6, r7, r12, r10
+6:  @ requantise 4 pixels: r0-r2 bias and multiplier, r3 output, lr its step
+    ldr r12, [sp,#F_CURSOR]
+    ldr lr, [sp,#F_REQUANT]
+    ldr r8, [sp,#F_ROW]
+    ldr r3, [r12,#-4]
+    ldm lr, {r0-r2}
+    add r3, r8
+    ldr lr, [sp,#F_STEP]
+    NEST_SPLIT r4, r5, r8
+    NEST_SPLIT r6, r7, r9
+    mov r8, r0
+    mov r9, r1
+    smlal r8, r9, r4, r2
+    mov r10, r0
+    mov r11, r1
+    smlal r10, r11, r5, r2
+    mov r12, r0
+    mov r4, r1
+    smlal r12, r4, r6, r2
+    ssat r9, #8, r9
+    mov r5, r1
+    smlal r0, r5, r7, r2
+    ssat r11, #8, r11
+    strb r9, [r3]
+    ssat r4, #8, r4
+    strb r11, [r3,lr]
+    add r3, r3, lr, lsl #1
+    ssat r5, #8, r5
+    strb r4, [r3]
+    strb r5, [r3,lr]
+    NEST_LEAVE \name
+.endm
+
+@ r0 stream, r1 column, r2 word, r3 and r12 weights, r4 and r5 sums, r6 and r7 activations, lr end of
+@ words.
+.macro NEST_CONV_P2 name
+    NEST_ENTER \name
+2:  @ tile: r0 words, r2 cursor, r3 end of words
+    ldr r1, [r2], #8
+    mov r4, #0x400000
+    str r2, [sp,#F_CURSOR]
+    movs r5, #0
+    cmp r0, r3
+    mov lr, r3
+    beq 6f
+    ldr r2, [r0], #4
+    movs r7, #0             @ the second entry of the word before the first: nothing
+    movs r12, #0
+    cmp r0, lr
+    beq 5f
+    .p2align 3
+3:  sxtab r1, r1, r2
+    smlal r4, r5, r12, r7
+    sxtb.w r3, r2, ror #8
+    asr.w r12, r2, #24
+    ldr r6, [r1,#0]
+    sxtab r1, r1, r2, ror #16
+    ldr r2, [r0], #4
+    cmp r0, lr
+    ldr r7, [r1,#0]
+    smlal r4, r5, r3, r6
+    bne 3b
+5:  @ the last word
+    sxtab r1, r1, r2
+    smlal r4, r5, r12, r7
+    sxtb.w r3, r2, ror #8
+    asr.w r12, r2, #24
+    ldr r6, [r1,#0]
+    sxtab r1, r1, r2, ror #16
+    ldr r7, [r1,#0]
+    smlal r4, r5, r3, r6
+    smlal r4, r5, r12, r7
+6:  @ requantise 2 pixels
+    ldr r12, [sp,#F_CURSOR]
+    ldr lr, [sp,#F_REQUANT]
+    ldr r8, [sp,#F_ROW]
+    ldr r3, [r12,#-4]
+    ldm lr, {r0-r2}
+    add r3, r8
+    ldr lr, [sp,#F_STEP]
+    NEST_SPLIT r4, r5, r8
+    mov r8, r0
+    mov r9, r1
+    smlal r8, r9, r4, r2
+    smlal r0, r1, r5, r2
+    ssat r9, #8, r9
+    ssat r1, #8, r1
+    strb r9, [r3]
+    strb r1, [r3,lr]
+    NEST_LEAVE \name
+.endm
+
+    @ The planes lie 341 words apart, or 577 or 1023: `plane_stride` in scratch.rs.
+    NEST_CONV_P8 nest_kernels_conv_nested_p8, 4*341
+    NEST_CONV_P4 nest_kernels_conv_nested_p4_577, 4*577
+    NEST_CONV_P4 nest_kernels_conv_nested_p4_1023, 4*1023
+    NEST_CONV_P2 nest_kernels_conv_nested_p2

@@ -1,0 +1,283 @@
+//! Convolutions in packed form.
+
+use nest_format::{DenseWeights, Entry, NestedStream, Requant};
+use nest_kernels::layer::{ConvDense, ConvNested, Geometry, Tile};
+use nest_kernels::reference;
+
+use super::requant;
+use crate::random::Random;
+use crate::{OUTPUT_MAX, Report};
+
+/// What the 23-bit bound leaves of a row's weights, see [`NestedStream`].
+struct Budget(i32);
+
+impl Budget {
+    const fn new() -> Self {
+        // 128 * (sum of magnitudes) < 2^22 keeps both bounds.
+        Self((1 << 22) / 128 - 1)
+    }
+    fn weight(&mut self, w: i8) -> i8 {
+        let magnitude = i32::from(w).abs();
+        if magnitude > self.0 {
+            return 0;
+        }
+        self.0 -= magnitude;
+        w
+    }
+}
+
+/// A random stream: any columns in any order the format allows. `prefix` is `[level][row]`; returns
+/// the words used.
+fn stream(
+    random: &mut Random,
+    columns: u32,
+    levels: usize,
+    longest: u32,
+    prefix: &mut [u16],
+    words: &mut [u32],
+) -> usize {
+    let rows = prefix.len() / levels;
+    let mut used = 0;
+    for row in 0..rows {
+        let mut budget = Budget::new();
+        let mut column = 0i32;
+        let mut count = 0;
+        for level in 0..levels {
+            // Every length from 0 on, whatever its parity.
+            let more = random.below(longest + 1);
+            for _ in 0..more {
+                let mut entry = || {
+                    let low = (-32).max(-column);
+                    let high = 31.min(columns as i32 - 1 - column);
+                    let delta = low + random.below((high - low + 1) as u32) as i32;
+                    column += delta;
+                    Entry {
+                        delta: delta as i8,
+                        weight: budget.weight(random.byte()),
+                    }
+                };
+                let (first, second) = (entry(), entry());
+                words[used] = Entry::pair(first, second);
+                used += 1;
+            }
+            count += more;
+            prefix[level * rows + row] = count as u16;
+        }
+    }
+    used
+}
+
+const WORDS_MAX: usize = 8_192;
+
+fn nested(report: &mut Report, seed: u32, g: Geometry, tile: Tile, levels: usize, longest: u32) {
+    let rows = g.out_c as usize;
+    let columns = g.columns();
+    let outputs = g.out_pixels() * rows;
+    let longest = longest.min((WORDS_MAX / (rows * levels)) as u32);
+    if outputs > OUTPUT_MAX || columns > nest_kernels::max_columns(tile) {
+        return;
+    }
+    // The words' number decides a buffer's length: a first pass counts them.
+    // SAFETY: the arena of this pass is not used after it.
+    let mut count = unsafe { crate::Arena::new(0) };
+    let words_len = stream(
+        &mut Random::new(seed),
+        columns as u32,
+        levels,
+        longest,
+        count.take(rows * levels),
+        count.take(WORDS_MAX),
+    );
+    for level in 0..levels {
+        let name = format_args!(
+            "conv_nested_{tile:?}_{seed}_k{columns}_r{rows}_p{}_level{level}",
+            g.out_pixels()
+        );
+        report.case(name, |arena, expected| {
+            let mut random = Random::new(seed);
+            let words = arena.take::<u32>(words_len);
+            let prefix = arena.take::<u16>(rows * levels);
+            let requant_at = arena.take::<Requant>(rows);
+            let input = arena.take::<i8>(g.in_h as usize * g.in_w as usize * g.in_c as usize);
+            let output = arena.take::<i8>(outputs);
+            let scratch = arena.take::<u32>(nest_kernels::conv_nested_scratch_words(&g, tile));
+            stream(&mut random, columns as u32, levels, longest, prefix, words);
+            requant(&mut random, 60 * 60 * longest.isqrt().max(1), requant_at);
+            random.fill(input);
+            output.fill(0x55);
+            let pads = [-128, 127, random.byte()];
+            let tables: [&[Requant]; 3] = [requant_at; 3];
+            let layer = ConvNested {
+                geometry: g,
+                stream: NestedStream::try_new(
+                    rows as u16,
+                    columns as u16,
+                    levels as u8,
+                    words,
+                    prefix,
+                )
+                .expect("a stream within the rules"),
+                requant: &tables,
+                pad: &pads,
+                tile,
+            };
+            if let Some(expected) = expected {
+                reference::conv_nested(&layer, level, input, &mut expected[..outputs], &mut []);
+            }
+            nest_kernels::conv_nested(&layer, level, input, output, scratch);
+            output
+        });
+    }
+}
+
+fn dense(report: &mut Report, seed: u32, g: Geometry) {
+    let rows = g.out_c as usize;
+    let columns = g.columns();
+    let outputs = g.out_pixels() * rows;
+    if outputs > OUTPUT_MAX {
+        return;
+    }
+    let name = format_args!("conv_dense_{seed}_k{columns}_r{rows}_p{}", g.out_pixels());
+    report.case(name, |arena, expected| {
+        let mut random = Random::new(seed);
+        let blocks = columns.div_ceil(4);
+        let words = arena.take::<u32>(rows.div_ceil(2) * blocks * 2);
+        let requant_at = arena.take::<Requant>(rows);
+        let input = arena.take::<i8>(g.in_h as usize * g.in_w as usize * g.in_c as usize);
+        let output = arena.take::<i8>(outputs);
+        let scratch = arena.take::<u32>(nest_kernels::conv_dense_scratch_words(&g));
+        words.fill(0);
+        for row in 0..rows {
+            let mut budget = Budget::new();
+            for column in 0..columns {
+                let w = budget.weight(random.byte());
+                let word = ((row / 2) * blocks + column / 4) * 2 + row % 2;
+                words[word] |= u32::from(w as u8) << (8 * (column % 4));
+            }
+        }
+        requant(
+            &mut random,
+            60 * 60 * columns.isqrt().max(1) as u32,
+            requant_at,
+        );
+        random.fill(input);
+        output.fill(0x55);
+        let pads = [random.byte()];
+        let tables: [&[Requant]; 1] = [requant_at];
+        let layer = ConvDense {
+            geometry: g,
+            weights: DenseWeights::new(rows as u16, columns as u16, words),
+            requant: &tables,
+            pad: &pads,
+        };
+        if let Some(expected) = expected {
+            reference::conv_dense(&layer, 0, input, &mut expected[..outputs], &mut []);
+        }
+        nest_kernels::conv_dense(&layer, 0, input, output, scratch);
+        output
+    });
+}
+
+/// A geometry of small extents: any kernel, stride, dilation and pads, and every tail.
+pub fn geometry(random: &mut Random, depthwise: bool) -> Geometry {
+    let in_h = random.between(1, 9) as u16;
+    let in_w = random.between(1, 9) as u16;
+    let in_c = match random.below(4) {
+        0 => random.between(1, 4),
+        1 => random.between(5, 17),
+        _ => 4 * random.between(1, 8),
+    } as u16;
+    let out_c = if depthwise {
+        in_c * if random.below(4) == 0 { 2 } else { 1 }
+    } else {
+        random.between(1, 9) as u16
+    };
+    let side = |random: &mut Random| {
+        let kernel = [1, 1, 2, 3, 3, 3, 4, 5][random.below(8) as usize];
+        let stride = [1, 1, 2, 3][random.below(4) as usize];
+        let dilation = [1, 1, 1, 2][random.below(4) as usize];
+        (kernel as u16, stride as u16, dilation as u16)
+    };
+    let (kernel_h, stride_h, dilation_h) = side(random);
+    let (kernel_w, stride_w, dilation_w) = side(random);
+    let pad = |random: &mut Random, kernel: u16| random.below(u32::from(kernel) + 1) as u16;
+    let out = |random: &mut Random, n: u16, stride: u16| {
+        // Sometimes wholly in the padding, sometimes less than there is.
+        (n / stride + random.below(3) as u16).max(1)
+    };
+    Geometry {
+        in_h,
+        in_w,
+        in_c,
+        out_h: out(random, in_h, stride_h),
+        out_w: out(random, in_w, stride_w),
+        out_c,
+        kernel_h,
+        kernel_w,
+        stride_h,
+        stride_w,
+        dilation_h,
+        dilation_w,
+        pad_top: pad(random, kernel_h),
+        pad_left: pad(random, kernel_w),
+    }
+}
+
+/// A square kernel over a square map with `same` padding.
+pub const fn square(size: u16, in_c: u16, out_c: u16, kernel: u16, stride: u16) -> Geometry {
+    Geometry {
+        in_h: size,
+        in_w: size,
+        in_c,
+        out_h: size.div_ceil(stride),
+        out_w: size.div_ceil(stride),
+        out_c,
+        kernel_h: kernel,
+        kernel_w: kernel,
+        stride_h: stride,
+        stride_w: stride,
+        dilation_h: 1,
+        dilation_w: 1,
+        pad_top: kernel / 2,
+        pad_left: kernel / 2,
+    }
+}
+
+pub fn run(report: &mut Report) {
+    let tiles = [Tile::P8, Tile::P4, Tile::P2];
+    // The edges of what a tile serves, and shapes of real networks.
+    for (index, tile) in tiles.into_iter().enumerate() {
+        let seed = 1_000 * (index as u32 + 1);
+        for (n, in_c) in [1, 340, 341, 576, 577, 578, 1022, 1023, 1500]
+            .into_iter()
+            .enumerate()
+        {
+            nested(
+                report,
+                seed + n as u32,
+                square(3, in_c, 3, 1, 1),
+                tile,
+                2,
+                40,
+            );
+        }
+        nested(report, seed + 20, square(8, 32, 8, 3, 1), tile, 3, 30);
+        nested(report, seed + 21, square(12, 16, 8, 3, 2), tile, 3, 20);
+        nested(report, seed + 22, square(7, 64, 4, 3, 1), tile, 3, 90);
+        for n in 0..60 {
+            let mut random = Random::new(seed + n);
+            let g = geometry(&mut random, false);
+            let levels = random.between(1, 3) as usize;
+            let longest = random.between(0, 6);
+            nested(report, seed + 100 + n, g, tile, levels, longest);
+        }
+    }
+    dense(report, 1, square(8, 32, 9, 3, 1));
+    dense(report, 2, square(12, 16, 8, 3, 2));
+    dense(report, 3, square(4, 64, 5, 3, 1));
+    dense(report, 4, square(2, 1500, 3, 1, 1));
+    for n in 0..120 {
+        let g = geometry(&mut Random::new(n), false);
+        dense(report, 100 + n, g);
+    }
+}

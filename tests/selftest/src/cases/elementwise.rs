@@ -1,0 +1,72 @@
+//! Additions.
+
+use nest_format::AddParams;
+use nest_kernels::layer::Add;
+use nest_kernels::reference;
+
+use crate::Report;
+use crate::random::Random;
+
+pub fn run(report: &mut Report) {
+    for n in (0..=19).chain([64, 255, 1000]) {
+        for variant in 0..4 {
+            let params = [
+                AddParams {
+                    factor_a: 12_345,
+                    factor_b: 9_876,
+                    bias: 1 << 13,
+                    shift: 14,
+                },
+                AddParams {
+                    factor_a: i16::MAX,
+                    factor_b: i16::MIN,
+                    bias: 1 << 20,
+                    shift: 22,
+                },
+                AddParams {
+                    factor_a: 1,
+                    factor_b: 1,
+                    bias: 0,
+                    shift: 0,
+                },
+                AddParams {
+                    factor_a: -300,
+                    factor_b: 31_000,
+                    bias: -(1 << 24),
+                    shift: 15,
+                },
+            ];
+            let params = [params[variant]];
+            let layer = Add { params: &params };
+            report.case(format_args!("add_{n}_{variant}"), |arena, expected| {
+                let mut random = Random::new(n as u32 * 4 + variant as u32);
+                let a = arena.take::<i8>(n);
+                let b = arena.take::<i8>(n);
+                let output = arena.take::<i8>(n);
+                random.fill(a);
+                random.fill(b);
+                if let Some(expected) = expected {
+                    reference::add(&layer, 0, a, b, &mut expected[..n]);
+                }
+                nest_kernels::add(&layer, 0, a, b, output);
+                output
+            });
+            report.case(
+                format_args!("add_in_place_{n}_{variant}"),
+                |arena, expected| {
+                    let mut random = Random::new(n as u32 * 4 + variant as u32);
+                    let a = arena.take::<i8>(n);
+                    let b = arena.take::<i8>(n);
+                    random.fill(a);
+                    random.fill(b);
+                    if let Some(expected) = expected {
+                        expected[..n].copy_from_slice(a);
+                        reference::add_in_place(&layer, 0, &mut expected[..n], b);
+                    }
+                    nest_kernels::add_in_place(&layer, 0, a, b);
+                    a
+                },
+            );
+        }
+    }
+}
