@@ -111,6 +111,10 @@ codes! {
         "The file holds QuantizeLinear, DequantizeLinear or QLinear operators. nestc prunes and quantises by itself and needs the float model to do so.";
     PRECISION "E111" Input "the model is not in single precision"
         "A warning: the model computes in half, bfloat16 or double precision, nestc in single. Results differ in the last digits.";
+    NEST_VERSION "E120" Input "the .nest.onnx file has another format version"
+        "The nested model's document states its format version. This nestc does not know it: the file was written by a newer nestc. Update nestc, or export a level as plain ONNX there.";
+    NEST_DAMAGED "E121" Input "the nested part of a .nest.onnx file is damaged"
+        "The document or the tensors of the levels do not fit the network in the same file, usually because another tool rewrote it. Take the file as nestc wrote it; other tools may read it but not change it.";
     // E2xx: what the graph says (operators, shapes, weights)
     UNSUPPORTED_OP "E200" Input "an operator is not supported"
         "Supported are: Add, AveragePool, BatchNormalization, Cast, Clip (0 to 6 or 0 up), Conv, Div, Dropout, Flatten, Gemm, GlobalAveragePool, Identity, MatMul, MaxPool, Mul, Pad (constant), ReduceMean (over the picture), Relu, Reshape, Shape, Slice, Softmax, Squeeze, Sub, Transpose, Unsqueeze; over constants also Concat, Constant, ConstantOfShape, Gather, Neg, Sqrt. `nestc check` lists every unsupported node of a model at once.";
@@ -148,6 +152,8 @@ codes! {
         "A value of more than 2^26 elements is a sign of a damaged file, or of a network far beyond a microcontroller.";
     CANNOT_FOLD "E217" Input "a constant cannot be computed at import"
         "nestc computes the shape arithmetic of raw exports itself. This node goes beyond it: simplify the model.";
+    UNSOUND_IMPORT "E218" Input "the imported graph breaks a rule"
+        "nestc checks every graph against numbered rules. A file that passes the importer but breaks one shows an error in the importer: please report it with the model.";
     // E3xx: data sets
     DATA_SPEC_MALFORMED "E301" Input "a data specification is malformed"
         "Data sets are named as kind:path[,key=value…]: cifar10:DIR, idx:DIR, folder:DIR or npy:FILE, followed by keys such as split=test or limit=500. The message says which part does not have this form.";

@@ -9,7 +9,10 @@ use super::tensor::{Constant, MAX_ELEMENTS, TensorReader, element_count};
 use super::view::{Extents, Form, View};
 use crate::diag::{self, Diagnostic, Diagnostics};
 use crate::ir::float::{FloatGraph, FloatOp, Node, Value};
-use crate::ir::ids::ValueId;
+use crate::ir::ids::{NodeId, ValueId};
+
+/// What the exporter appends to the name of the node that adds the shift of an affine step.
+pub const SHIFT: &str = ".shift";
 
 /// What the operators' importers work on.
 #[derive(Debug)]
@@ -22,6 +25,8 @@ pub struct Builder<'m> {
     pub opset: i64,
     /// Everything wrong so far.
     pub findings: Diagnostics,
+    /// Whether the file was written by nestc: then no node is merged into another that was apart.
+    pub faithful: bool,
     /// What to tell without refusing.
     pub warnings: Vec<Diagnostic>,
     structure: &'m Structure<'m>,
@@ -39,6 +44,7 @@ impl<'m> Builder<'m> {
             batch: 1,
             opset,
             findings: Diagnostics::default(),
+            faithful: false,
             warnings: Vec::new(),
             structure,
             reader,
@@ -105,6 +111,13 @@ impl<'m> Builder<'m> {
     /// Whether input `index` of `node` is the only use of its tensor.
     pub fn is_only_reader(&self, node: &NodeReader<'m>, index: usize) -> bool {
         self.structure.reads.get(node.input_name(index)) == Some(&1)
+    }
+
+    /// Whether `node` may be merged into node `id` of the graph. In a file of nestc's own that is
+    /// so only for the second half of an affine step, which ONNX writes as two nodes.
+    pub fn may_merge(&self, id: NodeId, node: &NodeReader<'m>) -> bool {
+        let first = &self.graph.nodes[id].name;
+        !self.faithful || node.proto.name.strip_suffix(SHIFT) == Some(first)
     }
 
     /// The extents behind a view.

@@ -5,9 +5,10 @@
 //! computes what is constant. All findings of a file come together; what depends on something
 //! already reported stays silent.
 
+pub mod nest;
 pub mod proto;
 
-mod builder;
+pub(crate) mod builder;
 mod fold;
 mod node;
 mod ops;
@@ -15,13 +16,16 @@ mod structure;
 mod tensor;
 mod view;
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use prost::Message;
 
 use crate::diag::{self, Diagnostic, Diagnostics, Result};
-use crate::ir::float::{Shape, Value};
+use crate::ir::float::{FloatGraph, Shape, Value};
+use crate::ir::ids::ValueId;
 use crate::ir::nested::NestedModel;
+use crate::ir::verify::verify_nested;
 use builder::{Builder, fresh};
 use node::Operand;
 use proto::{DimensionValue, GraphProto, ModelProto, TypeValue, ValueInfoProto, data_type};
@@ -178,11 +182,13 @@ fn from_proto(model: &ModelProto, folder: &Path, place: &str) -> Result<Imported
     let empty = GraphProto::default();
     let graph = model.graph.as_ref().unwrap_or(&empty);
     let mut findings = Diagnostics::default();
+    let document = nest::Document::read(model, place)?;
     let opset = opset(model, place, &mut findings);
     let structure = Structure::read(graph, &mut findings);
     let quantised = quantised(&structure, place, &mut findings);
     let mut builder = Builder::new(&structure, TensorReader::new(folder), opset);
     builder.findings = findings;
+    builder.faithful = document.is_some();
     builder.graph.name.clone_from(&graph.name);
 
     let mut input_layout = Layout::Nchw;
@@ -226,13 +232,72 @@ fn from_proto(model: &ModelProto, folder: &Path, place: &str) -> Result<Imported
         warnings,
         ..
     } = builder;
-    findings.into_result(Imported {
-        model: NestedModel::plain(graph),
+    let graph = findings.into_result(graph)?;
+    let (mut graph, _) = graph.renumbered();
+    unique_names(&mut graph);
+    let model = match &document {
+        Some(document) => document.model(graph, model, place)?,
+        None => NestedModel::plain(graph),
+    };
+    let breaches = verify_nested(&model);
+    if !breaches.is_empty() {
+        return Err(Diagnostics(
+            (breaches.iter())
+                .map(|breach| {
+                    Diagnostic::new(
+                        diag::UNSOUND_IMPORT,
+                        place,
+                        format!("the imported graph breaks a rule: {breach}"),
+                        "this is an error in nestc: please report it with the model",
+                    )
+                })
+                .collect(),
+        ));
+    }
+    Ok(Imported {
+        model,
         input_layout,
         output_layouts,
         batch,
         warnings,
     })
+}
+
+/// Numbers names that ONNX allows to be the same (those of nodes) or to be missing.
+fn unique_names(graph: &mut FloatGraph) {
+    let mut seen = HashSet::new();
+    // The input and the outputs keep theirs: users know them by name.
+    let fixed: Vec<ValueId> = graph.input.iter().chain(&graph.outputs).copied().collect();
+    for &id in &fixed {
+        make_unique(&mut graph.values[id].name, &mut seen);
+    }
+    let rest: Vec<ValueId> = graph
+        .values
+        .ids()
+        .filter(|id| !fixed.contains(id))
+        .collect();
+    for id in rest {
+        make_unique(&mut graph.values[id].name, &mut seen);
+    }
+    seen.clear();
+    for node in graph.nodes.iter_mut() {
+        make_unique(&mut node.name, &mut seen);
+    }
+}
+
+fn make_unique(name: &mut String, seen: &mut HashSet<String>) {
+    let base = if name.is_empty() {
+        "unnamed"
+    } else {
+        name.as_str()
+    };
+    let mut unique = base.to_owned();
+    let mut number = 2;
+    while !seen.insert(unique.clone()) {
+        unique = format!("{base}.{number}");
+        number += 1;
+    }
+    *name = unique;
 }
 
 /// The version of ONNX's own operators.
@@ -505,11 +570,7 @@ fn outputs(builder: &mut Builder<'_>, graph: &GraphProto, place: &str) -> Vec<La
 }
 
 /// The value behind an output, flattened if the file's is, and its layout.
-fn output_value(
-    builder: &mut Builder<'_>,
-    view: &View,
-    name: &str,
-) -> Option<(crate::ir::ids::ValueId, Layout)> {
+fn output_value(builder: &mut Builder<'_>, view: &View, name: &str) -> Option<(ValueId, Layout)> {
     let e = builder.extents(view);
     let long: Vec<Vec<Axis>> = (view.dims.iter().map(|g| e.long(g)))
         .filter(|g| !g.is_empty() && *g != [Axis::N])

@@ -2,9 +2,8 @@
 //! compiler is needed.
 //!
 //! Every field of the schema is here, so decoding and encoding a file loses nothing but unknown
-//! extensions. Messages nestc never looks into (training info, device placement, quantisation
-//! annotations) are kept as their encoded bytes: on the wire a message and a byte string are the
-//! same.
+//! extensions. Messages nestc never looks into (device placement, quantisation annotations) are
+//! kept as their encoded bytes: on the wire a message and a byte string are the same.
 
 use prost::Message;
 
@@ -125,15 +124,32 @@ pub struct ModelProto {
     /// Named texts; nestc's own document is one of them.
     #[prost(message, repeated, tag = "14")]
     pub metadata_props: Vec<StringStringEntryProto>,
-    /// `TrainingInfoProto`s, kept encoded.
-    #[prost(bytes = "vec", repeated, tag = "20")]
-    pub training_info: Vec<Vec<u8>>,
+    /// What training needs beyond inference; nestc keeps the tensors of its levels there.
+    #[prost(message, repeated, tag = "20")]
+    pub training_info: Vec<TrainingInfoProto>,
     /// Functions local to the model.
     #[prost(message, repeated, tag = "25")]
     pub functions: Vec<FunctionProto>,
     /// `DeviceConfigurationProto`s, kept encoded.
     #[prost(bytes = "vec", repeated, tag = "26")]
     pub configuration: Vec<Vec<u8>>,
+}
+
+/// Graphs that start and advance a training run.
+#[derive(Clone, PartialEq, Message)]
+pub struct TrainingInfoProto {
+    /// Gives the initial values of what is trained.
+    #[prost(message, optional, tag = "1")]
+    pub initialization: Option<GraphProto>,
+    /// One step of training.
+    #[prost(message, optional, tag = "2")]
+    pub algorithm: Option<GraphProto>,
+    /// Which output of `initialization` goes to which initializer.
+    #[prost(message, repeated, tag = "3")]
+    pub initialization_binding: Vec<StringStringEntryProto>,
+    /// Which output of `algorithm` goes to which initializer.
+    #[prost(message, repeated, tag = "4")]
+    pub update_binding: Vec<StringStringEntryProto>,
 }
 
 /// One operator set.

@@ -88,7 +88,9 @@ impl<'m> Structure<'m> {
     }
 }
 
-/// Depth-first from the outputs; an edge back into the path is a cycle.
+/// The nodes the outputs need, in the file's order if that is one in which they can run (as ONNX
+/// demands), otherwise in one that is. Depth-first from the outputs; an edge back into the path is
+/// a cycle.
 fn order<'m>(
     graph: &'m GraphProto,
     giver: &HashMap<&str, usize>,
@@ -117,7 +119,7 @@ fn order<'m>(
             let node = *node;
             let Some(input) = graph.node[node].input.get(*next) else {
                 state[node] = State::Done;
-                order.push(&graph.node[node]);
+                order.push(node);
                 path.pop();
                 continue;
             };
@@ -143,7 +145,16 @@ fn order<'m>(
             }
         }
     }
-    order
+    let runs = |&node: &usize| {
+        let inputs = &graph.node[node].input;
+        inputs
+            .iter()
+            .all(|i| giver.get(i.as_str()).is_none_or(|&before| before < node))
+    };
+    if order.iter().all(runs) {
+        order.sort_unstable();
+    }
+    order.into_iter().map(|i| &graph.node[i]).collect()
 }
 
 fn duplicate(name: &str, what: &str) -> Diagnostic {

@@ -3,6 +3,8 @@
 //! Every value is a feature map of `channels x height x width` (a vector has height and width 1);
 //! data are in channel-major order, as in ONNX. Nodes stand in topological order.
 
+use std::collections::BTreeMap;
+
 use super::ids::{IdVec, NodeId, ValueId};
 
 /// The extent of a value: one image, channel-major.
@@ -420,6 +422,49 @@ impl FloatGraph {
             }
         }
         all
+    }
+    /// The graph without what its outputs do not need, values numbered in the order in which they
+    /// are given (the input first). Gives the new id of every node that is kept, by its old one.
+    ///
+    /// Two graphs that differ only in numbering and dead nodes become equal.
+    pub fn renumbered(&self) -> (FloatGraph, BTreeMap<NodeId, NodeId>) {
+        let mut needed: IdVec<ValueId, bool> = self.values.iter().map(|_| false).collect();
+        for &output in &self.outputs {
+            needed[output] = true;
+        }
+        for (_, node) in self.nodes.iter_enumerated().rev() {
+            if needed[node.output] {
+                for &input in &node.inputs {
+                    needed[input] = true;
+                }
+            }
+        }
+        let mut graph = FloatGraph {
+            name: self.name.clone(),
+            ..FloatGraph::default()
+        };
+        let mut values = BTreeMap::new();
+        if let Some(input) = self.input {
+            let id = graph.values.push(self.values[input].clone());
+            values.insert(input, id);
+            graph.input = Some(id);
+        }
+        let mut nodes = BTreeMap::new();
+        for (old, node) in self.nodes.iter_enumerated() {
+            if !needed[node.output] {
+                continue;
+            }
+            let output = graph.values.push(self.values[node.output].clone());
+            values.insert(node.output, output);
+            let id = graph.nodes.push(Node {
+                inputs: node.inputs.iter().map(|v| values[v]).collect(),
+                output,
+                ..node.clone()
+            });
+            nodes.insert(old, id);
+        }
+        graph.outputs = self.outputs.iter().map(|v| values[v]).collect();
+        (graph, nodes)
     }
     /// Multiply-accumulates of one node, all weights live.
     pub fn macs(&self, node: NodeId) -> u64 {

@@ -7,5 +7,7 @@ pub mod ids;
 pub mod int;
 pub mod nested;
 pub mod program;
+pub mod text;
 pub mod text_int;
+pub mod verify;
 pub mod verify_int;

@@ -89,6 +89,24 @@ impl NestedModel {
         }
     }
 
+    /// The same model over [`FloatGraph::renumbered`].
+    pub fn renumbered(&self) -> Self {
+        let (graph, nodes) = self.graph.renumbered();
+        let kept = |id: &NodeId| nodes.get(id).copied();
+        Self {
+            graph,
+            levels: self.levels.clone(),
+            weight_levels: (self.weight_levels.iter())
+                .filter_map(|(id, levels)| Some((kept(id)?, levels.clone())))
+                .collect(),
+            level_params: (self.level_params.iter())
+                .filter_map(|(id, params)| Some((kept(id)?, params.clone())))
+                .collect(),
+            preprocessing: self.preprocessing.clone(),
+            training: self.training.clone(),
+        }
+    }
+
     /// How many levels there are.
     pub fn level_count(&self) -> usize {
         self.levels.len()

@@ -358,8 +358,10 @@ fn affine<'m>(
     shift: Vec<f32>,
 ) -> Step<ValueId> {
     let producer = builder.graph.producer(view.value);
+    let shifts = matches!(node.proto.op_type.as_str(), "Add" | "Sub");
     if let Some(id) = producer.filter(|_| view.exclusive)
-        && merge(builder, id, &scale, &shift)
+        && builder.may_merge(id, node)
+        && merge(builder, id, &scale, &shift, shifts)
     {
         if let Some(output) = node.proto.output.first() {
             builder.graph.values[view.value].name.clone_from(output);
@@ -374,9 +376,16 @@ fn affine<'m>(
 }
 
 /// Whether node `id` could take the affine step into itself: a convolution or fully connected
-/// layer takes a shift into its bias, another affine step takes everything.
-fn merge(builder: &mut Builder<'_>, id: NodeId, scale: &[f32], shift: &[f32]) -> bool {
-    let only_shift = scale.iter().all(|&s| s == 1.0);
+/// layer takes a shift (which `shifts` says this is) into its bias, another affine step takes
+/// everything.
+fn merge(
+    builder: &mut Builder<'_>,
+    id: NodeId,
+    scale: &[f32],
+    shift: &[f32],
+    shifts: bool,
+) -> bool {
+    let only_shift = shifts && scale.iter().all(|&s| s == 1.0);
     let bias = match &mut builder.graph.nodes[id].op {
         FloatOp::Conv(conv) if only_shift => &mut conv.bias,
         FloatOp::Dense(dense) if only_shift => &mut dense.bias,

@@ -411,6 +411,7 @@ pub fn slice<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Opera
     let exclusive = view.exclusive && builder.is_only_reader(node, 0);
     let producer = builder.graph.producer(view.value).filter(|_| exclusive);
     if let Some(id) = producer
+        && builder.may_merge(id, node)
         && let FloatOp::Slice(before) = &builder.graph.nodes[id].op
     {
         // torch cuts one axis at a time; one selection does the same.

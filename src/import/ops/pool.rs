@@ -68,8 +68,7 @@ pub fn average<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Ope
     let window = with_extra(&stated);
     let op = FloatOp::AvgPool {
         window,
-        // Without padding both mean the same; one form is enough for what comes after.
-        count_include_pad: count_include_pad && window.pads != [0; 4],
+        count_include_pad,
     };
     emit(builder, node, op, &window, input)
 }
