@@ -23,6 +23,8 @@ pub mod target;
 
 pub mod report;
 
+pub mod emit;
+
 pub mod emulator;
 
 pub mod cli;

@@ -1,7 +1,7 @@
 //! The device side.
 
 mod clock;
-mod itcm;
+mod memory;
 mod stack;
 
 use core::arch::asm;
@@ -9,7 +9,7 @@ use core::arch::asm;
 use cortex_m::peripheral::{CPUID, DCB, DWT, SCB};
 
 pub use clock::{ClockError, start_480_mhz};
-pub use itcm::copy_kernels;
+pub use memory::{copy_kernels, zero_sram};
 pub use stack::{stack_limit, stack_used};
 
 /// Turns both caches on.

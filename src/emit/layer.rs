@@ -1,0 +1,561 @@
+//! One layer of a program as a Rust module.
+
+use askama::Template;
+use nest_format::{AddParams, Requant};
+use nest_kernels::layer::{Geometry, Tile};
+
+use super::rust_text::{Expr, array, array_ref, atom, atoms, for_comment, static_item};
+use super::view::{Place, shape_text};
+use crate::diag::{Diagnostic, PROGRAM_LAYOUT};
+use crate::ir::int::RequantTable;
+use crate::ir::program::{EncodedStream, Payload, Program, Step};
+
+/// `templates/model_layer.rs.j2`.
+#[derive(Template)]
+#[template(path = "model_layer.rs.j2")]
+struct LayerFile {
+    index: usize,
+    name: String,
+    op: String,
+    kernel: String,
+    input_shape: String,
+    output_shape: String,
+    format_imports: String,
+    layer_imports: String,
+    layer_type: String,
+    layer: String,
+    inputs: String,
+    output: String,
+    level_parameter: &'static str,
+    body: Vec<String>,
+    data: Vec<String>,
+}
+
+/// The parts that depend on the kind of layer.
+struct Parts {
+    format_imports: &'static [&'static str],
+    /// The layer's type in `nest_kernels::layer`.
+    ty: &'static str,
+    /// What else of that module is named.
+    helpers: &'static [&'static str],
+    /// Whether the type borrows weights.
+    borrows: bool,
+    fields: Vec<(&'static str, Expr)>,
+    data: Vec<String>,
+    kernel: &'static str,
+    /// Whether the kernel takes a level.
+    takes_level: bool,
+    /// Whether the kernel takes scratch.
+    takes_scratch: bool,
+}
+
+/// The source of layer `index`.
+///
+/// # Errors
+/// `E602` if the layer's tensors share memory other than in place.
+pub(super) fn layer_file(
+    program: &Program,
+    index: usize,
+    step: &Step,
+) -> Result<String, Diagnostic> {
+    let parts = parts(step);
+    let inputs: Vec<Place> = (step.inputs.iter())
+        .map(|&t| Place::of(&program.tensors[t]))
+        .collect();
+    let output = Place::of(&program.tensors[step.output]);
+    let Some(&first) = inputs.first() else {
+        return Err(clash(step, "it reads no tensor".into()));
+    };
+    let body = body(step, &parts, &inputs, output)?;
+    let types: Vec<&str> = {
+        let mut all = parts.helpers.to_vec();
+        all.push(parts.ty);
+        all.sort_unstable();
+        all
+    };
+    let lead = "static LAYER: ";
+    let layer_type = if parts.borrows {
+        format!("{}<'static>", parts.ty)
+    } else {
+        parts.ty.to_string()
+    };
+    let layer = Expr::Struct(parts.ty, parts.fields).print(0, lead.len());
+    let ranges: Vec<String> = inputs.iter().map(Place::range).collect();
+    let file = LayerFile {
+        index,
+        name: for_comment(&step.name),
+        op: for_comment(step.op),
+        kernel: for_comment(step.kernel),
+        input_shape: shape_text(program.tensors[step.inputs[0]].shape),
+        output_shape: shape_text(program.tensors[step.output].shape),
+        format_imports: import_list(parts.format_imports),
+        layer_imports: import_list(&types),
+        layer_type,
+        layer,
+        inputs: ranges.join(" and "),
+        output: output.range(),
+        level_parameter: if parts.takes_level { "level" } else { "_level" },
+        body,
+        data: parts.data,
+    };
+    debug_assert!(first.end > 0);
+    // Rendering writes into a string and formats integers and strings: it cannot fail.
+    Ok(file.render().unwrap_or_default())
+}
+
+fn import_list(names: &[&str]) -> String {
+    match names {
+        [] => String::new(),
+        [one] => (*one).to_string(),
+        many => format!("{{{}}}", many.join(", ")),
+    }
+}
+
+fn clash(step: &Step, message: String) -> Diagnostic {
+    Diagnostic::new(
+        PROGRAM_LAYOUT,
+        format!("layer {}", step.name),
+        message,
+        "compile the model again; if it stays, this is a bug of nestc",
+    )
+}
+
+/// The statements of `run`.
+fn body(
+    step: &Step,
+    parts: &Parts,
+    inputs: &[Place],
+    output: Place,
+) -> Result<Vec<String>, Diagnostic> {
+    let in_place = inputs[0].start == output.start
+        && matches!(step.payload, Payload::Add(_) | Payload::Clamp(_));
+    if in_place && inputs[0] != output {
+        return Err(clash(
+            step,
+            format!(
+                "it works in place, but its input is bytes {} and its output {}",
+                inputs[0].range(),
+                output.range()
+            ),
+        ));
+    }
+    // Name, place, whether it is written.
+    let mut regions: Vec<(&str, Place, bool)> = Vec::new();
+    let mut arguments: Vec<&str> = Vec::new();
+    if in_place {
+        regions.push(("data", output, true));
+        arguments.push("data");
+    } else {
+        regions.push(("output", output, true));
+    }
+    let names: &[&str] = if matches!(step.payload, Payload::Add(_)) {
+        &["a", "b"]
+    } else {
+        &["input"]
+    };
+    for (i, (&name, &place)) in names.iter().zip(inputs).enumerate() {
+        if in_place && i == 0 {
+            continue;
+        }
+        match regions.iter().find(|(_, known, w)| *known == place && !w) {
+            Some(&(known, ..)) => arguments.push(known),
+            None => {
+                regions.push((name, place, false));
+                arguments.push(name);
+            }
+        }
+    }
+    if !in_place {
+        arguments.push("output");
+    }
+    let mut lines = carve(step, &mut regions)?;
+    if parts.takes_scratch {
+        lines.push(format!(
+            "let scratch = &mut arena.scratch[..{}];",
+            step.scratch_words
+        ));
+        arguments.push("scratch");
+    }
+    let kernel = match (in_place, parts.kernel) {
+        (true, "add") => "add_in_place",
+        (true, "clamp") => "clamp_in_place",
+        (_, kernel) => kernel,
+    };
+    let level = if parts.takes_level {
+        "level.index(), "
+    } else {
+        ""
+    };
+    lines.push(format!(
+        "nest_kernels::{kernel}(&LAYER, {level}{});",
+        arguments.join(", ")
+    ));
+    Ok(lines)
+}
+
+/// Statements that borrow all regions from the arena at once.
+fn carve(step: &Step, regions: &mut [(&str, Place, bool)]) -> Result<Vec<String>, Diagnostic> {
+    regions.sort_by_key(|(_, place, _)| place.start);
+    for pair in regions.windows(2) {
+        let ((a, left, _), (b, right, _)) = (pair[0], pair[1]);
+        if left.end > right.start {
+            return Err(clash(
+                step,
+                format!(
+                    "`{a}` is bytes {} and `{b}` bytes {} of the arena: they overlap",
+                    left.range(),
+                    right.range()
+                ),
+            ));
+        }
+    }
+    let borrow = |(name, place, written): (&str, Place, bool), of: &str, base: usize| {
+        let amp = if written { "&mut " } else { "&" };
+        let (start, end) = (place.start - base, place.end - base);
+        let start = if start == 0 {
+            String::new()
+        } else {
+            start.to_string()
+        };
+        format!("let {name} = {amp}{of}[{start}..{end}];")
+    };
+    Ok(match *regions {
+        [one] => vec![borrow(one, "arena.activations", 0)],
+        [one, two] => vec![
+            format!(
+                "let (low, high) = arena.activations.split_at_mut({});",
+                two.1.start
+            ),
+            borrow(one, "low", 0),
+            borrow(two, "high", two.1.start),
+        ],
+        [one, two, three] => vec![
+            format!(
+                "let (low, rest) = arena.activations.split_at_mut({});",
+                two.1.start
+            ),
+            format!(
+                "let (middle, high) = rest.split_at_mut({});",
+                three.1.start - two.1.start
+            ),
+            borrow(one, "low", 0),
+            borrow(two, "middle", two.1.start),
+            borrow(three, "high", three.1.start),
+        ],
+        _ => return Err(clash(step, format!("it needs {} tensors", regions.len()))),
+    })
+}
+
+fn geometry(g: &Geometry) -> Expr {
+    Expr::Struct(
+        "Geometry",
+        vec![
+            ("in_h", atom(g.in_h)),
+            ("in_w", atom(g.in_w)),
+            ("in_c", atom(g.in_c)),
+            ("out_h", atom(g.out_h)),
+            ("out_w", atom(g.out_w)),
+            ("out_c", atom(g.out_c)),
+            ("kernel_h", atom(g.kernel_h)),
+            ("kernel_w", atom(g.kernel_w)),
+            ("stride_h", atom(g.stride_h)),
+            ("stride_w", atom(g.stride_w)),
+            ("dilation_h", atom(g.dilation_h)),
+            ("dilation_w", atom(g.dilation_w)),
+            ("pad_top", atom(g.pad_top)),
+            ("pad_left", atom(g.pad_left)),
+        ],
+    )
+}
+
+fn requant_atom(r: &Requant) -> Expr {
+    atom(format!("Requant::new({}, {})", r.bias(), r.multiplier))
+}
+
+/// The static `REQUANT`, and the reference to it that a layer holds.
+fn requant(table: &RequantTable) -> (String, Expr) {
+    let rows = table.first().map_or(0, Vec::len);
+    let item = static_item(
+        "REQUANT",
+        &format!("[[Requant; {rows}]; {}]", table.len()),
+        &array(
+            table
+                .iter()
+                .map(|level| array(level.iter().map(requant_atom))),
+        ),
+    );
+    let reference = array_ref((0..table.len()).map(|level| atom(format!("&REQUANT[{level}]"))));
+    (item, reference)
+}
+
+/// A static of 32-bit words in hexadecimal.
+fn words(name: &str, words: &[u32]) -> String {
+    static_item(
+        name,
+        &format!("[u32; {}]", words.len()),
+        &array(words.iter().map(|w| atom(format!("{w:#010x}")))),
+    )
+}
+
+fn numbers<T: ToString>(name: &str, ty: &str, items: &[T]) -> String {
+    static_item(
+        name,
+        &format!("[{ty}; {}]", items.len()),
+        &atoms(items.iter().map(ToString::to_string)),
+    )
+}
+
+fn per_level(items: &[i8]) -> Expr {
+    array_ref(items.iter().map(atom))
+}
+
+/// The stream's statics and the field that holds it.
+fn stream(s: &EncodedStream, data: &mut Vec<String>) -> Expr {
+    data.push(numbers("PREFIX", "u16", &s.prefix));
+    data.push(words("STREAM", &s.words));
+    atom(format!(
+        "NestedStream::new({}, {}, {}, &STREAM, &PREFIX)",
+        s.rows, s.columns, s.levels
+    ))
+}
+
+fn extent(e: [u16; 3]) -> Expr {
+    atoms(e)
+}
+
+/// What each kind of layer looks like.
+fn parts(step: &Step) -> Parts {
+    let mut data = Vec::new();
+    let mut parts = Parts {
+        format_imports: &["Requant"],
+        ty: "",
+        helpers: &["Geometry"],
+        borrows: true,
+        fields: Vec::new(),
+        data: Vec::new(),
+        kernel: "",
+        takes_level: true,
+        takes_scratch: false,
+    };
+    match &step.payload {
+        Payload::ConvNested {
+            geometry: g,
+            stream: s,
+            requant: table,
+            pad,
+            tile,
+        } => {
+            let (item, requant) = requant(table);
+            data.push(item);
+            let tile = match tile {
+                Tile::P8 => "Tile::P8",
+                Tile::P4 => "Tile::P4",
+                Tile::P2 => "Tile::P2",
+            };
+            parts.format_imports = &["NestedStream", "Requant"];
+            parts.helpers = &["Geometry", "Tile"];
+            (parts.ty, parts.kernel, parts.takes_scratch) = ("ConvNested", "conv_nested", true);
+            parts.fields = vec![
+                ("geometry", geometry(g)),
+                ("stream", stream(s, &mut data)),
+                ("requant", requant),
+                ("pad", per_level(pad)),
+                ("tile", atom(tile)),
+            ];
+        }
+        Payload::ConvDense {
+            geometry: g,
+            columns,
+            words: w,
+            requant: table,
+            pad,
+        } => {
+            let (item, requant) = requant(table);
+            data.extend([item, words("WEIGHTS", w)]);
+            parts.format_imports = &["DenseWeights", "Requant"];
+            (parts.ty, parts.kernel, parts.takes_scratch) = ("ConvDense", "conv_dense", true);
+            parts.fields = vec![
+                ("geometry", geometry(g)),
+                (
+                    "weights",
+                    atom(format!(
+                        "DenseWeights::new({}, {columns}, &WEIGHTS)",
+                        g.out_c
+                    )),
+                ),
+                ("requant", requant),
+                ("pad", per_level(pad)),
+            ];
+        }
+        Payload::ConvGeneric {
+            geometry: g,
+            groups,
+            weights,
+            requant: table,
+            pad,
+        } => {
+            let (item, requant) = requant(table);
+            data.extend([item, numbers("WEIGHTS", "i8", weights)]);
+            (parts.ty, parts.kernel) = ("ConvGeneric", "conv_generic");
+            parts.fields = vec![
+                ("geometry", geometry(g)),
+                ("groups", atom(groups)),
+                ("weights", atom("&WEIGHTS")),
+                ("requant", requant),
+                ("pad", per_level(pad)),
+            ];
+        }
+        Payload::Depthwise {
+            geometry: g,
+            weights,
+            requant: table,
+            pad,
+        } => {
+            let (item, requant) = requant(table);
+            data.extend([item, numbers("WEIGHTS", "i8", weights)]);
+            (parts.ty, parts.kernel, parts.takes_scratch) = ("Depthwise", "depthwise", true);
+            parts.fields = vec![
+                ("geometry", geometry(g)),
+                ("weights", atom("&WEIGHTS")),
+                ("requant", requant),
+                ("pad", per_level(pad)),
+            ];
+        }
+        Payload::DenseNested {
+            stream: s,
+            requant: table,
+        } => {
+            let (item, requant) = requant(table);
+            data.push(item);
+            parts.format_imports = &["NestedStream", "Requant"];
+            parts.helpers = &[];
+            (parts.ty, parts.kernel) = ("DenseNested", "dense_nested");
+            parts.fields = vec![("stream", stream(s, &mut data)), ("requant", requant)];
+        }
+        Payload::FullyConnected {
+            weights,
+            columns,
+            requant: table,
+        } => {
+            let (item, requant) = requant(table);
+            data.extend([item, numbers("WEIGHTS", "i8", weights)]);
+            parts.helpers = &[];
+            (parts.ty, parts.kernel) = ("FullyConnected", "fully_connected");
+            parts.fields = vec![
+                ("weights", atom("&WEIGHTS")),
+                ("columns", atom(columns)),
+                ("requant", requant),
+            ];
+        }
+        Payload::Add(params) => {
+            let one = |p: &AddParams| {
+                Expr::Struct(
+                    "AddParams",
+                    vec![
+                        ("factor_a", atom(p.factor_a)),
+                        ("factor_b", atom(p.factor_b)),
+                        ("bias", atom(p.bias)),
+                        ("shift", atom(p.shift)),
+                    ],
+                )
+            };
+            data.push(static_item(
+                "PARAMS",
+                &format!("[AddParams; {}]", params.len()),
+                &array(params.iter().map(one)),
+            ));
+            parts.format_imports = &["AddParams"];
+            parts.helpers = &[];
+            (parts.ty, parts.kernel) = ("Add", "add");
+            parts.fields = vec![("params", atom("&PARAMS"))];
+        }
+        Payload::MaxPool(g) => {
+            parts.format_imports = &[];
+            parts.borrows = false;
+            (parts.ty, parts.kernel, parts.takes_level) = ("MaxPool", "max_pool", false);
+            parts.fields = vec![("geometry", geometry(g))];
+        }
+        Payload::AvgPool {
+            geometry: g,
+            count_include_pad,
+            pad,
+            requant: table,
+        } => {
+            let (item, requant) = requant(table);
+            data.push(item);
+            (parts.ty, parts.kernel) = ("AvgPool", "avg_pool");
+            parts.fields = vec![
+                ("geometry", geometry(g)),
+                ("count_include_pad", atom(count_include_pad)),
+                ("pad", per_level(pad)),
+                ("requant", requant),
+            ];
+        }
+        Payload::GlobalAvgPool {
+            pixels,
+            channels,
+            requant,
+        } => {
+            data.push(static_item(
+                "REQUANT",
+                &format!("[Requant; {}]", requant.len()),
+                &array(requant.iter().map(requant_atom)),
+            ));
+            parts.helpers = &[];
+            (parts.ty, parts.kernel) = ("GlobalAvgPool", "global_avg_pool");
+            parts.fields = vec![
+                ("pixels", atom(pixels)),
+                ("channels", atom(channels)),
+                ("requant", atom("&REQUANT")),
+            ];
+        }
+        Payload::Clamp(bounds) => {
+            parts.format_imports = &[];
+            parts.helpers = &[];
+            (parts.ty, parts.kernel) = ("Clamp", "clamp");
+            let rows = bounds.iter().map(|b| atoms(b));
+            parts.fields = vec![("bounds", array_ref(rows))];
+        }
+        Payload::Pad {
+            input,
+            before,
+            output,
+            value,
+        } => {
+            parts.format_imports = &[];
+            parts.helpers = &[];
+            (parts.ty, parts.kernel) = ("Pad", "pad");
+            parts.fields = vec![
+                ("input", extent(*input)),
+                ("before", extent(*before)),
+                ("output", extent(*output)),
+                ("value", per_level(value)),
+            ];
+        }
+        Payload::Slice(s) => {
+            parts.format_imports = &[];
+            parts.helpers = &[];
+            parts.borrows = false;
+            (parts.ty, parts.kernel, parts.takes_level) = ("Slice", "slice", false);
+            parts.fields = vec![
+                ("input", extent(s.input)),
+                ("start", extent(s.start)),
+                ("step", extent(s.step)),
+                ("output", extent(s.output)),
+            ];
+        }
+        Payload::Softmax(tables) => {
+            data.push(static_item(
+                "TABLE",
+                &format!("[[u32; 256]; {}]", tables.len()),
+                &array(tables.iter().map(atoms)),
+            ));
+            parts.format_imports = &[];
+            parts.helpers = &[];
+            (parts.ty, parts.kernel) = ("Softmax", "softmax");
+            parts.fields = vec![("table", atom("&TABLE"))];
+        }
+    }
+    parts.data = data;
+    parts
+}

@@ -1,0 +1,396 @@
+//! A program becomes a Cargo workspace: a library crate with the model, an image crate to measure
+//! it, and the runtime crates both use.
+
+mod layer;
+mod lock;
+mod program_file;
+mod rust_text;
+mod view;
+mod write;
+
+use askama::Template;
+use serde::{Deserialize, Serialize};
+
+use crate::diag::{Diagnostic, Diagnostics, FLASH_OVERFLOW, MODEL_NAME, RAM_OVERFLOW, Result};
+use crate::ir::ids::{Id, LayerId};
+use crate::ir::program::Program;
+use crate::report::SCHEMA_VERSION;
+use crate::target::{Board, Memory, MemoryKind};
+use crate::units::Bytes;
+
+pub use program_file::{read_program, write_program};
+pub use write::{File, check_output, write_folder};
+
+/// nestc's version.
+pub const NESTC_VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The file by which nestc knows its own output folders: a [`Marker`].
+pub const MARKER: &str = "nestc.json";
+/// The file that holds the program.
+pub const PROGRAM_FILE_NAME: &str = "program.bin";
+
+/// Source of the runtime crates, by path below `runtime/`.
+const RUNTIME_FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/runtime_files.rs"));
+
+/// Flash that code takes at most besides the model's data: kernels and start-up.
+const CODE_RESERVE: Bytes = Bytes(48 * 1024);
+/// Data memory kept free for the stack.
+const STACK_RESERVE: Bytes = Bytes(8 * 1024);
+
+/// What `nestc.json` says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marker {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// Who wrote the folder.
+    pub nestc_version: String,
+    /// The model's name.
+    pub model: String,
+    /// The board's name.
+    pub target: String,
+}
+
+/// Limits tighter than the board's.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Budgets {
+    /// For the whole image.
+    pub flash: Option<Bytes>,
+    /// For the arena.
+    pub ram: Option<Bytes>,
+}
+
+/// Flash that the program's data take.
+pub fn model_bytes(program: &Program) -> Bytes {
+    (program.steps.iter())
+        .map(|step| step.weight_bytes + step.index_bytes + step.requant_bytes)
+        .sum()
+}
+
+/// Bytes of the arena as a Rust type: rounded up to its alignment.
+fn arena_type_bytes(program: &Program) -> Bytes {
+    Bytes(program.arena_bytes().0.next_multiple_of(32))
+}
+
+/// The memory the arena and the host's buffers go to: tightly coupled if they fit.
+///
+/// # Errors
+/// Every limit of the board or budget that the program breaks: `E603`, `E604`.
+pub fn place<'a>(program: &Program, board: &'a Board, budgets: Budgets) -> Result<&'a Memory> {
+    let mut faults = Diagnostics::default();
+    let model = model_bytes(program) + CODE_RESERVE;
+    let flash = board.memory(MemoryKind::Flash);
+    let (limit, whose) = match budgets.flash {
+        Some(budget) if budget < flash.bytes => (budget, "--flash-budget"),
+        _ => (flash.bytes, flash.name.as_str()),
+    };
+    if model > limit {
+        faults.push(Diagnostic::new(
+            FLASH_OVERFLOW,
+            format!("{} on {}", program.name, board.name),
+            format!(
+                "weights, indices and constants take {} and code about {CODE_RESERVE}, {model} in all; {whose} allows {limit}",
+                model_bytes(program)
+            ),
+            format!(
+                "the largest layer is {}: prune more, or leave out the densest level",
+                largest(program, |step| (step.weight_bytes + step.index_bytes).0)
+            ),
+        ));
+    }
+    let arena = arena_type_bytes(program);
+    let too_much = |limit: Bytes, whose: &str| {
+        Diagnostic::new(
+            RAM_OVERFLOW,
+            format!("{} on {}", program.name, board.name),
+            format!(
+                "the arena takes {arena} (activations {}, scratch {}); {whose} allows {limit}",
+                program.activation_bytes,
+                Bytes(4 * program.scratch_words as u64)
+            ),
+            format!(
+                "the layer with the largest output is {}: a smaller input or fewer channels there help most",
+                largest(program, |step| program.tensors[step.output].shape.len()
+                    as u64)
+            ),
+        )
+    };
+    if let Some(budget) = budgets.ram
+        && arena > budget
+    {
+        faults.push(too_much(budget, "--ram-budget"));
+    }
+    let buffers: u64 = [program.input]
+        .iter()
+        .chain(&program.outputs)
+        .map(|&t| program.tensors[t].shape.len() as u64)
+        .sum();
+    let layers = program.steps.len() as u64;
+    let mailbox = Bytes(256 + 16 * layers);
+    let dtcm = board.memory(MemoryKind::Dtcm);
+    let sram = board.memory(MemoryKind::Sram);
+    let memory = if arena + Bytes(buffers) + mailbox + STACK_RESERVE <= dtcm.bytes {
+        dtcm
+    } else {
+        if arena + Bytes(buffers) > sram.bytes {
+            faults.push(too_much(
+                sram.bytes - Bytes(buffers.min(sram.bytes.0)),
+                &sram.name,
+            ));
+        }
+        sram
+    };
+    faults.into_result(memory)
+}
+
+/// The name of the step for which `size` is largest.
+fn largest(program: &Program, size: impl Fn(&crate::ir::program::Step) -> u64) -> String {
+    program
+        .steps
+        .iter()
+        .max_by_key(|step| size(step))
+        .map_or_else(String::new, |step| format!("`{}`", step.name))
+}
+
+/// Whether the model's name can be a crate's.
+fn check_name(name: &str) -> Result<(), Diagnostic> {
+    const TAKEN: &[&str] = &[
+        "alloc",
+        "as",
+        "async",
+        "await",
+        "bench",
+        "box",
+        "break",
+        "const",
+        "continue",
+        "core",
+        "crate",
+        "do",
+        "dyn",
+        "else",
+        "enum",
+        "extern",
+        "false",
+        "final",
+        "fn",
+        "for",
+        "gen",
+        "if",
+        "impl",
+        "in",
+        "let",
+        "loop",
+        "macro",
+        "match",
+        "mod",
+        "model",
+        "move",
+        "mut",
+        "override",
+        "priv",
+        "proc_macro",
+        "pub",
+        "ref",
+        "return",
+        "self",
+        "static",
+        "std",
+        "struct",
+        "super",
+        "test",
+        "trait",
+        "true",
+        "try",
+        "type",
+        "typeof",
+        "unsafe",
+        "unsized",
+        "use",
+        "virtual",
+        "where",
+        "while",
+        "yield",
+    ];
+    let shape = name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    if shape && !TAKEN.contains(&name) && !name.starts_with("nest_") && name.len() <= 60 {
+        return Ok(());
+    }
+    Err(Diagnostic::new(
+        MODEL_NAME,
+        format!("model `{name}`"),
+        format!("`{name}` cannot be a crate's name"),
+        "rename the model file: at most 60 lower-case letters, digits and underscores, starting with a letter, and no Rust keyword",
+    ))
+}
+
+/// All files of the workspace for `program` on `board`.
+///
+/// # Errors
+/// `E602`, `E603`, `E604`, `E611`, all that apply at once.
+pub fn emit(program: &Program, board: &Board, budgets: Budgets) -> Result<Vec<File>> {
+    let mut faults = Diagnostics::default();
+    if let Err(fault) = check_name(&program.name) {
+        faults.push(fault);
+    }
+    let memory = match place(program, board, budgets) {
+        Ok(memory) => memory,
+        Err(more) => {
+            faults.0.extend(more.0);
+            board.memory(MemoryKind::Dtcm)
+        }
+    };
+    let names = view::layer_names(program);
+    let mut files = Vec::new();
+    for (i, name) in names.iter().enumerate() {
+        let step = &program.steps[LayerId::from_index(i)];
+        match layer::layer_file(program, i, step) {
+            Ok(text) => push(
+                &mut files,
+                format!("model/src/layers/{}.rs", name.module),
+                text,
+            ),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    faults.into_result(())?;
+
+    let name = program.name.as_str();
+    let nestc_version = NESTC_VERSION;
+    let levels = view::levels(program);
+    let input = view::input(program);
+    let outputs = view::outputs(program);
+    let arena_bytes = arena_type_bytes(program).0;
+    let model_bytes = model_bytes(program).0;
+    let in_dtcm = memory.kind == MemoryKind::Dtcm;
+    let mut add = |path: &str, text: String| push(&mut files, path.to_string(), text);
+
+    add("Cargo.toml", text(&view::Workspace { nestc_version }));
+    add("Cargo.lock", lock::lock_file(name));
+    add(".cargo/config.toml", text(&view::CargoConfig { board }));
+    add(
+        ".gitignore",
+        include_str!("../../templates/gitignore").into(),
+    );
+    add(
+        "README.md",
+        text(&view::Readme {
+            name,
+            nestc_version,
+            board,
+            levels: &levels,
+            arena_bytes,
+            arena_memory: &memory.name,
+            model_bytes,
+            input: &input,
+        }),
+    );
+    add(
+        "model/Cargo.toml",
+        text(&view::ModelCargo {
+            name,
+            nestc_version,
+        }),
+    );
+    add(
+        "model/src/lib.rs",
+        text(&view::ModelLib {
+            name,
+            nestc_version,
+            format_version: nest_format::FORMAT_VERSION,
+            arena_bytes,
+            model_bytes,
+            levels: &levels,
+            sparsities: view::sparsities(program),
+            level_names: view::level_names(program),
+            preprocessing: view::preprocessing(program),
+            pixel_table: view::pixel_table(program),
+            input: &input,
+            outputs: &outputs,
+            layers: &names,
+            layer_table: view::layer_table(program),
+        }),
+    );
+    add(
+        "model/src/arena.rs",
+        text(&view::ModelArena {
+            activation_bytes: program.activation_bytes.0,
+            scratch_words: program.scratch_words,
+            input: &input,
+            outputs: &outputs,
+        }),
+    );
+    add(
+        "model/src/inference.rs",
+        text(&view::ModelInference { outputs: &outputs }),
+    );
+    add(
+        "model/src/layers.rs",
+        text(&view::ModelLayers {
+            layers: &names,
+            output_ranges: view::output_ranges(program),
+        }),
+    );
+    add(
+        "bench/Cargo.toml",
+        text(&view::BenchCargo {
+            name,
+            nestc_version,
+            board,
+        }),
+    );
+    add("bench/build.rs", text(&view::BenchBuild));
+    add(
+        "bench/memory.x",
+        text(&view::MemoryX {
+            board,
+            nestc_version,
+            memories: view::memories(board),
+        }),
+    );
+    add(
+        "bench/src/main.rs",
+        text(&view::BenchMain {
+            name,
+            board,
+            arena_section: if in_dtcm { "" } else { ".nest.sram" },
+            outputs: &outputs,
+            output_len_sum: outputs.iter().map(|o| o.len).sum(),
+        }),
+    );
+    for (path, source) in RUNTIME_FILES {
+        add(&format!("runtime/{path}"), (*source).to_string());
+    }
+    files.push(File {
+        path: PROGRAM_FILE_NAME.into(),
+        bytes: write_program(program),
+    });
+    let marker = Marker {
+        schema_version: SCHEMA_VERSION,
+        nestc_version: nestc_version.into(),
+        model: name.into(),
+        target: board.name.clone(),
+    };
+    // A struct of strings and an integer always has a JSON form.
+    let json = serde_json::to_string_pretty(&marker).unwrap_or_default();
+    push(&mut files, MARKER.into(), json + "\n");
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(files)
+}
+
+fn push(files: &mut Vec<File>, path: String, text: String) {
+    files.push(File {
+        path,
+        bytes: text.into_bytes(),
+    });
+}
+
+/// A template's text, ending in one newline.
+fn text(template: &impl Template) -> String {
+    // Rendering writes strings and integers into a string: it cannot fail.
+    let mut out = template.render().unwrap_or_default();
+    out.truncate(out.trim_end().len());
+    out.push('\n');
+    out
+}
