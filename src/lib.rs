@@ -25,6 +25,8 @@ pub mod report;
 
 pub mod emit;
 
+pub mod image;
+
 pub mod emulator;
 
 pub mod cli;

@@ -283,7 +283,6 @@ pub fn emit(program: &Program, board: &Board, budgets: Budgets) -> Result<Vec<Fi
             arena_bytes,
             arena_memory: &memory.name,
             model_bytes,
-            input: &input,
         }),
     );
     add(

@@ -194,7 +194,6 @@ pub(super) struct Readme<'a> {
     pub arena_bytes: u64,
     pub arena_memory: &'a str,
     pub model_bytes: u64,
-    pub input: &'a InputView,
 }
 
 /// The linker's memories. The instruction memory starts 32 bytes late, because no pointer may be

@@ -1,0 +1,161 @@
+//! Building an emitted workspace with cargo.
+
+use std::ffi::OsString;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, io};
+
+use crate::diag::{BUILD_FAILED, CARGO_MISSING, Diagnostic, RUST_TARGET_MISSING};
+use crate::target::Board;
+
+/// The environment variable that names a build folder shared by several workspaces.
+pub const TARGET_DIR_VARIABLE: &str = "NESTC_TARGET_DIR";
+
+/// Lines of cargo's output that a diagnostic quotes.
+const QUOTED_LINES: usize = 20;
+
+/// How to build.
+#[derive(Clone, Debug, Default)]
+pub struct BuildOptions {
+    /// The build folder; otherwise that of `NESTC_TARGET_DIR`, otherwise `target` in the workspace.
+    pub target_dir: Option<PathBuf>,
+}
+
+/// Builds the bench image of the workspace in `folder` and gives the ELF file's path.
+///
+/// # Errors
+/// `E607` without cargo, `E608` without the board's Rust target, `E609` if cargo fails otherwise.
+pub fn build(
+    folder: &Path,
+    board: &Board,
+    model: &str,
+    options: &BuildOptions,
+) -> Result<PathBuf, Diagnostic> {
+    let folder = std::path::absolute(folder)
+        .map_err(|e| Diagnostic::io(folder, "find the absolute path", &e))?;
+    let target_dir = options
+        .target_dir
+        .clone()
+        .or_else(|| env::var_os(TARGET_DIR_VARIABLE).map(PathBuf::from))
+        .unwrap_or_else(|| folder.join("target"));
+    let target_dir = std::path::absolute(&target_dir)
+        .map_err(|e| Diagnostic::io(&target_dir, "find the absolute path", &e))?;
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+    let mut command = Command::new(&cargo);
+    command
+        .current_dir(&folder)
+        .args(["build", "--release", "--quiet", "--package"])
+        .arg(format!("{model}-bench"))
+        .args(["--target", &board.rust_target, "--target-dir"])
+        .arg(&target_dir);
+    // The workspace's own settings hold; what the caller's shell or an outer cargo sets does not.
+    for variable in [
+        "RUSTFLAGS",
+        "CARGO_ENCODED_RUSTFLAGS",
+        "CARGO_BUILD_RUSTFLAGS",
+        "CARGO_BUILD_TARGET",
+        "CARGO_TARGET_DIR",
+        "CARGO_MAKEFLAGS",
+        "MAKEFLAGS",
+    ] {
+        command.env_remove(variable);
+    }
+    let output = command
+        .output()
+        .map_err(|error| not_started(&cargo, &error))?;
+    if output.status.success() {
+        let release = target_dir.join(&board.rust_target).join("release");
+        return Ok(release.join("firmware"));
+    }
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    Err(failed(&folder, board, &stderr))
+}
+
+fn not_started(cargo: &OsString, error: &io::Error) -> Diagnostic {
+    let hint = if error.kind() == ErrorKind::NotFound {
+        "install Rust from https://rustup.rs, or set CARGO to the path of cargo"
+    } else {
+        "check that it may be run"
+    };
+    Diagnostic::new(
+        CARGO_MISSING,
+        cargo.to_string_lossy(),
+        format!("cannot start cargo: {error}"),
+        hint,
+    )
+}
+
+/// What cargo's output says.
+fn failed(folder: &Path, board: &Board, stderr: &str) -> Diagnostic {
+    let place = folder.display().to_string();
+    if stderr.contains("target may not be installed")
+        || stderr.contains("can't find crate for `core`")
+    {
+        return Diagnostic::new(
+            RUST_TARGET_MISSING,
+            place,
+            format!(
+                "the Rust installation has no standard library for {}",
+                board.rust_target
+            ),
+            format!("rustup target add {}", board.rust_target),
+        );
+    }
+    let lines: Vec<&str> = stderr.lines().collect();
+    let tail = lines[lines.len().saturating_sub(QUOTED_LINES)..].join("\n    ");
+    let offline = [
+        "failed to download",
+        "Could not resolve",
+        "Couldn't connect",
+        "offline",
+    ]
+    .iter()
+    .any(|sign| stderr.contains(sign));
+    Diagnostic::new(
+        BUILD_FAILED,
+        place,
+        format!("cargo build failed:\n    {tail}"),
+        if offline {
+            "the first build downloads cortex-m and cortex-m-rt from crates.io: connect once, later builds need no network"
+        } else {
+            "run `cargo build --release` in that folder for all of cargo's output"
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn board() -> Board {
+        Board::named("stm32h743").unwrap()
+    }
+
+    #[test]
+    fn a_missing_rust_target_gets_its_remedy() {
+        let stderr = "error[E0463]: can't find crate for `core`\n  = note: the `thumbv7em-none-eabihf` target may not be installed";
+        let fault = failed(Path::new("out"), &board(), stderr);
+        assert_eq!(fault.code, RUST_TARGET_MISSING);
+        assert_eq!(fault.hint, "rustup target add thumbv7em-none-eabihf");
+        assert_eq!(fault.code.info().exit.code(), 3);
+    }
+
+    #[test]
+    fn other_failures_quote_the_end() {
+        let stderr = (0..100).map(|i| format!("line {i}\n")).collect::<String>();
+        let fault = failed(Path::new("out"), &board(), &stderr);
+        assert_eq!(fault.code, BUILD_FAILED);
+        assert!(fault.message.contains("line 99") && !fault.message.contains("line 79\n"));
+        let fault = failed(Path::new("out"), &board(), "failed to download `cortex-m`");
+        assert!(fault.hint.contains("crates.io"), "{}", fault.hint);
+    }
+
+    #[test]
+    fn a_missing_cargo_is_the_surroundings_fault() {
+        let error = io::Error::from(ErrorKind::NotFound);
+        let fault = not_started(&OsString::from("/nowhere/cargo"), &error);
+        assert_eq!(fault.code, CARGO_MISSING);
+        assert_eq!(fault.code.info().exit.code(), 3);
+    }
+}

@@ -1,0 +1,178 @@
+//! From an emitted workspace to an image: building it, reading what came out, and writing it in
+//! the forms that flashing tools take.
+
+mod build;
+mod formats;
+mod inspect;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::diag::{Diagnostic, Result};
+use crate::emit::{self, Budgets, NESTC_VERSION};
+use crate::ir::ids::{Id, LayerId, TensorId};
+use crate::ir::program::{Program, Step};
+use crate::report::{FlashBytes, ImageLayer, ImageLevel, ImageReport, RamBytes, SCHEMA_VERSION};
+use crate::target::Board;
+use crate::units::{Bytes, Macs};
+
+pub use build::{BuildOptions, build};
+pub use formats::{flat_binary, intel_hex};
+pub use inspect::{Image, LoadedSegment, MAILBOX_SYMBOL, MARK_SYMBOL, Section};
+
+/// The image as an ELF file.
+pub const ELF_NAME: &str = "firmware.elf";
+/// The image's flash contents.
+pub const BIN_NAME: &str = "firmware.bin";
+/// The same in Intel HEX.
+pub const HEX_NAME: &str = "firmware.hex";
+/// The [`ImageReport`].
+pub const REPORT_NAME: &str = "report.json";
+
+/// Emits `program` into `folder`, builds it, and writes the image and its report there.
+///
+/// # Errors
+/// What [`emit::emit`], [`emit::write_folder`], [`build`] and [`Image::read`] find. Nothing is
+/// written if the program does not fit the board.
+pub fn compile(
+    program: &Program,
+    board: &Board,
+    budgets: Budgets,
+    folder: &Path,
+    options: &BuildOptions,
+) -> Result<ImageReport> {
+    emit::check_output(folder)?;
+    let files = emit::emit(program, board, budgets)?;
+    emit::write_folder(folder, &files)?;
+    let elf = build(folder, board, &program.name, options)?;
+    let bytes = fs::read(&elf).map_err(|e| Diagnostic::io(&elf, "read the image", &e))?;
+    let image = Image::read(&elf.display().to_string(), &bytes, board)?;
+    let memory = emit::place(program, board, budgets)?;
+    let report = report(program, board, &image, &memory.name);
+    // A struct of numbers and strings always has a JSON form.
+    let json = serde_json::to_string_pretty(&report).unwrap_or_default() + "\n";
+    for (name, contents) in [
+        (ELF_NAME, bytes.as_slice()),
+        (BIN_NAME, &flat_binary(&image.segments)),
+        (HEX_NAME, intel_hex(&image.segments, image.entry).as_bytes()),
+        (REPORT_NAME, json.as_bytes()),
+    ] {
+        write_beside(&folder.join(name), contents)?;
+    }
+    Ok(report)
+}
+
+/// Writes a file beside its place and renames it into it.
+fn write_beside(path: &Path, contents: &[u8]) -> Result<(), Diagnostic> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".tmp");
+    let beside = PathBuf::from(beside);
+    fs::write(&beside, contents).map_err(|e| Diagnostic::io(&beside, "write the file", &e))?;
+    fs::rename(&beside, path).map_err(|e| Diagnostic::io(path, "put the file in place", &e))
+}
+
+/// Flash of an image: the model's share is known from the program, code is the rest.
+pub fn flash_bytes(program: &Program, image: &Image) -> FlashBytes {
+    let sum = |of: fn(&Step) -> Bytes| program.steps.iter().map(of).sum::<Bytes>();
+    let weights = sum(|step| step.weight_bytes);
+    let indices = sum(|step| step.index_bytes);
+    let requant = sum(|step| step.requant_bytes);
+    let total = image.flash_total;
+    FlashBytes {
+        weights,
+        indices,
+        requant,
+        code: Bytes(total.0.saturating_sub((weights + indices + requant).0)),
+        total,
+    }
+}
+
+/// RAM of an inference whose deepest stack is `stack`.
+pub fn ram_bytes(program: &Program, stack: Bytes) -> RamBytes {
+    let arena = program.activation_bytes;
+    let scratch = Bytes(4 * program.scratch_words as u64);
+    RamBytes {
+        arena,
+        scratch,
+        stack,
+        total: arena + scratch + stack,
+    }
+}
+
+fn report(program: &Program, board: &Board, image: &Image, arena_memory: &str) -> ImageReport {
+    ImageReport {
+        schema_version: SCHEMA_VERSION,
+        nestc_version: NESTC_VERSION.into(),
+        model: program.name.clone(),
+        target: board.name.clone(),
+        format_version: image.format_version,
+        flash_bytes: flash_bytes(program, image),
+        ram_bytes: ram_bytes(program, Bytes(0)),
+        arena_memory: arena_memory.into(),
+        itcm_bytes: image.itcm_bytes,
+        levels: (program.sparsities.iter().enumerate())
+            .map(|(level, &sparsity)| ImageLevel {
+                level,
+                sparsity,
+                nonzero_weights: nonzero_weights(program, level),
+                macs: program.steps.iter().map(|step| step.macs).sum(),
+                effective_macs: effective_macs(program, level),
+            })
+            .collect(),
+        layers: (program.steps.iter_enumerated())
+            .map(|(id, step)| image_layer(program, id, step))
+            .collect(),
+    }
+}
+
+/// Weights of a level that are not zero.
+pub fn nonzero_weights(program: &Program, level: usize) -> u64 {
+    (program.steps.iter())
+        .map(|step| step.nonzero_weights.get(level).copied().unwrap_or(0))
+        .sum()
+}
+
+/// Multiply-accumulates of a level by weights that are not zero.
+pub fn effective_macs(program: &Program, level: usize) -> Macs {
+    (program.steps.iter())
+        .map(|step| step.effective_macs.get(level).copied().unwrap_or_default())
+        .sum()
+}
+
+fn image_layer(program: &Program, id: LayerId, step: &Step) -> ImageLayer {
+    let bytes = |t: TensorId| program.tensors[t].shape.len() as u64;
+    ImageLayer {
+        name: step.name.clone(),
+        op: step.op.into(),
+        kernel: step.kernel.into(),
+        weight_bytes: step.weight_bytes,
+        index_bytes: step.index_bytes,
+        requant_bytes: step.requant_bytes,
+        input_bytes: Bytes(step.inputs.iter().map(|&t| bytes(t)).sum()),
+        output_bytes: Bytes(bytes(step.output)),
+        live_bytes: live_bytes(program, id) + Bytes(4 * step.scratch_words as u64),
+    }
+}
+
+/// Bytes of the arena that hold a tensor while step `id` runs.
+fn live_bytes(program: &Program, id: LayerId) -> Bytes {
+    let at = id.index();
+    let mut ranges: Vec<(usize, usize)> = (program.tensors.iter_enumerated())
+        .filter(|&(tensor, _)| {
+            let made = (program.steps.iter().position(|s| s.output == tensor))
+                .map_or(tensor == program.input, |made| made <= at);
+            let needed = program.outputs.contains(&tensor)
+                || (program.steps.iter().skip(at)).any(|s| s.inputs.contains(&tensor))
+                || program.steps[id].output == tensor;
+            made && needed
+        })
+        .map(|(_, t)| (t.offset, t.offset + t.shape.len()))
+        .collect();
+    ranges.sort_unstable();
+    let (mut live, mut reached) = (0, 0);
+    for (start, end) in ranges {
+        live += end.saturating_sub(start.max(reached));
+        reached = reached.max(end);
+    }
+    Bytes(live as u64)
+}
