@@ -6,6 +6,7 @@ use super::rust_text::{Expr, array, atom, atoms, float, for_comment, identifier,
 use crate::ir::float::Shape;
 use crate::ir::ids::TensorId;
 use crate::ir::program::{PlacedTensor, Program};
+use crate::passes::quantise_input;
 use crate::target::{Board, MemoryKind};
 
 /// Bytes of the arena.
@@ -378,15 +379,10 @@ pub(super) fn pixel_table(program: &Program) -> Option<String> {
     if p.mean.len() != channels || p.std.len() != channels {
         return None;
     }
-    let quant = tensor.quant[0];
     let row = |c: usize| {
         atoms((0..=255u8).map(|pixel| {
-            {
-                let real = p.apply(pixel, c);
-                // As the host quantises inputs: half away from zero, saturated.
-                (real / quant.scale).round() as i32 + i32::from(quant.zero_point)
-            }
-            .clamp(-128, 127)
+            let real = p.apply(pixel, c);
+            quantise_input(&[real], Shape::vector(1), tensor.quant[0])[0]
         }))
     };
     let lead = format!("pub static PIXEL_TO_INPUT: [[i8; 256]; {channels}] = ");
