@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::node::{NodeReader, Operand, Step};
+use super::proto::TensorProto;
 use super::structure::Structure;
 use super::tensor::{Constant, MAX_ELEMENTS, TensorReader, element_count};
-use super::view::{Extents, Form, View};
+use super::view::{Axis, Extents, Form, View};
 use crate::diag::{self, Diagnostic, Diagnostics};
-use crate::ir::float::{FloatGraph, FloatOp, Node, Value};
+use crate::ir::float::{FloatGraph, FloatOp, Node, Shape, Value};
 use crate::ir::ids::{NodeId, ValueId};
 
 /// What the exporter appends to the name of the node that adds the shift of an affine step.
@@ -97,7 +98,7 @@ impl<'m> Builder<'m> {
     /// The constant in an attribute of `node`.
     pub fn attribute_constant(
         &self,
-        tensor: &super::proto::TensorProto,
+        tensor: &TensorProto,
         node: &NodeReader<'m>,
     ) -> Step<Constant> {
         self.reader.read(tensor, &node.place)
@@ -184,14 +185,14 @@ impl<'m> Builder<'m> {
         if let Some(&flat) = self.flattened.get(&value) {
             return flat;
         }
-        let name = format!("{name}.flatten");
-        let flat = self.push(
-            &name,
-            FloatOp::Flatten,
-            vec![value],
-            crate::ir::float::Shape::vector(shape.len()),
-            &name,
-        );
+        // The file's own Flatten or Reshape lends its names, if there is one.
+        let synthetic = format!("{name}.flatten");
+        let (node, output) = match self.structure.givers.get(name) {
+            Some(node) if self.graph.values[value].name != name => (NodeReader::name(node), name),
+            _ => (synthetic.as_str(), synthetic.as_str()),
+        };
+        let shape = Shape::vector(shape.len());
+        let flat = self.push(node, FloatOp::Flatten, vec![value], shape, output);
         self.flattened.insert(value, flat);
         flat
     }
@@ -201,7 +202,7 @@ impl<'m> Builder<'m> {
         name: &str,
         op: FloatOp,
         inputs: Vec<ValueId>,
-        shape: crate::ir::float::Shape,
+        shape: Shape,
         output: &str,
     ) -> ValueId {
         let output = self.graph.values.push(Value {
@@ -268,7 +269,7 @@ impl<'m> Builder<'m> {
         &self,
         node: &NodeReader<'m>,
         index: usize,
-        dims: Vec<Vec<super::view::Axis>>,
+        dims: Vec<Vec<Axis>>,
     ) -> Step<Operand> {
         let view = node.view(index)?;
         Ok(Operand::View(
@@ -278,7 +279,7 @@ impl<'m> Builder<'m> {
 }
 
 /// A newly made value under these axes.
-pub fn fresh(value: ValueId, dims: Vec<Vec<super::view::Axis>>) -> Operand {
+pub fn fresh(value: ValueId, dims: Vec<Vec<Axis>>) -> Operand {
     Operand::View(View {
         value,
         dims,

@@ -18,6 +18,8 @@ pub struct Structure<'m> {
     pub sparse: HashSet<&'m str>,
     /// Inputs that are not also initializers.
     pub inputs: Vec<&'m ValueInfoProto>,
+    /// The node that gives each tensor.
+    pub givers: HashMap<&'m str, &'m NodeProto>,
     /// How often each tensor is read, by needed nodes and as an output of the graph.
     pub reads: HashMap<&'m str, usize>,
 }
@@ -50,7 +52,7 @@ impl<'m> Structure<'m> {
                 findings.push(duplicate(&input.name, "inputs"));
             }
         }
-        let mut giver: HashMap<&str, usize> = HashMap::new();
+        let mut giver: HashMap<&'m str, usize> = HashMap::new();
         for (i, node) in graph.node.iter().enumerate() {
             for output in node.output.iter().filter(|o| !o.is_empty()) {
                 if given.contains(output.as_str()) || giver.insert(output, i).is_some() {
@@ -83,6 +85,9 @@ impl<'m> Structure<'m> {
             initializers,
             sparse,
             inputs,
+            givers: (giver.iter())
+                .map(|(&name, &node)| (name, &graph.node[node]))
+                .collect(),
             reads,
         }
     }

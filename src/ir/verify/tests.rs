@@ -108,7 +108,7 @@ fn value(i: usize) -> ValueId {
 }
 
 /// The sound graph of three levels, the conv's weights nested, normalisation and bias per level.
-fn sound_nested() -> NestedModel {
+pub(crate) fn sound_nested() -> NestedModel {
     let mut graph = sound();
     let FloatOp::Conv(conv) = &mut graph.nodes[node(0)].op else {
         unreachable!("node 0 is the conv")

@@ -1,0 +1,363 @@
+//! A float graph as ONNX messages.
+//!
+//! A value is a tensor of two axes where ONNX demands a vector (what Flatten, Gemm and Softmax give
+//! and everything elementwise behind them), of four otherwise; reshaping nodes are put in where a
+//! reader wants the other form. They move no data, and the importer makes nothing of them.
+
+use std::collections::HashSet;
+
+use crate::import::builder::SHIFT;
+use crate::import::proto::{
+    AttributeProto, Dimension, DimensionValue, GraphProto, ModelProto, NodeProto,
+    OperatorSetIdProto, TensorProto, TensorShapeProto, TensorType, TypeProto, TypeValue,
+    ValueInfoProto, attribute_type, data_type,
+};
+use crate::ir::float::{FloatGraph, FloatOp, Node, Shape, Window};
+use crate::ir::ids::{IdVec, ValueId};
+
+/// The version of the format written: the one current with operator set 17.
+const IR_VERSION: i64 = 8;
+/// The operator set written.
+const OPSET: i64 = 17;
+/// The open batch.
+const BATCH: &str = "N";
+
+/// The messages of a verified graph.
+pub fn to_proto(graph: &FloatGraph) -> ModelProto {
+    let mut writer = Writer::new(graph);
+    for node in &graph.nodes {
+        writer.node(node);
+    }
+    let info =
+        |id: &ValueId| value_info(&graph.values[*id].name, graph.shape(*id), writer.form[*id]);
+    let name = if graph.name.is_empty() {
+        "network"
+    } else {
+        &graph.name
+    };
+    let proto = GraphProto {
+        name: name.to_owned(),
+        input: graph.input.iter().map(info).collect(),
+        output: graph.outputs.iter().map(info).collect(),
+        node: writer.nodes,
+        initializer: writer.initializers,
+        ..GraphProto::default()
+    };
+    ModelProto {
+        ir_version: Some(IR_VERSION),
+        opset_import: vec![OperatorSetIdProto {
+            domain: String::new(),
+            version: OPSET,
+        }],
+        producer_name: "nestc".to_owned(),
+        producer_version: env!("CARGO_PKG_VERSION").to_owned(),
+        graph: Some(proto),
+        ..ModelProto::default()
+    }
+}
+
+/// How many axes a value has in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// `N x C`.
+    Vector,
+    /// `N x C x H x W`.
+    Map,
+}
+
+struct Writer<'g> {
+    graph: &'g FloatGraph,
+    form: IdVec<ValueId, Form>,
+    nodes: Vec<NodeProto>,
+    initializers: Vec<TensorProto>,
+    /// Names of tensors and of nodes taken so far.
+    names: HashSet<String>,
+}
+
+impl<'g> Writer<'g> {
+    fn new(graph: &'g FloatGraph) -> Self {
+        let mut form: IdVec<ValueId, Form> = graph.values.iter().map(|_| Form::Map).collect();
+        if let Some(input) = graph.input
+            && graph.shape(input).pixels() == 1
+        {
+            form[input] = Form::Vector;
+        }
+        let values = graph.values.iter().map(|v| v.name.clone());
+        let nodes = graph.nodes.iter().map(|n| n.name.clone());
+        Self {
+            graph,
+            form,
+            nodes: Vec::new(),
+            initializers: Vec::new(),
+            names: values.chain(nodes).collect(),
+        }
+    }
+
+    /// `wanted`, or a numbered form of it nothing else has.
+    fn unique(&mut self, wanted: String) -> String {
+        let mut name = wanted.clone();
+        let mut number = 2;
+        while !self.names.insert(name.clone()) {
+            name = format!("{wanted}.{number}");
+            number += 1;
+        }
+        name
+    }
+
+    fn push(
+        &mut self,
+        op_type: &str,
+        name: &str,
+        input: Vec<String>,
+        output: String,
+        attribute: Vec<AttributeProto>,
+    ) {
+        self.nodes.push(NodeProto {
+            op_type: op_type.to_owned(),
+            name: name.to_owned(),
+            input,
+            output: vec![output],
+            attribute,
+            ..NodeProto::default()
+        });
+    }
+
+    fn floats(&mut self, name: String, dims: &[usize], data: &[f32]) -> String {
+        let name = self.unique(name);
+        self.initializers
+            .push(float_tensor(name.clone(), dims, data));
+        name
+    }
+
+    fn integers(&mut self, name: String, data: &[i64]) -> String {
+        let name = self.unique(name);
+        self.initializers.push(TensorProto {
+            dims: vec![data.len() as i64],
+            data_type: data_type::INT64,
+            name: name.clone(),
+            raw_data: Some(data.iter().flat_map(|v| v.to_le_bytes()).collect()),
+            ..TensorProto::default()
+        });
+        name
+    }
+
+    /// The name of a value in the form a reader wants.
+    fn read(&mut self, value: ValueId, wanted: Form) -> String {
+        let name = self.graph.values[value].name.clone();
+        match (self.form[value], wanted) {
+            (Form::Map, Form::Vector) => {
+                let flat = self.unique(format!("{name}.vector"));
+                let attribute = vec![int("axis", 1)];
+                self.push("Flatten", &flat, vec![name], flat.clone(), attribute);
+                flat
+            }
+            (Form::Vector, Form::Map) => {
+                let map = self.unique(format!("{name}.map"));
+                let axes = self.integers(format!("{map}.axes"), &[2, 3]);
+                self.push("Unsqueeze", &map, vec![name, axes], map.clone(), Vec::new());
+                map
+            }
+            _ => name,
+        }
+    }
+
+    fn node(&mut self, node: &Node) {
+        let name = node.name.clone();
+        let output = self.graph.values[node.output].name.clone();
+        let own = self.form[node.inputs[0]];
+        let (wants, gives) = match &node.op {
+            FloatOp::Dense(_) | FloatOp::Softmax => (Form::Vector, Form::Vector),
+            FloatOp::Flatten => (Form::Map, Form::Vector),
+            FloatOp::Conv(_)
+            | FloatOp::MaxPool(_)
+            | FloatOp::AvgPool { .. }
+            | FloatOp::GlobalAvgPool
+            | FloatOp::Pad(_) => (Form::Map, Form::Map),
+            FloatOp::BatchNorm(_)
+            | FloatOp::ChannelAffine { .. }
+            | FloatOp::Relu
+            | FloatOp::Relu6
+            | FloatOp::Add
+            | FloatOp::Slice(_) => (own, own),
+        };
+        let mut inputs: Vec<String> = (node.inputs.iter())
+            .map(|&value| self.read(value, wants))
+            .collect();
+        self.form[node.output] = gives;
+        let mut attributes = Vec::new();
+        let op_type = match &node.op {
+            FloatOp::Conv(conv) => {
+                let [kh, kw] = conv.window.kernel;
+                let dims = [conv.out_channels, conv.group_channels, kh, kw];
+                inputs.push(self.floats(format!("{name}.weight"), &dims, &conv.weight));
+                if let Some(bias) = &conv.bias {
+                    inputs.push(self.floats(format!("{name}.bias"), &[bias.len()], bias));
+                }
+                attributes = window(&conv.window);
+                attributes.push(int("group", conv.groups as i64));
+                "Conv"
+            }
+            FloatOp::Dense(dense) => {
+                let dims = [dense.out_features, dense.in_features];
+                inputs.push(self.floats(format!("{name}.weight"), &dims, &dense.weight));
+                if let Some(bias) = &dense.bias {
+                    inputs.push(self.floats(format!("{name}.bias"), &[bias.len()], bias));
+                }
+                attributes.push(int("transB", 1));
+                "Gemm"
+            }
+            FloatOp::BatchNorm(bn) => {
+                for (key, data) in [
+                    ("gamma", &bn.gamma),
+                    ("beta", &bn.beta),
+                    ("mean", &bn.mean),
+                    ("var", &bn.var),
+                ] {
+                    inputs.push(self.floats(format!("{name}.{key}"), &[data.len()], data));
+                }
+                attributes.push(float("epsilon", bn.epsilon));
+                "BatchNormalization"
+            }
+            FloatOp::ChannelAffine { scale, shift } => {
+                let dims = match own {
+                    Form::Vector => vec![scale.len()],
+                    Form::Map => vec![scale.len(), 1, 1],
+                };
+                let by = self.floats(format!("{name}.scale"), &dims, scale);
+                let scaled = self.unique(format!("{name}.scaled"));
+                inputs.push(by);
+                self.push("Mul", &name, inputs, scaled.clone(), Vec::new());
+                let by = self.floats(format!("{name}{SHIFT}"), &dims, shift);
+                let second = format!("{name}{SHIFT}");
+                self.push("Add", &second, vec![scaled, by], output, Vec::new());
+                return;
+            }
+            FloatOp::Relu => "Relu",
+            FloatOp::Relu6 => {
+                inputs.push(self.floats(format!("{name}.min"), &[], &[0.0]));
+                inputs.push(self.floats(format!("{name}.max"), &[], &[6.0]));
+                "Clip"
+            }
+            FloatOp::Add => "Add",
+            FloatOp::MaxPool(w) => {
+                attributes = window(w);
+                "MaxPool"
+            }
+            FloatOp::AvgPool {
+                window: w,
+                count_include_pad,
+            } => {
+                attributes = window(w);
+                attributes.push(int("count_include_pad", (*count_include_pad).into()));
+                // Operator set 17 has no dilated mean; set 19 brought it.
+                attributes.retain(|a| a.name != "dilations" || w.dilation != [1, 1]);
+                "AveragePool"
+            }
+            FloatOp::GlobalAvgPool => "GlobalAveragePool",
+            FloatOp::Flatten => {
+                attributes.push(int("axis", 1));
+                "Flatten"
+            }
+            FloatOp::Pad(pad) => {
+                let [before, after] =
+                    [0, 1].map(|side| [pad.c[side], pad.h[side], pad.w[side]].map(|n| n as i64));
+                let pads = [&[0], &before[..], &[0], &after[..]].concat();
+                inputs.push(self.integers(format!("{name}.pads"), &pads));
+                inputs.push(self.floats(format!("{name}.value"), &[], &[pad.value]));
+                "Pad"
+            }
+            FloatOp::Slice(slice) => {
+                let axes = if own == Form::Vector { 1 } else { 3 };
+                let list = |f: &dyn Fn(usize) -> usize| -> Vec<i64> {
+                    (0..axes).map(|axis| f(axis) as i64).collect()
+                };
+                let starts = list(&|a| slice.start[a]);
+                let ends = list(&|a| slice.start[a] + (slice.count[a] - 1) * slice.step[a] + 1);
+                inputs.push(self.integers(format!("{name}.starts"), &starts));
+                inputs.push(self.integers(format!("{name}.ends"), &ends));
+                inputs.push(self.integers(format!("{name}.axes"), &list(&|a| a + 1)));
+                inputs.push(self.integers(format!("{name}.steps"), &list(&|a| slice.step[a])));
+                "Slice"
+            }
+            FloatOp::Softmax => {
+                attributes.push(int("axis", 1));
+                "Softmax"
+            }
+        };
+        self.push(op_type, &name, inputs, output, attributes);
+    }
+}
+
+fn window(w: &Window) -> Vec<AttributeProto> {
+    vec![
+        ints("kernel_shape", &w.kernel),
+        ints("strides", &w.stride),
+        ints("pads", &w.pads),
+        ints("dilations", &w.dilation),
+    ]
+}
+
+fn attribute(name: &str, kind: i32) -> AttributeProto {
+    AttributeProto {
+        name: name.to_owned(),
+        r#type: kind,
+        ..AttributeProto::default()
+    }
+}
+
+fn int(name: &str, value: i64) -> AttributeProto {
+    AttributeProto {
+        i: Some(value),
+        ..attribute(name, attribute_type::INT)
+    }
+}
+
+fn float(name: &str, value: f32) -> AttributeProto {
+    AttributeProto {
+        f: Some(value),
+        ..attribute(name, attribute_type::FLOAT)
+    }
+}
+
+fn ints(name: &str, values: &[usize]) -> AttributeProto {
+    AttributeProto {
+        ints: values.iter().map(|&v| v as i64).collect(),
+        ..attribute(name, attribute_type::INTS)
+    }
+}
+
+/// A tensor of floats.
+pub(super) fn float_tensor(name: String, dims: &[usize], data: &[f32]) -> TensorProto {
+    TensorProto {
+        dims: dims.iter().map(|&d| d as i64).collect(),
+        data_type: data_type::FLOAT,
+        name,
+        raw_data: Some(data.iter().flat_map(|v| v.to_le_bytes()).collect()),
+        ..TensorProto::default()
+    }
+}
+
+fn value_info(name: &str, shape: Shape, form: Form) -> ValueInfoProto {
+    let known = |d: usize| DimensionValue::DimValue(d as i64);
+    let mut extents = vec![DimensionValue::DimParam(BATCH.to_owned()), known(shape.c)];
+    if form == Form::Map {
+        extents.extend([known(shape.h), known(shape.w)]);
+    }
+    let dim = (extents.into_iter())
+        .map(|value| Dimension {
+            value: Some(value),
+            denotation: String::new(),
+        })
+        .collect();
+    ValueInfoProto {
+        name: name.to_owned(),
+        r#type: Some(TypeProto {
+            value: Some(TypeValue::Tensor(TensorType {
+                elem_type: data_type::FLOAT,
+                shape: Some(TensorShapeProto { dim }),
+            })),
+            denotation: String::new(),
+        }),
+        ..ValueInfoProto::default()
+    }
+}
