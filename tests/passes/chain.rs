@@ -1,0 +1,187 @@
+//! Random networks through the whole chain, each arrow against an independent oracle.
+
+use nestc::data::{Dataset, Pixels};
+use nestc::ir::eval::Executor;
+use nestc::ir::eval_float::eval_outputs;
+use nestc::ir::float::{FloatOp, Shape};
+use nestc::ir::ids::{Id, Level};
+use nestc::ir::int::Quant;
+use nestc::ir::nested::{NestedModel, Preprocessing};
+use nestc::passes::{
+    Artefact, CompileOptions, compile, compile_until, encode, fold, plan, quantise_input,
+};
+
+use crate::interpret;
+use crate::random::{Random, images, model};
+
+const SEEDS: std::ops::Range<u64> = 0..150;
+
+fn dataset(shape: Shape, images: &[Vec<f32>]) -> Dataset {
+    Dataset {
+        shape,
+        pixels: Pixels::F32(images.concat()),
+        labels: None,
+        class_count: 0,
+        preprocessing: Preprocessing::identity(shape.c),
+    }
+}
+
+fn largest(values: &[f32]) -> f32 {
+    values.iter().fold(0.0, |m, v| m.max(v.abs()))
+}
+
+#[test]
+fn folding_keeps_the_function_of_every_level() {
+    for seed in SEEDS {
+        let original = model(seed, 12);
+        let folded = fold(original.clone());
+        let mut r = Random(seed);
+        for image in images(&mut r, original.graph.input_shape(), 2) {
+            for level in original.level_ids() {
+                let want = eval_outputs(&original.level(level), &image);
+                let got = eval_outputs(&folded.level(level), &image);
+                for (want, got) in want.iter().zip(&got) {
+                    let bound = 1e-4 * largest(want).max(1.0);
+                    assert_eq!(want.len(), got.len());
+                    for (a, b) in want.iter().zip(got) {
+                        assert!((a - b).abs() <= bound, "seed {seed} {level}: {a} {b}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn folding_ends_in_canonical_form() {
+    for seed in SEEDS {
+        let folded = fold(model(seed, 12));
+        let graph = &folded.graph;
+        let consumers = graph.consumers();
+        for node in &graph.nodes {
+            match &node.op {
+                FloatOp::Dense(_) | FloatOp::BatchNorm(_) | FloatOp::Flatten => {
+                    panic!("seed {seed}: a {} is left", node.op.name())
+                }
+                FloatOp::ChannelAffine { .. } => {
+                    let before = graph.producer(node.inputs[0]).expect("not on the input");
+                    assert!(matches!(graph.nodes[before].op, FloatOp::Conv(_)), "seed {seed}");
+                    assert_eq!(consumers[node.inputs[0]].len(), 1, "seed {seed}");
+                    assert!(!graph.outputs.contains(&node.inputs[0]), "seed {seed}");
+                }
+                _ => {}
+            }
+        }
+        assert_eq!(fold(folded.clone()), folded, "seed {seed}: folding again changes nothing");
+    }
+}
+
+/// Ratio of signal to error, in decibel.
+fn decibel(want: &[f32], got: &[f32]) -> f64 {
+    let signal: f64 = want.iter().map(|v| f64::from(*v).powi(2)).sum();
+    let error: f64 = (want.iter().zip(got))
+        .map(|(a, b)| f64::from(a - b).powi(2))
+        .sum();
+    10.0 * (signal / error.max(1e-30)).log10()
+}
+
+/// Back to reals, channel-major.
+fn reals(q: &[i8], shape: Shape, quant: Quant) -> Vec<f32> {
+    let mut out = vec![0.0; q.len()];
+    for (i, &q) in q.iter().enumerate() {
+        let (pixel, c) = (i / shape.c, i % shape.c);
+        out[c * shape.pixels() + pixel] =
+            quant.scale * (f32::from(q) - f32::from(quant.zero_point));
+    }
+    out
+}
+
+struct Compiled {
+    seed: u64,
+    model: NestedModel,
+    images: Vec<Vec<f32>>,
+    graph: nestc::ir::int::IntGraph,
+    program: nestc::ir::program::Program,
+}
+
+fn compiled(seed: u64) -> Compiled {
+    let model = model(seed, 12);
+    let mut r = Random(seed ^ 0xABCD);
+    let shape = model.graph.input_shape();
+    let images = images(&mut r, shape, 24);
+    let data = dataset(shape, &images);
+    let options = CompileOptions {
+        calibration: Some(&data),
+        ..CompileOptions::default()
+    };
+    let artefact = compile_until(model.clone(), &options, "quantise", &mut ());
+    let Artefact::Int(graph) = artefact.unwrap_or_else(|e| panic!("seed {seed}: {e}")) else {
+        panic!("an integer graph comes after quantisation")
+    };
+    let program = plan(encode(graph.clone()).expect("encodes"), &options.limits).expect("plans");
+    let whole = compile(model.clone(), &options, &mut ()).expect("compiles");
+    assert_eq!(program, whole, "seed {seed}: the passes by hand give what the driver gives");
+    Compiled {
+        seed,
+        model,
+        images,
+        graph,
+        program,
+    }
+}
+
+#[test]
+fn programs_run_as_their_graph_is_defined_bit_by_bit() {
+    for seed in SEEDS {
+        let c = compiled(seed);
+        let mut executor = Executor::new(&c.program);
+        let input = &c.graph.tensors[c.graph.input];
+        for image in &c.images[..3] {
+            let q = quantise_input(image, input.shape, input.quant[0]);
+            for level in c.model.level_ids() {
+                let want = interpret::run(&c.graph, level.index(), &q);
+                executor.run_with(level, &q, &mut |step| {
+                    let tensor = c.program.steps[step.step].output;
+                    assert_eq!(
+                        step.output, want[tensor],
+                        "seed {} {level} step {}",
+                        c.seed, c.program.steps[step.step].name
+                    );
+                    assert_eq!(step.checksum(), nest_format::checksum(&want[tensor]));
+                });
+                for (i, &t) in c.program.outputs.iter().enumerate() {
+                    assert_eq!(executor.output(i), want[t], "seed {} output {i}", c.seed);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn int8_follows_the_float_network() {
+    let mut ratios: Vec<f64> = Vec::new();
+    for seed in SEEDS {
+        let c = compiled(seed);
+        let mut executor = Executor::new(&c.program);
+        let input = &c.graph.tensors[c.graph.input];
+        for level in c.model.level_ids() {
+            let float = c.model.level(level);
+            let (mut want, mut got) = (Vec::new(), Vec::new());
+            for image in &c.images[..4] {
+                let q = quantise_input(image, input.shape, input.quant[0]);
+                executor.run(level, &q);
+                want.extend_from_slice(&eval_outputs(&float, image)[0]);
+                let t = &c.program.tensors[c.program.outputs[0]];
+                got.extend(reals(executor.output(0), t.shape, t.quant[level.index()]));
+            }
+            let ratio = decibel(&want, &got);
+            assert!(ratio > 12.0, "seed {seed} {level}: {ratio:.1} dB");
+            ratios.push(ratio);
+        }
+    }
+    ratios.sort_by(f64::total_cmp);
+    let median = ratios[ratios.len() / 2];
+    println!("worst {:.1} dB, median {median:.1} dB", ratios[0]);
+    assert!(median > 28.0, "median {median:.1} dB");
+    let _ = Level::from_index(0);
+}

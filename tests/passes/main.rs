@@ -1,0 +1,5 @@
+//! The passes from the outside: each changes the form of a network and not what it computes.
+
+mod chain;
+mod interpret;
+mod random;
