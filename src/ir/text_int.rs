@@ -1,25 +1,186 @@
 //! Text forms of the integer graph and the program, stable from run to run.
+//!
+//! An integer graph is written in full and read back by [`parse`]:
+//!
+//! ```text
+//! int "name"
+//! sparsities [0.9, 0.5]
+//! tensor t0 "x" shape=[1, 2, 2] quant=[[0.5, -128], [0.5, -128]]
+//! tensor t1 "y" shape=[1, 2, 2] quant=[[0.25, -128], [0.3, -128]]
+//! input t0
+//! t1 = clamp(t0) "relu" bounds=[[-128, 127], [-128, 127]]
+//! output t1
+//! ```
+//!
+//! Shapes are `[c, h, w]`; a quantisation is `[scale, zero point]`, a requantisation `[bias,
+//! multiplier]`, an addition's constants `[factor a, factor b, bias, shift]`. A program is printed
+//! only: its weights are in the graph it came from.
 
-use std::fmt::Write;
+mod parse;
+#[cfg(test)]
+mod tests;
 
-use super::int::IntGraph;
+use std::fmt::{Display, Write};
+
+use nest_format::Requant;
+
+use super::float::Window;
+use super::int::{IntConv, IntGraph, IntOp, Quant};
 use super::program::{Program, Step};
+
+pub use parse::parse;
 
 /// The text form of an integer graph.
 pub fn print(graph: &IntGraph) -> String {
     let mut out = String::new();
-    let _ = writeln!(out, "int \"{}\"", graph.name);
-    for layer in &graph.layers {
-        let _ = writeln!(out, "{} = \"{}\"", layer.output, layer.name);
-    }
+    // Writing to a string cannot fail.
+    let _ = print_to(graph, &mut out);
     out
+}
+
+fn print_to(graph: &IntGraph, out: &mut String) -> std::fmt::Result {
+    writeln!(out, "int {:?}", graph.name)?;
+    writeln!(out, "sparsities {}", list(&graph.sparsities))?;
+    for (id, t) in graph.tensors.iter_enumerated() {
+        let shape = [t.shape.c, t.shape.h, t.shape.w];
+        writeln!(
+            out,
+            "tensor {id} {:?} shape={} quant={}",
+            t.name,
+            list(shape),
+            quants(&t.quant)
+        )?;
+    }
+    writeln!(out, "input {}", graph.input)?;
+    for layer in &graph.layers {
+        let inputs: Vec<String> = layer.inputs.iter().map(ToString::to_string).collect();
+        write!(
+            out,
+            "{} = {}({}) {:?}",
+            layer.output,
+            name(&layer.op),
+            inputs.join(", "),
+            layer.name
+        )?;
+        attributes(&layer.op, out)?;
+        out.push('\n');
+    }
+    let outputs: Vec<String> = graph.outputs.iter().map(ToString::to_string).collect();
+    writeln!(out, "output {}", outputs.join(", "))
+}
+
+fn name(op: &IntOp) -> &'static str {
+    match op {
+        IntOp::Conv(_) => "conv",
+        IntOp::Add(_) => "add",
+        IntOp::MaxPool(_) => "max_pool",
+        IntOp::AvgPool { .. } => "avg_pool",
+        IntOp::GlobalAvgPool(_) => "global_avg_pool",
+        IntOp::Clamp(_) => "clamp",
+        IntOp::Pad { .. } => "pad",
+        IntOp::Slice(_) => "slice",
+        IntOp::Softmax(_) => "softmax",
+    }
+}
+
+fn attributes(op: &IntOp, out: &mut String) -> std::fmt::Result {
+    match op {
+        IntOp::Conv(conv) => conv_attributes(conv, out),
+        IntOp::Add(params) => {
+            let params = params.iter().map(|p| {
+                list([
+                    i64::from(p.factor_a),
+                    i64::from(p.factor_b),
+                    i64::from(p.bias),
+                    i64::from(p.shift),
+                ])
+            });
+            write!(out, " params={}", list(params))
+        }
+        IntOp::MaxPool(window) => write!(out, "{}", window_text(window)),
+        IntOp::AvgPool {
+            window,
+            count_include_pad,
+            requant,
+        } => write!(
+            out,
+            "{} include_pad={} requant={}",
+            window_text(window),
+            u8::from(*count_include_pad),
+            list(requant.iter().map(|l| requants(l)))
+        ),
+        IntOp::GlobalAvgPool(requant) => write!(out, " requant={}", requants(requant)),
+        IntOp::Clamp(bounds) => write!(out, " bounds={}", list(bounds.iter().map(list))),
+        IntOp::Pad { c, h, w, value } => write!(
+            out,
+            " c={} h={} w={} value={}",
+            list(c),
+            list(h),
+            list(w),
+            list(value)
+        ),
+        IntOp::Slice(s) => write!(
+            out,
+            " start={} step={} count={}",
+            list(s.start),
+            list(s.step),
+            list(s.count)
+        ),
+        IntOp::Softmax(tables) => write!(out, " tables={}", list(tables.iter().map(list))),
+    }
+}
+
+/// Long lists stand on lines of their own, indented; the parser takes them as part of the layer.
+fn conv_attributes(conv: &IntConv, out: &mut String) -> std::fmt::Result {
+    write!(
+        out,
+        "{} out={} group_channels={} groups={}",
+        window_text(&conv.window),
+        conv.out_channels,
+        conv.group_channels,
+        conv.groups
+    )?;
+    write!(out, "\n  weight_scale={}", list(&conv.weight_scale))?;
+    write!(out, "\n  weight={}", list(&conv.weight))?;
+    if let Some(levels) = &conv.weight_levels {
+        write!(out, "\n  weight_levels={}", list(levels))?;
+    }
+    let table = conv.requant.iter().map(|l| requants(l));
+    write!(out, "\n  requant={}", list(table))
+}
+
+fn window_text(w: &Window) -> String {
+    format!(
+        " kernel={} stride={} pads={} dilation={}",
+        list(w.kernel),
+        list(w.stride),
+        list(w.pads),
+        list(w.dilation)
+    )
+}
+
+fn list<T: Display>(items: impl IntoIterator<Item = T>) -> String {
+    let items: Vec<String> = items.into_iter().map(|i| i.to_string()).collect();
+    format!("[{}]", items.join(", "))
+}
+
+fn quants(quants: &[Quant]) -> String {
+    list(
+        quants
+            .iter()
+            .map(|q| format!("[{}, {}]", q.scale, q.zero_point)),
+    )
+}
+
+fn requants(requants: &[Requant]) -> String {
+    list((requants.iter()).map(|r| list([r.bias(), i64::from(r.multiplier)])))
 }
 
 /// One line on a step.
 pub fn step_line(step: &Step) -> String {
     let inputs: Vec<String> = step.inputs.iter().map(ToString::to_string).collect();
     format!(
-        "{} = {}({}) \"{}\" kernel={} scratch={} macs={} nonzero={:?} weights={} indices={} requant={}",
+        "{} = {}({}) {:?} kernel={} scratch={} macs={} nonzero={:?} weights={} indices={} requant={}",
         step.output,
         step.op,
         inputs.join(", "),
@@ -34,34 +195,33 @@ pub fn step_line(step: &Step) -> String {
     )
 }
 
-/// The text form of a program: its plan and its steps; weights by their checksum only.
+/// The text form of a program: where tensors lie and what each step costs, all in bytes.
 pub fn print_program(program: &Program) -> String {
     let mut out = String::new();
     let _ = writeln!(
         out,
-        "program \"{}\" sparsities={:?} activations={} scratch={}",
+        "program {:?}\nsparsities {}\nactivations {} scratch {}",
         program.name,
-        program.sparsities,
+        list(&program.sparsities),
         program.activation_bytes.0,
         4 * program.scratch_words
     );
     for (id, t) in program.tensors.iter_enumerated() {
-        let quant: Vec<String> = (t.quant.iter())
-            .map(|q| format!("{}@{}", q.scale, q.zero_point))
-            .collect();
+        let shape = [t.shape.c, t.shape.h, t.shape.w];
         let _ = writeln!(
             out,
-            "{id}: {} at {} quant=[{}] \"{}\"",
-            t.shape,
+            "tensor {id} {:?} shape={} at={} quant={}",
+            t.name,
+            list(shape),
             t.offset,
-            quant.join(", "),
-            t.name
+            quants(&t.quant)
         );
     }
-    for (id, step) in program.steps.iter_enumerated() {
-        let _ = writeln!(out, "{id}: {}", step_line(step));
+    let _ = writeln!(out, "input {}", program.input);
+    for step in &program.steps {
+        let _ = writeln!(out, "{}", step_line(step));
     }
     let outputs: Vec<String> = program.outputs.iter().map(ToString::to_string).collect();
-    let _ = writeln!(out, "input {} output {}", program.input, outputs.join(", "));
+    let _ = writeln!(out, "output {}", outputs.join(", "));
     out
 }

@@ -415,3 +415,84 @@ fn synthetic_image(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_histogram_grows_and_keeps_every_value() {
+        let mut h = Histogram::new();
+        h.add(&[0.0, 1e-3, -2e-3]);
+        h.add(&[1000.0, -0.5]);
+        h.add(&[]);
+        assert_eq!(h.count(), 5);
+        assert_eq!(h.bins.iter().sum::<u64>(), 5);
+        let range = h.range(RangeRule::MinMax);
+        assert_eq!((range.low, range.high), (-0.5, 1000.0));
+        assert!(h.reach > 1000.0 && h.reach <= 2048.0);
+    }
+
+    #[test]
+    fn a_value_stays_in_its_bin_when_the_reach_doubles() {
+        let mut h = Histogram::new();
+        h.add(&[0.3]);
+        h.add(&[100.0]);
+        let width = h.reach / Histogram::HALF as f64;
+        let (centre, _) = h.filled().next().expect("a value");
+        assert!(
+            (centre - 0.3).abs() <= width / 2.0 + 1e-9,
+            "{centre} {width}"
+        );
+    }
+
+    #[test]
+    fn zero_is_in_every_range() {
+        let mut h = Histogram::new();
+        h.add(&[3.0, 4.0]);
+        for rule in [
+            RangeRule::MinMax,
+            RangeRule::Percentile(0.99),
+            RangeRule::LeastSquares,
+        ] {
+            let range = h.range(rule);
+            assert!(range.low == 0.0 && range.high > 3.0, "{rule:?} {range:?}");
+        }
+        let nothing = Histogram::new().range(RangeRule::LeastSquares);
+        assert_eq!((nothing.low, nothing.high), (0.0, 0.0));
+    }
+
+    #[test]
+    fn percentiles_cut_either_side() {
+        let mut h = Histogram::new();
+        let values: Vec<f32> = (-1000..=1000).map(|i| i as f32 / 100.0).collect();
+        h.add(&values);
+        let range = h.range(RangeRule::Percentile(0.9));
+        assert!((range.high - 8.0).abs() < 0.03, "{range:?}");
+        assert!((range.low + 8.0).abs() < 0.03, "{range:?}");
+    }
+
+    #[test]
+    fn least_squares_gives_up_an_outlier_and_keeps_a_uniform_range() {
+        let mut h = Histogram::new();
+        let values: Vec<f32> = (0..100_000).map(|i| i as f32 / 100_000.0).collect();
+        h.add(&values);
+        let whole = h.range(RangeRule::LeastSquares);
+        assert!(whole.high > 0.98, "{whole:?}");
+        h.add(&[20.0]);
+        let cut = h.range(RangeRule::LeastSquares);
+        // n (h/255)²/12 + (20 - h)² is least where h = 20 / (1 + n / (12 * 255²)).
+        let least = 20.0 / (1.0 + 100_001.0 / (12.0 * 255.0 * 255.0));
+        assert!((cut.high - least).abs() < 20.0 / 64.0, "{cut:?} {least}");
+    }
+
+    #[test]
+    fn values_that_are_not_finite_are_noticed() {
+        let mut h = Histogram::new();
+        h.add(&[1.0, f32::NAN]);
+        assert!(!h.is_finite());
+        let mut h = Histogram::new();
+        h.add(&[f32::INFINITY]);
+        assert!(!h.is_finite());
+    }
+}

@@ -65,14 +65,21 @@ fn folding_ends_in_canonical_form() {
                 }
                 FloatOp::ChannelAffine { .. } => {
                     let before = graph.producer(node.inputs[0]).expect("not on the input");
-                    assert!(matches!(graph.nodes[before].op, FloatOp::Conv(_)), "seed {seed}");
+                    assert!(
+                        matches!(graph.nodes[before].op, FloatOp::Conv(_)),
+                        "seed {seed}"
+                    );
                     assert_eq!(consumers[node.inputs[0]].len(), 1, "seed {seed}");
                     assert!(!graph.outputs.contains(&node.inputs[0]), "seed {seed}");
                 }
                 _ => {}
             }
         }
-        assert_eq!(fold(folded.clone()), folded, "seed {seed}: folding again changes nothing");
+        assert_eq!(
+            fold(folded.clone()),
+            folded,
+            "seed {seed}: folding again changes nothing"
+        );
     }
 }
 
@@ -120,7 +127,10 @@ fn compiled(seed: u64) -> Compiled {
     };
     let program = plan(encode(graph.clone()).expect("encodes"), &options.limits).expect("plans");
     let whole = compile(model.clone(), &options, &mut ()).expect("compiles");
-    assert_eq!(program, whole, "seed {seed}: the passes by hand give what the driver gives");
+    assert_eq!(
+        program, whole,
+        "seed {seed}: the passes by hand give what the driver gives"
+    );
     Compiled {
         seed,
         model,

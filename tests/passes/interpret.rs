@@ -97,9 +97,8 @@ pub fn run(graph: &IntGraph, level: usize, input: &[i8]) -> IdVec<TensorId, Vec<
                         }
                         IntOp::Softmax(tables) => {
                             let max = i32::from(*x.data.iter().max().expect("not empty"));
-                            let power = |q: i8| {
-                                u64::from(tables[level][(max - i32::from(q)) as usize])
-                            };
+                            let power =
+                                |q: i8| u64::from(tables[level][(max - i32::from(q)) as usize]);
                             let sum: u64 = x.data.iter().map(|&q| power(q)).sum();
                             let share = (256 * power(x.data[index]) + sum / 2) / sum;
                             (share.min(255) as i32 - 128) as i8
@@ -132,11 +131,13 @@ fn conv(
     for (ky, kx) in taps(&c.window) {
         let (iy, ix) = tap(&c.window, oy, ox, ky, kx);
         for ic in 0..c.group_channels {
-            let at = ((oc * c.window.kernel[0] + ky) * c.window.kernel[1] + kx) * c.group_channels
-                + ic;
+            let at =
+                ((oc * c.window.kernel[0] + ky) * c.window.kernel[1] + kx) * c.group_channels + ic;
             let held = (c.weight_levels.as_ref()).is_none_or(|l| usize::from(l[at]) <= level);
             if held {
-                let v = x.at(iy, ix, group * c.group_channels + ic).unwrap_or(zero_point);
+                let v = x
+                    .at(iy, ix, group * c.group_channels + ic)
+                    .unwrap_or(zero_point);
                 sum += i32::from(v) * i32::from(c.weight[at]);
             }
         }

@@ -1,1 +1,325 @@
+use super::*;
+use crate::ir::ids::{Id, LayerId, TensorId};
+use crate::ir::int::{IntGraph, IntOp, Quant};
+use crate::ir::program::{Payload, Step};
+use crate::ir::text_int;
+use crate::units::Macs;
 
+/// A graph of every operator, two levels.
+const TEXT: &str = r#"int "all"
+sparsities [0.9, 0.5]
+tensor t0 "x" shape=[2, 4, 4] quant=[[0.5, -1], [0.5, -1]]
+tensor t1 "c1" shape=[2, 4, 4] quant=[[0.5, -128], [0.25, -128]]
+tensor t2 "c2" shape=[2, 4, 4] quant=[[0.5, -128], [0.25, -128]]
+tensor t3 "sum" shape=[2, 4, 4] quant=[[0.5, -128], [0.25, -128]]
+tensor t4 "padded" shape=[3, 5, 4] quant=[[0.5, -128], [0.25, -128]]
+tensor t5 "capped" shape=[3, 5, 4] quant=[[0.5, -128], [0.25, -128]]
+tensor t6 "selected" shape=[2, 2, 2] quant=[[0.5, -128], [0.25, -128]]
+tensor t7 "largest" shape=[2, 1, 2] quant=[[0.5, -128], [0.25, -128]]
+tensor t8 "average" shape=[2, 1, 2] quant=[[0.5, -128], [0.25, -128]]
+tensor t9 "mean" shape=[2, 1, 1] quant=[[0.5, -128], [0.25, -128]]
+tensor t10 "shares" shape=[2, 1, 1] quant=[[0.00390625, -128], [0.00390625, -128]]
+input t0
+t1 = conv(t0) "conv" kernel=[3, 3] stride=[1, 1] pads=[1, 1, 1, 1] dilation=[1, 1] out=2 group_channels=2 groups=1
+  weight_scale=[0.125, 0.5]
+  weight=[1, 0, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3, 4, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -9]
+  weight_levels=[0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1]
+  requant=[[[0, 1000000], [5, 2000000]], [[0, 1000000], [5, 2000000]]]
+t2 = conv(t1) "depthwise" kernel=[1, 1] stride=[1, 1] pads=[0, 0, 0, 0] dilation=[1, 1] out=2 group_channels=1 groups=2
+  weight_scale=[0.125, 0.5]
+  weight=[100, -100]
+  requant=[[[0, 1000000], [5, 2000000]], [[0, 1000000], [5, 2000000]]]
+t3 = add(t1, t2) "add" params=[[16384, 16384, 8192, 14], [1, 2, 3, 4]]
+t4 = pad(t3) "pad" c=[0, 1] h=[1, 0] w=[0, 0] value=[-128, -128]
+t5 = clamp(t4) "clamp" bounds=[[-128, 127], [-128, -68]]
+t6 = slice(t5) "slice" start=[1, 0, 1] step=[1, 2, 1] count=[2, 2, 2]
+t7 = max_pool(t6) "max_pool" kernel=[2, 1] stride=[1, 1] pads=[0, 0, 0, 0] dilation=[1, 1]
+t8 = avg_pool(t7) "avg_pool" kernel=[1, 2] stride=[1, 1] pads=[0, 1, 0, 0] dilation=[1, 1] include_pad=0 requant=[[[1, 2], [3, 4]], [[1, 2], [3, 4]]]
+t9 = global_avg_pool(t8) "mean" requant=[[1, 2], [3, 4]]
+t10 = softmax(t9) "softmax" tables=TABLES
+output t10
+"#;
+
+fn graph() -> IntGraph {
+    let table = format!("[{}]", vec!["7"; 256].join(", "));
+    let text = TEXT.replace("TABLES", &format!("[{table}, {table}]"));
+    text_int::parse(&text).unwrap()
+}
+
+fn layer(g: &mut IntGraph, i: usize) -> &mut IntOp {
+    &mut g.layers[LayerId::from_index(i)].op
+}
+
+fn id(i: usize) -> TensorId {
+    TensorId::from_index(i)
+}
+
+/// The rules a diagnostic list names.
+fn rules(result: crate::diag::Result<()>) -> Vec<String> {
+    let Err(all) = result else { return Vec::new() };
+    (all.0.iter())
+        .filter_map(|d| {
+            d.message
+                .strip_prefix("rule ")?
+                .split(',')
+                .next()
+                .map(str::to_owned)
+        })
+        .collect()
+}
+
+fn breaks(rule: &str, change: impl FnOnce(&mut IntGraph)) {
+    let mut g = graph();
+    change(&mut g);
+    let found = rules(verify(&g));
+    assert!(
+        found.iter().any(|r| r == rule),
+        "{rule} is not among {found:?}"
+    );
+}
+
+#[test]
+fn a_sound_graph_passes() {
+    verify(&graph()).unwrap();
+}
+
+#[test]
+fn each_rule_of_the_graph_has_a_breach() {
+    breaks("I1", |g| g.sparsities.clear());
+    breaks("I1", |g| g.tensors[id(3)].quant.truncate(1));
+    breaks("I2", |g| g.layers[LayerId::from_index(1)].inputs[0] = id(4));
+    breaks("I2", |g| {
+        g.layers[LayerId::from_index(1)].inputs[0] = id(99)
+    });
+    breaks("I2", |g| g.layers[LayerId::from_index(1)].output = id(1));
+    breaks("I2", |g| g.layers[LayerId::from_index(1)].output = id(99));
+    breaks("I2", |g| g.input = id(99));
+    breaks("I2", |g| g.outputs.push(id(99)));
+    breaks("I3", |g| g.tensors[id(0)].quant[1].scale = 0.25);
+    breaks("I3", |g| g.outputs.clear());
+    for scale in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+        breaks("I4", |g| g.tensors[id(3)].quant[1].scale = scale);
+    }
+    for t in [1, 3, 4, 5, 6, 7, 8, 9, 10] {
+        breaks("I5", |g| g.tensors[id(t)].shape.w += 1);
+    }
+    breaks("I5", |g| {
+        g.layers[LayerId::from_index(2)].inputs.truncate(1)
+    });
+    breaks("I5", |g| {
+        g.layers[LayerId::from_index(3)].inputs.push(id(1))
+    });
+    breaks("I5", |g| match layer(g, 0) {
+        IntOp::Conv(c) => c.window.stride = [0, 1],
+        _ => unreachable!(),
+    });
+    breaks("I5", |g| match layer(g, 5) {
+        IntOp::Slice(s) => s.start[0] = 2,
+        _ => unreachable!(),
+    });
+    breaks("I7", |g| {
+        g.tensors[id(4)].quant[0] = Quant {
+            scale: 0.5,
+            zero_point: 0,
+        }
+    });
+    breaks("I10", |g| g.tensors[id(10)].quant[0].zero_point = 0);
+}
+
+fn conv_breaks(rule: &str, change: impl FnOnce(&mut crate::ir::int::IntConv)) {
+    breaks(rule, |g| match layer(g, 0) {
+        IntOp::Conv(c) => change(c),
+        _ => unreachable!(),
+    });
+}
+
+#[test]
+fn each_rule_of_constants_has_a_breach() {
+    conv_breaks("I6", |c| {
+        c.weight.pop();
+    });
+    conv_breaks("I6", |c| c.weight[0] = -128);
+    conv_breaks("I6", |c| {
+        c.weight_levels.as_mut().map(Vec::pop);
+    });
+    conv_breaks("I6", |c| {
+        c.weight_scale.pop();
+    });
+    conv_breaks("I6", |c| {
+        c.requant[1].pop();
+    });
+    conv_breaks("I8", |c| {
+        c.requant.pop();
+    });
+    breaks("I8", |g| match layer(g, 2) {
+        IntOp::Add(p) => p.truncate(1),
+        _ => unreachable!(),
+    });
+    breaks("I8", |g| match layer(g, 3) {
+        IntOp::Pad { value, .. } => value.truncate(1),
+        _ => unreachable!(),
+    });
+    breaks("I8", |g| match layer(g, 4) {
+        IntOp::Clamp(b) => b.truncate(1),
+        _ => unreachable!(),
+    });
+    breaks("I8", |g| match layer(g, 7) {
+        IntOp::AvgPool { requant, .. } => requant[0].truncate(1),
+        _ => unreachable!(),
+    });
+    breaks("I8", |g| match layer(g, 8) {
+        IntOp::GlobalAvgPool(r) => r.truncate(1),
+        _ => unreachable!(),
+    });
+    breaks("I8", |g| match layer(g, 9) {
+        IntOp::Softmax(t) => t.truncate(1),
+        _ => unreachable!(),
+    });
+    breaks("I9", |g| match layer(g, 4) {
+        IntOp::Clamp(b) => b[1] = [5, 4],
+        _ => unreachable!(),
+    });
+    breaks("I11", |g| match layer(g, 2) {
+        IntOp::Add(p) => p[0].bias = i32::MAX,
+        _ => unreachable!(),
+    });
+    breaks("I11", |g| match layer(g, 2) {
+        IntOp::Add(p) => p[0].shift = 23,
+        _ => unreachable!(),
+    });
+}
+
+#[test]
+fn several_breaches_are_reported_together() {
+    let mut g = graph();
+    g.tensors[id(1)].quant[0].scale = 0.0;
+    g.outputs.clear();
+    let found = rules(verify(&g));
+    assert!(
+        found.contains(&"I4".to_owned()) && found.contains(&"I3".to_owned()),
+        "{found:?}"
+    );
+}
+
+fn program() -> Program {
+    let encoded = crate::passes::encode(graph()).unwrap();
+    crate::passes::plan(encoded, &crate::passes::Limits::default()).unwrap()
+}
+
+fn program_breaks(rule: &str, change: impl FnOnce(&mut Program)) {
+    let mut p = program();
+    change(&mut p);
+    let found = rules(verify_program(&p));
+    assert!(
+        found.iter().any(|r| r == rule),
+        "{rule} is not among {found:?}"
+    );
+}
+
+fn step(p: &mut Program, i: usize) -> &mut Step {
+    &mut p.steps[LayerId::from_index(i)]
+}
+
+#[test]
+fn a_sound_program_passes() {
+    verify_program(&program()).unwrap();
+}
+
+#[test]
+fn each_rule_of_the_plan_has_a_breach() {
+    program_breaks("P1", |p| p.tensors[id(3)].offset += 2);
+    program_breaks("P1", |p| p.tensors[id(3)].offset = 4096);
+    program_breaks("P1", |p| p.activation_bytes.0 += 1);
+    // The first convolution over its own input.
+    program_breaks("P2", |p| p.tensors[id(1)].offset = p.tensors[id(0)].offset);
+    // The second one over what the addition still needs.
+    program_breaks("P2", |p| p.tensors[id(2)].offset = p.tensors[id(1)].offset);
+    // In place by half.
+    program_breaks("P2", |p| {
+        p.activation_bytes.0 += 64;
+        p.tensors[id(3)].offset = p.tensors[id(1)].offset + 4;
+    });
+    program_breaks("P3", |p| p.outputs.clear());
+    program_breaks("P3", |p| p.outputs[0] = id(77));
+    program_breaks("P3", |p| step(p, 1).inputs[0] = id(9));
+    program_breaks("P3", |p| step(p, 1).output = id(77));
+    program_breaks("P3", |p| step(p, 2).inputs.truncate(1));
+    program_breaks("P7", |p| p.scratch_words += 1);
+    program_breaks("P7", |p| step(p, 0).scratch_words -= 1);
+    program_breaks("P9", |p| step(p, 0).kernel = "conv");
+    program_breaks("P10", |p| step(p, 0).effective_macs.swap(0, 1));
+    program_breaks("P10", |p| step(p, 0).effective_macs[1] = Macs(u64::MAX));
+    program_breaks("P10", |p| step(p, 0).nonzero_weights.truncate(1));
+}
+
+#[test]
+fn each_rule_of_payloads_has_a_breach() {
+    fn nested(p: &mut Program) -> (&mut crate::ir::program::EncodedStream, &mut Vec<i8>) {
+        match &mut step(p, 0).payload {
+            Payload::ConvNested { stream, pad, .. } => (stream, pad),
+            other => panic!("{other:?}"),
+        }
+    }
+    program_breaks("P4", |p| {
+        nested(p).1.pop();
+    });
+    program_breaks("P4", |p| match &mut step(p, 1).payload {
+        Payload::Depthwise { requant, .. } => requant[0].truncate(1),
+        other => panic!("{other:?}"),
+    });
+    program_breaks("P4", |p| match &mut step(p, 8).payload {
+        Payload::GlobalAvgPool { requant, .. } => requant.truncate(1),
+        other => panic!("{other:?}"),
+    });
+    program_breaks("P5", |p| {
+        nested(p).0.words.pop();
+    });
+    program_breaks("P5", |p| nested(p).0.words[0] = 0x0180_01FC);
+    program_breaks("P5", |p| match &mut step(p, 1).payload {
+        Payload::Depthwise { weights, .. } => weights.push(0),
+        other => panic!("{other:?}"),
+    });
+    program_breaks("P6", |p| nested(p).0.columns += 1);
+    program_breaks("P6", |p| match &mut step(p, 1).payload {
+        Payload::Depthwise { geometry, .. } => geometry.out_w += 1,
+        other => panic!("{other:?}"),
+    });
+    program_breaks("P6", |p| match &mut step(p, 3).payload {
+        Payload::Pad { output, .. } => output[0] += 1,
+        other => panic!("{other:?}"),
+    });
+    program_breaks("P6", |p| match &mut step(p, 8).payload {
+        Payload::GlobalAvgPool { pixels, .. } => *pixels += 1,
+        other => panic!("{other:?}"),
+    });
+}
+
+/// A convolution of 400 columns in a tile for 341.
+#[test]
+fn a_tile_too_large_is_found() {
+    let zeros = vec!["0"; 400].join(", ");
+    let text = format!(
+        "int \"wide\"\nsparsities [0]\n\
+         tensor t0 \"x\" shape=[400, 3, 3] quant=[[1, 0]]\n\
+         tensor t1 \"y\" shape=[1, 3, 3] quant=[[1, 0]]\ninput t0\n\
+         t1 = conv(t0) \"c\" kernel=[1, 1] stride=[1, 1] pads=[0, 0, 0, 0] dilation=[1, 1] \
+         out=1 group_channels=400 groups=1 weight_scale=[1] weight=[{zeros}] requant=[[[0, 1]]]\n\
+         output t1\n"
+    );
+    let encoded = crate::passes::encode(text_int::parse(&text).unwrap()).unwrap();
+    let mut p = crate::passes::plan(encoded, &crate::passes::Limits::default()).unwrap();
+    verify_program(&p).unwrap();
+    match &mut step(&mut p, 0).payload {
+        Payload::ConvNested { tile, .. } => *tile = nest_kernels::layer::Tile::P8,
+        other => panic!("{other:?}"),
+    }
+    assert!(rules(verify_program(&p)).contains(&"P8".to_owned()));
+}
+
+#[test]
+fn the_table_of_rules_has_each_once() {
+    let mut names: Vec<&str> = RULES.iter().map(|r| r.0).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), RULES.len());
+}

@@ -1,1 +1,159 @@
+use super::*;
+use crate::units::Macs;
 
+fn id(i: usize) -> TensorId {
+    TensorId::from_index(i)
+}
+
+fn step(payload: Payload, inputs: &[usize], output: usize) -> Step {
+    Step {
+        name: format!("step{output}"),
+        op: "test",
+        kernel: "test",
+        payload,
+        inputs: inputs.iter().map(|&i| id(i)).collect(),
+        output: id(output),
+        scratch_words: 0,
+        macs: Macs(0),
+        effective_macs: Vec::new(),
+        nonzero_weights: Vec::new(),
+        weights: 0,
+        weight_bytes: Bytes(0),
+        index_bytes: Bytes(0),
+        requant_bytes: Bytes(0),
+    }
+}
+
+fn other(inputs: &[usize], output: usize) -> Step {
+    step(Payload::Softmax(Vec::new()), inputs, output)
+}
+
+fn add(inputs: &[usize], output: usize) -> Step {
+    let params = nest_format::AddParams {
+        factor_a: 1,
+        factor_b: 2,
+        bias: 3,
+        shift: 4,
+    };
+    step(Payload::Add(vec![params]), inputs, output)
+}
+
+fn placed(sizes: &[usize], steps: Vec<Step>, outputs: &[usize]) -> (MemoryPlan, Vec<Step>) {
+    let sizes = sizes.iter().copied().collect();
+    let mut steps: IdVec<LayerId, Step> = steps.into_iter().collect();
+    let outputs: Vec<TensorId> = outputs.iter().map(|&i| id(i)).collect();
+    let plan = place(&sizes, &mut steps, id(0), &outputs);
+    (plan, steps.iter().cloned().collect())
+}
+
+#[test]
+fn a_chain_needs_its_two_largest_neighbours() {
+    let steps = vec![other(&[0], 1), other(&[1], 2), other(&[2], 3)];
+    let (plan, _) = placed(&[10, 100, 50, 8], steps, &[3]);
+    assert_eq!(plan.bytes, 152);
+    assert_eq!(plan.lower_bound, 152);
+    assert_eq!(plan.peak, Some(LayerId::from_index(1)));
+}
+
+#[test]
+fn an_addition_writes_over_the_input_that_dies() {
+    // x -> a; a -> b; a + b -> c. Both die; the first is taken.
+    let (plan, steps) = placed(
+        &[4, 64, 64, 64],
+        vec![other(&[0], 1), other(&[1], 2), add(&[1, 2], 3)],
+        &[3],
+    );
+    assert_eq!(plan.offsets[id(3)], plan.offsets[id(1)]);
+    assert_eq!(plan.bytes, 128);
+    assert_eq!(steps[2].inputs, [id(1), id(2)]);
+}
+
+#[test]
+fn an_addition_swaps_its_inputs_where_only_the_second_dies() {
+    let (plan, steps) = placed(
+        &[64, 64, 64, 64],
+        vec![other(&[0], 1), add(&[0, 1], 2), add(&[0, 2], 3)],
+        &[3],
+    );
+    assert_eq!(steps[1].inputs, [id(1), id(0)]);
+    let Payload::Add(params) = &steps[1].payload else {
+        panic!("an addition")
+    };
+    assert_eq!((params[0].factor_a, params[0].factor_b), (2, 1));
+    assert_eq!(plan.offsets[id(2)], plan.offsets[id(1)]);
+    assert_eq!(plan.bytes, 128);
+}
+
+#[test]
+fn an_addition_of_values_still_needed_gets_its_own_place() {
+    let (plan, _) = placed(
+        &[64, 64, 64, 64],
+        vec![other(&[0], 1), add(&[0, 1], 2), other(&[2], 3)],
+        &[0, 1, 2, 3],
+    );
+    assert_eq!(plan.bytes, 256);
+    // Twice the same value: no input can be written over.
+    let (plan, _) = placed(&[64, 64, 64], vec![other(&[0], 1), add(&[1, 1], 2)], &[2]);
+    assert_ne!(plan.offsets[id(1)], plan.offsets[id(2)]);
+}
+
+#[test]
+fn offsets_are_whole_words() {
+    let (plan, _) = placed(&[3, 5, 7], vec![other(&[0], 1), other(&[1], 2)], &[2, 1, 0]);
+    assert!(plan.offsets.iter().all(|o| o % 4 == 0));
+    assert_eq!(plan.bytes, 4 + 8 + 8);
+}
+
+#[test]
+fn values_read_by_nothing_live_where_they_are_written() {
+    let (plan, _) = placed(&[8, 8, 8], vec![other(&[0], 1), other(&[0], 2)], &[2]);
+    assert_eq!(plan.bytes, 16);
+}
+
+/// Every pair of tensors that live together, checked by brute force; and the search comes close to
+/// the bound on random graphs.
+#[test]
+fn random_plans_never_overlap() {
+    let mut r = Random(3);
+    let (mut reached, cases) = (0, 150);
+    for case in 0..cases {
+        let n = 3 + (r.next() % 14) as usize;
+        let mut sizes = vec![16 * (1 + r.next() as usize % 8)];
+        let mut steps = Vec::new();
+        for i in 1..n {
+            let a = (r.next() % i as u64) as usize;
+            let b = i - 1;
+            if r.next() % 3 == 0 && sizes[a] == sizes[b] {
+                sizes.push(sizes[a]);
+                steps.push(add(&[a, b], i));
+            } else {
+                sizes.push(16 * (1 + r.next() as usize % 8));
+                steps.push(other(&[if r.next() % 4 == 0 { a } else { b }], i));
+            }
+        }
+        let (plan, steps) = placed(&sizes, steps, &[n - 1]);
+        assert!(plan.bytes >= plan.lower_bound);
+        reached += usize::from(plan.bytes == plan.lower_bound);
+        // Play the program: mark bytes with the tensor that owns them.
+        let mut owner = vec![usize::MAX; plan.bytes];
+        let write = |t: TensorId, owner: &mut Vec<usize>| {
+            let at = plan.offsets[t];
+            owner[at..at + sizes[t.index()]].fill(t.index());
+        };
+        write(id(0), &mut owner);
+        for s in &steps {
+            for &t in &s.inputs {
+                let at = plan.offsets[t];
+                let own = owner[at..at + sizes[t.index()]]
+                    .iter()
+                    .all(|&o| o == t.index());
+                assert!(own, "case {case}: {t} is gone before `{}`", s.name);
+            }
+            write(s.output, &mut owner);
+        }
+    }
+    assert!(
+        reached >= cases * 95 / 100,
+        "{reached} of {cases} at the lower bound"
+    );
+}
