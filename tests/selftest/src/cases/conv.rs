@@ -2,7 +2,7 @@
 
 use nest_format::{DenseWeights, Entry, NestedStream, Requant};
 use nest_kernels::layer::{ConvDense, ConvNested, Geometry, Tile};
-use nest_kernels::reference;
+use nest_kernels::{Kernel, kernel_for, reference};
 
 use super::requant;
 use crate::random::Random;
@@ -90,7 +90,8 @@ fn nested(report: &mut Report, seed: u32, g: Geometry, tile: Tile, levels: usize
     );
     for level in 0..levels {
         let name = format_args!(
-            "conv_nested_{tile:?}_{seed}_k{columns}_r{rows}_p{}_level{level}",
+            "{}/{seed}_k{columns}_r{rows}_p{}_level{level}",
+            kernel_for(Kernel::ConvNested(tile)),
             g.out_pixels()
         );
         report.case(name, |arena, expected| {
@@ -137,7 +138,11 @@ fn dense(report: &mut Report, seed: u32, g: Geometry) {
     if outputs > OUTPUT_MAX {
         return;
     }
-    let name = format_args!("conv_dense_{seed}_k{columns}_r{rows}_p{}", g.out_pixels());
+    let name = format_args!(
+        "{}/{seed}_k{columns}_r{rows}_p{}",
+        kernel_for(Kernel::ConvDense),
+        g.out_pixels()
+    );
     report.case(name, |arena, expected| {
         let mut random = Random::new(seed);
         let blocks = columns.div_ceil(4);

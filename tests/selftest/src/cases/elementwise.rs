@@ -2,12 +2,13 @@
 
 use nest_format::AddParams;
 use nest_kernels::layer::Add;
-use nest_kernels::reference;
+use nest_kernels::{Kernel, kernel_for, reference};
 
 use crate::Report;
 use crate::random::Random;
 
 pub fn run(report: &mut Report) {
+    let add = kernel_for(Kernel::Add);
     for n in (0..=19).chain([64, 255, 1000]) {
         for variant in 0..4 {
             let params = [
@@ -38,7 +39,7 @@ pub fn run(report: &mut Report) {
             ];
             let params = [params[variant]];
             let layer = Add { params: &params };
-            report.case(format_args!("add_{n}_{variant}"), |arena, expected| {
+            report.case(format_args!("{add}/{n}_{variant}"), |arena, expected| {
                 let mut random = Random::new(n as u32 * 4 + variant as u32);
                 let a = arena.take::<i8>(n);
                 let b = arena.take::<i8>(n);
@@ -52,7 +53,7 @@ pub fn run(report: &mut Report) {
                 output
             });
             report.case(
-                format_args!("add_in_place_{n}_{variant}"),
+                format_args!("{add}/{n}_{variant}_in_place"),
                 |arena, expected| {
                     let mut random = Random::new(n as u32 * 4 + variant as u32);
                     let a = arena.take::<i8>(n);

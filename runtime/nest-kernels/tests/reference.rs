@@ -1,0 +1,558 @@
+//! The reference against the definitions: sums in 64 bits straight from the formulas, over random
+//! shapes. Nothing here shares code with the kernels but the layer types.
+
+use nest_format::{AddParams, DenseWeights, Entry, NestedStream, Requant};
+use nest_kernels::layer::*;
+use nest_kernels::reference;
+
+/// xorshift64*.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16
+    }
+    fn between(&mut self, low: u16, high: u16) -> u16 {
+        low + (self.next() % u64::from(high - low + 1)) as u16
+    }
+    fn byte(&mut self) -> i8 {
+        match self.next() % 10 {
+            0 => -128,
+            1 => 127,
+            _ => self.next() as i8,
+        }
+    }
+    fn bytes(&mut self, n: usize) -> Vec<i8> {
+        (0..n).map(|_| self.byte()).collect()
+    }
+    fn requants(&mut self, n: usize) -> Vec<Requant> {
+        (0..n)
+            .map(|_| {
+                let multiplier = (self.next() % (1 << 24)) as i32 - (1 << 21);
+                Requant::new((self.next() as i64) << 4, multiplier)
+            })
+            .collect()
+    }
+    fn geometry(&mut self) -> Geometry {
+        Geometry {
+            in_h: self.between(1, 8),
+            in_w: self.between(1, 8),
+            in_c: self.between(1, 6),
+            out_h: self.between(1, 6),
+            out_w: self.between(1, 6),
+            out_c: self.between(1, 6),
+            kernel_h: self.between(1, 4),
+            kernel_w: self.between(1, 4),
+            stride_h: self.between(1, 3),
+            stride_w: self.between(1, 3),
+            dilation_h: self.between(1, 2),
+            dilation_w: self.between(1, 2),
+            pad_top: self.between(0, 3),
+            pad_left: self.between(0, 3),
+        }
+    }
+}
+
+/// The requantisation rule, from its definition.
+fn requantised(requant: &Requant, sum: i64) -> i8 {
+    let exact = i128::from(requant.bias()) + i128::from(sum) * i128::from(requant.multiplier);
+    exact.div_euclid(1 << 32).clamp(-128, 127) as i8
+}
+
+/// Element `[y][x][c]` of the input under a tap; `None` in the padding.
+fn tap(g: &Geometry, input: &[i8], at: [u16; 4], channel: usize) -> Option<i8> {
+    let [oy, ox, ky, kx] = at.map(i64::from);
+    let y = oy * i64::from(g.stride_h) + ky * i64::from(g.dilation_h) - i64::from(g.pad_top);
+    let x = ox * i64::from(g.stride_w) + kx * i64::from(g.dilation_w) - i64::from(g.pad_left);
+    let inside = (0..i64::from(g.in_h)).contains(&y) && (0..i64::from(g.in_w)).contains(&x);
+    let (w, c) = (usize::from(g.in_w), usize::from(g.in_c));
+    inside.then(|| input[(y as usize * w + x as usize) * c + channel])
+}
+
+/// A grouped convolution by the formula; `weight(o, ky, kx, i)` with `i` in the group.
+fn convolution(
+    g: &Geometry,
+    groups: u16,
+    pad: i8,
+    input: &[i8],
+    requant: &[Requant],
+    weight: impl Fn(usize, u16, u16, usize) -> i8,
+) -> Vec<i8> {
+    let in_group = usize::from(g.in_c / groups);
+    let out_group = usize::from(g.out_c / groups);
+    let mut output = Vec::new();
+    for oy in 0..g.out_h {
+        for ox in 0..g.out_w {
+            for (o, requant) in requant.iter().enumerate() {
+                let mut sum = 0i64;
+                for ky in 0..g.kernel_h {
+                    for kx in 0..g.kernel_w {
+                        for i in 0..in_group {
+                            let channel = o / out_group * in_group + i;
+                            let x = tap(g, input, [oy, ox, ky, kx], channel).unwrap_or(pad);
+                            sum += i64::from(x) * i64::from(weight(o, ky, kx, i));
+                        }
+                    }
+                }
+                output.push(requantised(requant, sum));
+            }
+        }
+    }
+    output
+}
+
+fn input_len(g: &Geometry) -> usize {
+    usize::from(g.in_h) * usize::from(g.in_w) * usize::from(g.in_c)
+}
+
+#[test]
+fn generic_convolutions_follow_the_formula() {
+    let mut random = Random(1);
+    for case in 0..400 {
+        let mut g = random.geometry();
+        let groups = random.between(1, 3);
+        g.in_c *= groups;
+        g.out_c *= groups;
+        if case % 40 == 0 {
+            // Beyond the strips: thousands of columns.
+            g.in_c = groups * [500, 1200][case / 40 % 2];
+        }
+        let in_group = usize::from(g.in_c / groups);
+        let taps = usize::from(g.kernel_h) * usize::from(g.kernel_w);
+        let weights = random.bytes(usize::from(g.out_c) * taps * in_group);
+        let requant = random.requants(g.out_c.into());
+        let input = random.bytes(input_len(&g));
+        let pad = random.byte();
+        let layer = ConvGeneric {
+            geometry: g,
+            groups,
+            weights: &weights,
+            requant: &[&requant],
+            pad: &[pad],
+        };
+        let expected = convolution(&g, groups, pad, &input, &requant, |o, ky, kx, i| {
+            let tap = usize::from(ky) * usize::from(g.kernel_w) + usize::from(kx);
+            weights[(o * taps + tap) * in_group + i]
+        });
+        let mut output = vec![0; expected.len()];
+        reference::conv_generic(&layer, 0, &input, &mut output);
+        assert_eq!(output, expected, "{g:?}, {groups} groups");
+    }
+}
+
+/// Random weights with a level each (`levels` = none), and their stream.
+fn nested(
+    random: &mut Random,
+    rows: usize,
+    columns: usize,
+    levels: usize,
+) -> (Vec<(i8, usize)>, Vec<u32>, Vec<u16>) {
+    let weights: Vec<(i8, usize)> = (0..rows * columns)
+        .map(|_| {
+            let level = random.next() as usize % (levels + 2);
+            (random.byte(), level.min(levels))
+        })
+        .collect();
+    let mut words = Vec::new();
+    let mut prefix = vec![0; rows * levels];
+    for row in 0..rows {
+        let start = words.len();
+        let mut column = 0i32;
+        for level in 0..levels {
+            let mut entries = Vec::new();
+            let mut live: Vec<usize> = (0..columns)
+                .filter(|&c| weights[row * columns + c].1 == level)
+                .collect();
+            if level % 2 == 1 {
+                live.reverse();
+            }
+            for c in live {
+                while c as i32 - column > 31 {
+                    entries.push(Entry {
+                        delta: 31,
+                        weight: 0,
+                    });
+                    column += 31;
+                }
+                while c as i32 - column < -32 {
+                    entries.push(Entry {
+                        delta: -32,
+                        weight: 0,
+                    });
+                    column -= 32;
+                }
+                let delta = (c as i32 - column) as i8;
+                entries.push(Entry {
+                    delta,
+                    weight: weights[row * columns + c].0,
+                });
+                column = c as i32;
+            }
+            if entries.len() % 2 == 1 {
+                entries.push(Entry {
+                    delta: 0,
+                    weight: 0,
+                });
+            }
+            words.extend(entries.chunks(2).map(|pair| Entry::pair(pair[0], pair[1])));
+            prefix[level * rows + row] = (words.len() - start) as u16;
+        }
+    }
+    (weights, words, prefix)
+}
+
+#[test]
+fn nested_convolutions_run_each_level_as_if_it_were_alone() {
+    let mut random = Random(2);
+    for case in 0..200 {
+        let mut g = random.geometry();
+        if case % 10 == 0 {
+            // Gaps longer than a delta, in both directions.
+            g.in_c = random.between(100, 200);
+            (g.kernel_h, g.kernel_w) = (1, 1);
+        }
+        let (rows, columns) = (usize::from(g.out_c), g.columns());
+        let levels = usize::from(random.between(1, 4));
+        let (weights, words, prefix) = nested(&mut random, rows, columns, levels);
+        let tables: Vec<Vec<Requant>> = (0..levels).map(|_| random.requants(rows)).collect();
+        let requant: Vec<&[Requant]> = tables.iter().map(Vec::as_slice).collect();
+        let pads = random.bytes(levels);
+        let layer = ConvNested {
+            geometry: g,
+            stream: NestedStream::new(rows as u16, columns as u16, levels as u8, &words, &prefix),
+            requant: &requant,
+            pad: &pads,
+            tile: Tile::P2,
+        };
+        let input = random.bytes(input_len(&g));
+        for level in 0..levels {
+            let expected = convolution(
+                &g,
+                1,
+                pads[level],
+                &input,
+                requant[level],
+                |o, ky, kx, i| {
+                    let tap = usize::from(ky) * usize::from(g.kernel_w) + usize::from(kx);
+                    let (w, from) = weights[o * columns + tap * usize::from(g.in_c) + i];
+                    if from <= level { w } else { 0 }
+                },
+            );
+            let mut output = vec![0; expected.len()];
+            reference::conv_nested(&layer, level, &input, &mut output, &mut []);
+            assert_eq!(output, expected, "level {level} of {levels}, {g:?}");
+        }
+        if (g.kernel_h, g.kernel_w) == (1, 1) {
+            let layer = DenseNested {
+                stream: layer.stream,
+                requant: &requant,
+            };
+            let vector = random.bytes(columns);
+            for level in 0..levels {
+                let expected: Vec<i8> = (0..rows)
+                    .map(|row| {
+                        let sum = (0..columns).map(|c| {
+                            let (w, from) = weights[row * columns + c];
+                            i64::from(vector[c]) * if from <= level { i64::from(w) } else { 0 }
+                        });
+                        requantised(&requant[level][row], sum.sum())
+                    })
+                    .collect();
+                let mut output = vec![0; rows];
+                reference::dense_nested(&layer, level, &vector, &mut output);
+                assert_eq!(output, expected);
+            }
+        }
+    }
+}
+
+#[test]
+fn dense_convolutions_follow_the_formula() {
+    let mut random = Random(3);
+    for _ in 0..200 {
+        let g = random.geometry();
+        let (rows, columns) = (usize::from(g.out_c), g.columns());
+        let weights = random.bytes(rows * columns);
+        let blocks = columns.div_ceil(4);
+        let mut bytes = vec![0i8; rows.div_ceil(2) * blocks * 8];
+        for (row, weights) in weights.chunks(columns).enumerate() {
+            for (column, &w) in weights.iter().enumerate() {
+                bytes[((row / 2 * blocks + column / 4) * 2 + row % 2) * 4 + column % 4] = w;
+            }
+        }
+        let words: Vec<u32> = bytes
+            .chunks(4)
+            .map(|b| u32::from_le_bytes([b[0] as u8, b[1] as u8, b[2] as u8, b[3] as u8]))
+            .collect();
+        let requant = random.requants(rows);
+        let pad = random.byte();
+        let layer = ConvDense {
+            geometry: g,
+            weights: DenseWeights::new(rows as u16, columns as u16, &words),
+            requant: &[&requant],
+            pad: &[pad],
+        };
+        let input = random.bytes(input_len(&g));
+        let expected = convolution(&g, 1, pad, &input, &requant, |o, ky, kx, i| {
+            let tap = usize::from(ky) * usize::from(g.kernel_w) + usize::from(kx);
+            weights[o * columns + tap * usize::from(g.in_c) + i]
+        });
+        let mut output = vec![0; expected.len()];
+        reference::conv_dense(&layer, 0, &input, &mut output, &mut []);
+        assert_eq!(output, expected, "{g:?}");
+    }
+}
+
+#[test]
+fn depthwise_convolutions_follow_the_formula() {
+    let mut random = Random(4);
+    for _ in 0..300 {
+        let mut g = random.geometry();
+        g.in_c = random.between(1, 40);
+        g.out_c = g.in_c * random.between(1, 2);
+        let channels = usize::from(g.out_c);
+        let weights = random.bytes(usize::from(g.kernel_h) * usize::from(g.kernel_w) * channels);
+        let requant = random.requants(channels);
+        let pad = random.byte();
+        let layer = Depthwise {
+            geometry: g,
+            weights: &weights,
+            requant: &[&requant],
+            pad: &[pad],
+        };
+        let input = random.bytes(input_len(&g));
+        let expected = convolution(&g, g.in_c, pad, &input, &requant, |o, ky, kx, _| {
+            let tap = usize::from(ky) * usize::from(g.kernel_w) + usize::from(kx);
+            weights[tap * channels + o]
+        });
+        let mut output = vec![0; expected.len()];
+        reference::depthwise(&layer, 0, &input, &mut output, &mut []);
+        assert_eq!(output, expected, "{g:?}");
+    }
+}
+
+#[test]
+fn pools_follow_the_formula() {
+    let mut random = Random(5);
+    for _ in 0..300 {
+        let mut g = random.geometry();
+        g.out_c = g.in_c;
+        let input = random.bytes(input_len(&g));
+        let taps = usize::from(g.kernel_h) * usize::from(g.kernel_w);
+        let requant = random.requants(taps);
+        let pad = random.byte();
+        let include = random.next() % 2 == 0;
+        let (mut maxima, mut means) = (Vec::new(), Vec::new());
+        for oy in 0..g.out_h {
+            for ox in 0..g.out_w {
+                for channel in 0..usize::from(g.in_c) {
+                    let window: Vec<Option<i8>> = (0..g.kernel_h)
+                        .flat_map(|ky| (0..g.kernel_w).map(move |kx| [oy, ox, ky, kx]))
+                        .map(|at| tap(&g, &input, at, channel))
+                        .collect();
+                    let inside: Vec<i8> = window.iter().flatten().copied().collect();
+                    maxima.push(inside.iter().copied().max().unwrap_or(-128));
+                    let counted: Vec<i8> = if include {
+                        window.iter().map(|x| x.unwrap_or(pad)).collect()
+                    } else if inside.is_empty() {
+                        vec![pad]
+                    } else {
+                        inside
+                    };
+                    let sum = counted.iter().map(|&x| i64::from(x)).sum();
+                    means.push(requantised(&requant[counted.len() - 1], sum));
+                }
+            }
+        }
+        let mut output = vec![0; maxima.len()];
+        reference::max_pool(&MaxPool { geometry: g }, &input, &mut output);
+        assert_eq!(output, maxima, "{g:?}");
+        let layer = AvgPool {
+            geometry: g,
+            count_include_pad: include,
+            pad: &[pad],
+            requant: &[&requant],
+        };
+        reference::avg_pool(&layer, 0, &input, &mut output);
+        assert_eq!(output, means, "{g:?}");
+
+        let channels = usize::from(g.in_c);
+        let pixels = input.len() / channels;
+        let layer = GlobalAvgPool {
+            pixels: pixels as u32,
+            channels: g.in_c,
+            requant: &requant[..1],
+        };
+        let expected: Vec<i8> = (0..channels)
+            .map(|c| {
+                let sum = (0..pixels).map(|p| i64::from(input[p * channels + c]));
+                requantised(&requant[0], sum.sum())
+            })
+            .collect();
+        let mut output = vec![0; channels];
+        reference::global_avg_pool(&layer, 0, &input, &mut output);
+        assert_eq!(output, expected);
+    }
+}
+
+#[test]
+fn fully_connected_layers_follow_the_formula() {
+    let mut random = Random(6);
+    for columns in [0, 1, 2, 3, 7, 64, 129] {
+        let rows = 5;
+        let weights = random.bytes(rows * columns);
+        let input = random.bytes(columns);
+        let requant = random.requants(rows);
+        let layer = FullyConnected {
+            weights: &weights,
+            columns: columns as u16,
+            requant: &[&requant],
+        };
+        let expected: Vec<i8> = (0..rows)
+            .map(|row| {
+                let sum = (0..columns)
+                    .map(|c| i64::from(weights[row * columns + c]) * i64::from(input[c]));
+                requantised(&requant[row], sum.sum())
+            })
+            .collect();
+        let mut output = vec![0; rows];
+        reference::fully_connected(&layer, 0, &input, &mut output);
+        assert_eq!(output, expected);
+    }
+}
+
+#[test]
+fn elementwise_operators_follow_their_formulas() {
+    let mut random = Random(7);
+    let (a, b) = (random.bytes(2000), random.bytes(2000));
+    let params = AddParams {
+        factor_a: 15_000,
+        factor_b: -7_001,
+        bias: (1 << 13) + 12_345,
+        shift: 14,
+    };
+    let expected: Vec<i8> = a
+        .iter()
+        .zip(&b)
+        .map(|(&a, &b)| {
+            let sum = 15_000 * i64::from(a) - 7_001 * i64::from(b) + 8_192 + 12_345;
+            sum.div_euclid(1 << 14).clamp(-128, 127) as i8
+        })
+        .collect();
+    let layer = Add { params: &[params] };
+    let mut output = vec![0; a.len()];
+    reference::add(&layer, 0, &a, &b, &mut output);
+    assert_eq!(output, expected);
+    let mut in_place = a.clone();
+    reference::add_in_place(&layer, 0, &mut in_place, &b);
+    assert_eq!(in_place, expected);
+
+    let layer = Clamp {
+        bounds: &[[-7, 99]],
+    };
+    let expected: Vec<i8> = a.iter().map(|&x| x.clamp(-7, 99)).collect();
+    reference::clamp(&layer, 0, &a, &mut output);
+    assert_eq!(output, expected);
+    in_place.copy_from_slice(&a);
+    reference::clamp_in_place(&layer, 0, &mut in_place);
+    assert_eq!(in_place, expected);
+}
+
+#[test]
+fn softmax_comes_within_a_step_of_the_real_one() {
+    let mut random = Random(8);
+    for n in [1, 2, 10, 1000] {
+        let scale = 0.07f64;
+        let table: [u32; 256] = std::array::from_fn(|d| {
+            ((-(d as f64) * scale).exp() * f64::from(1 << 20)).round() as u32
+        });
+        let input = random.bytes(n);
+        let mut output = vec![0; n];
+        reference::softmax(&Softmax { table: &[table] }, 0, &input, &mut output);
+        let powers: Vec<f64> = input
+            .iter()
+            .map(|&q| (f64::from(q) * scale).exp())
+            .collect();
+        let sum: f64 = powers.iter().sum();
+        for (power, &out) in powers.iter().zip(&output) {
+            let real = (256.0 * power / sum).min(255.0) - 128.0;
+            assert!((real - f64::from(out)).abs() <= 0.51, "{real} became {out}");
+        }
+    }
+    // All equal: nobody gets more than another.
+    let mut output = [0; 4];
+    reference::softmax(
+        &Softmax {
+            table: &[[1 << 20; 256]],
+        },
+        0,
+        &[9; 4],
+        &mut output,
+    );
+    assert_eq!(output, [-64; 4]);
+}
+
+#[test]
+fn shapes_move_every_element_to_its_place() {
+    let mut random = Random(9);
+    for _ in 0..200 {
+        let input: [u16; 3] = std::array::from_fn(|_| random.between(1, 5));
+        let before: [u16; 3] = std::array::from_fn(|_| random.between(0, 2));
+        let output: [u16; 3] =
+            std::array::from_fn(|axis| input[axis] + before[axis] + random.between(0, 2));
+        let volume = |extent: [u16; 3]| extent.map(usize::from).iter().product::<usize>();
+        let at = |extent: [u16; 3], index: [u16; 3]| {
+            let [_, w, c] = extent.map(usize::from);
+            let [y, x, z] = index.map(usize::from);
+            (y * w + x) * c + z
+        };
+        let indices = |extent: [u16; 3]| {
+            (0..extent[0]).flat_map(move |y| {
+                (0..extent[1]).flat_map(move |x| (0..extent[2]).map(move |z| [y, x, z]))
+            })
+        };
+        let data = random.bytes(volume(input));
+        let value = random.byte();
+        let layer = Pad {
+            input,
+            before,
+            output,
+            value: &[value],
+        };
+        let mut padded = vec![0; volume(output)];
+        reference::pad(&layer, 0, &data, &mut padded);
+        for index in indices(output) {
+            let source: [Option<u16>; 3] = std::array::from_fn(|axis| {
+                index[axis]
+                    .checked_sub(before[axis])
+                    .filter(|&i| i < input[axis])
+            });
+            let expected = match source {
+                [Some(y), Some(x), Some(z)] => data[at(input, [y, x, z])],
+                _ => value,
+            };
+            assert_eq!(padded[at(output, index)], expected);
+        }
+
+        let start: [u16; 3] = std::array::from_fn(|axis| random.between(0, output[axis] - 1));
+        let step: [u16; 3] = std::array::from_fn(|_| random.between(1, 3));
+        let picked: [u16; 3] =
+            std::array::from_fn(|axis| (output[axis] - start[axis]).div_ceil(step[axis]));
+        let layer = Slice {
+            input: output,
+            start,
+            step,
+            output: picked,
+        };
+        let mut out = vec![0; volume(picked)];
+        reference::slice(&layer, &padded, &mut out);
+        for index in indices(picked) {
+            let source: [u16; 3] =
+                std::array::from_fn(|axis| start[axis] + index[axis] * step[axis]);
+            assert_eq!(out[at(picked, index)], padded[at(output, source)]);
+        }
+    }
+}
