@@ -65,6 +65,7 @@ impl<'a> DenseWeights<'a> {
     }
 
     /// One weight; columns up to the next multiple of 4 are 0.
+    #[inline]
     pub const fn weight(&self, row: usize, column: usize) -> i8 {
         let blocks = (self.columns as usize).div_ceil(4);
         let word = self.words[((row / 2) * blocks + column / 4) * 2 + row % 2];

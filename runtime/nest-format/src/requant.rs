@@ -27,10 +27,12 @@ impl Requant {
         }
     }
     /// The 64-bit bias.
+    #[inline]
     pub const fn bias(&self) -> i64 {
         ((self.bias_high as i64) << 32) | self.bias_low as i64
     }
     /// The int8 output of an accumulator.
+    #[inline]
     pub const fn apply(&self, accumulator: i32) -> i8 {
         let v = self
             .bias()
@@ -63,6 +65,7 @@ pub struct AddParams {
 
 impl AddParams {
     /// The int8 sum of two elements.
+    #[inline]
     pub const fn apply(&self, a: i8, b: i8) -> i8 {
         let v = (a as i32 * self.factor_a as i32 + b as i32 * self.factor_b as i32 + self.bias)
             >> self.shift;

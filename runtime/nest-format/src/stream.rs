@@ -169,6 +169,7 @@ impl<'a> NestedStream<'a> {
 
 impl Entry {
     /// Entry `half` (0 or 1) of a word.
+    #[inline]
     pub const fn of(word: u32, half: u32) -> Self {
         let pair = (word >> (16 * half)) as u16;
         Self {

@@ -124,7 +124,13 @@ pub const fn conv_dense_scratch_words(geometry: &Geometry) -> usize {
     dense_tiles(columns, geometry.out_pixels()) * dense_tile_words(columns)
 }
 
-/// Scratch of [`crate::depthwise`].
-pub const fn depthwise_scratch_words(_geometry: &Geometry) -> usize {
-    0
+/// Scratch of [`crate::depthwise`]: a pointer for each tap, and a pixel of padding. None where
+/// elements are computed one by one: several output channels for an input channel, or less than 4.
+pub const fn depthwise_scratch_words(geometry: &Geometry) -> usize {
+    let taps = geometry.kernel_h as usize * geometry.kernel_w as usize;
+    let channels = geometry.in_c as usize;
+    if geometry.out_c != geometry.in_c || channels < 4 || taps == 0 {
+        return 0;
+    }
+    taps + channels.div_ceil(4)
 }

@@ -28,10 +28,9 @@ pub enum Kernel {
     ConvDense,
     /// [`crate::conv_generic`].
     ConvGeneric,
-    /// [`crate::depthwise`], `true` for a 3 x 3 window without dilation and one output channel for
-    /// each input channel.
+    /// [`crate::depthwise`].
     Depthwise {
-        /// Whether it is that case.
+        /// Whether the window is 3 x 3, with one output channel for each input channel.
         kernel_3x3: bool,
     },
     /// [`crate::dense_nested`].
@@ -75,7 +74,7 @@ table! {
     NestedP2: "conv2d", "nested", "armv7em", "conv2d_s8_nested__armv7em_p2", 2, "groups 1, any columns, rows within 23 bits";
     Dense: "conv2d", "dense", "armv7em", "conv2d_s8_dense_2x4__armv7em_p4", 4, "groups 1, any columns, rows within 23 bits";
     Generic: "conv2d", "generic", "armv7em", "conv2d_s8_generic__armv7em", 1, "any convolution";
-    Depthwise3x3: "depthwise", "dense", "armv7em", "depthwise_s8_dense_3x3__armv7em", 1, "3 x 3, no dilation, one output channel for each input channel";
+    Depthwise3x3: "depthwise", "dense", "armv7em", "depthwise_s8_dense_3x3__armv7em", 1, "3 x 3, one output channel for each input channel";
     DepthwiseAny: "depthwise", "dense", "armv7em", "depthwise_s8_dense__armv7em", 1, "any depthwise convolution";
     FcNested: "dense", "nested", "armv7em", "dense_s8_nested__armv7em", 1, "any vector, rows within 23 bits";
     FcDense: "dense", "dense", "armv7em", "dense_s8_dense__armv7em", 1, "any vector";
@@ -84,9 +83,6 @@ table! {
     AvgPool: "avg_pool", "none", "armv7em", "avg_pool_s8_none__armv7em", 4, "any window";
     GlobalAvgPool: "global_avg_pool", "none", "armv7em", "global_avg_pool_s8_none__armv7em", 4, "any map";
     Clamp: "clamp", "none", "armv7em", "clamp_s8_none__armv7em", 4, "any tensor";
-    Pad: "pad", "none", "armv7em", "pad_s8_none__armv7em", 1, "any map";
-    Slice: "slice", "none", "armv7em", "slice_s8_none__armv7em", 1, "any map";
-    Softmax: "softmax", "none", "armv7em", "softmax_s8_none__armv7em", 1, "any vector";
     NestedRef: "conv2d", "nested", "reference", "conv2d_s8_nested__reference", 16, "groups 1, any columns";
     DenseRef: "conv2d", "dense", "reference", "conv2d_s8_dense__reference", 16, "groups 1, any columns";
     GenericRef: "conv2d", "generic", "reference", "conv2d_s8_generic__reference", 16, "any convolution";
@@ -120,9 +116,9 @@ pub const fn kernel_for(kernel: Kernel) -> &'static str {
         Kernel::AvgPool => Index::AvgPool,
         Kernel::GlobalAvgPool => Index::GlobalAvgPool,
         Kernel::Clamp => Index::Clamp,
-        Kernel::Pad => Index::Pad,
-        Kernel::Slice => Index::Slice,
-        Kernel::Softmax => Index::Softmax,
+        Kernel::Pad => Index::PadRef,
+        Kernel::Slice => Index::SliceRef,
+        Kernel::Softmax => Index::SoftmaxRef,
     };
     NAMES[index as usize]
 }

@@ -37,7 +37,7 @@ impl Report {
         mut run: impl FnMut(&mut Arena, Option<&mut [i8]>) -> &'static [i8],
     ) {
         // SAFETY: the only use of the static, and the program has one thread.
-        let expected = unsafe { &mut *(&raw mut EXPECTED) };
+        let expected = unsafe { (&raw mut EXPECTED).as_mut_unchecked() };
         let mut fails = 0u32;
         let mut hash = 0x811c_9dc5u32;
         for round in 0..ROUNDS {
@@ -62,7 +62,10 @@ impl Report {
 extern "C" fn selftest_main() -> ! {
     let mut report = Report::default();
     cases::conv::run(&mut report);
+    cases::dense::run(&mut report);
+    cases::depthwise::run(&mut report);
     cases::elementwise::run(&mut report);
+    cases::pool::run(&mut report);
     board::print(format_args!(
         "DONE cases={} fails={}",
         report.cases, report.fails

@@ -5,7 +5,7 @@ use core::arch::global_asm;
 use nest_format::AddParams;
 
 use crate::check::{checked, refuse};
-use crate::layer::Add;
+use crate::layer::{Add, Clamp};
 
 global_asm!(include_str!("elementwise.s"), options(raw));
 
@@ -20,6 +20,19 @@ struct AddPass {
 
 unsafe extern "C" {
     fn nest_kernels_add(a: *const i8, b: *const i8, to: *mut i8, n: usize, pass: *const AddPass);
+    fn nest_kernels_clamp(from: *const i8, to: *mut i8, n: usize, low: u32, high: u32);
+    fn nest_kernels_max(to: *mut i8, from: *const i8, n: usize);
+}
+
+/// `to[i] = max(to[i], from[i])`, as far as the shorter slice goes.
+pub(super) fn max_into(to: &mut [i8], from: &[i8]) {
+    // SAFETY: both slices hold that many elements.
+    unsafe { nest_kernels_max(to.as_mut_ptr(), from.as_ptr(), to.len().min(from.len())) };
+}
+
+/// A byte in all bytes of a word.
+const fn splat(x: i8) -> u32 {
+    u32::from_ne_bytes([x as u8; 4])
 }
 
 fn pass(params: &AddParams) -> AddPass {
@@ -57,4 +70,23 @@ pub fn add_in_place(layer: &Add<'_>, level: usize, a_and_output: &mut [i8], b: &
     let data = a_and_output.as_mut_ptr();
     // SAFETY: two slices of one length; the kernel reads each element of `a` before it writes there.
     unsafe { nest_kernels_add(data, b.as_ptr(), data, b.len(), &pass(params)) };
+}
+
+/// Clamps every element to the level's bounds; a lower bound above the upper one wins.
+pub fn clamp(layer: &Clamp<'_>, level: usize, input: &[i8], output: &mut [i8]) {
+    let &[low, high] = checked!(layer.bounds.get(level));
+    if input.len() != output.len() {
+        return refuse();
+    }
+    let (from, to) = (input.as_ptr(), output.as_mut_ptr());
+    // SAFETY: two slices of one length.
+    unsafe { nest_kernels_clamp(from, to, input.len(), splat(low), splat(high)) };
+}
+
+/// [`clamp`] in place.
+pub fn clamp_in_place(layer: &Clamp<'_>, level: usize, data: &mut [i8]) {
+    let &[low, high] = checked!(layer.bounds.get(level));
+    let to = data.as_mut_ptr();
+    // SAFETY: one slice; the kernel reads each element before it writes there.
+    unsafe { nest_kernels_clamp(to, to, data.len(), splat(low), splat(high)) };
 }

@@ -60,3 +60,73 @@ nest_kernels_add:
     bne 3b
 4:  pop {r4-r11,pc}
     .size nest_kernels_add, . - nest_kernels_add
+
+@ void nest_kernels_clamp(const i8 *from, i8 *to, size_t n, u32 low, u32 high): to[i] = max(low,
+@ min(high, from[i])), the bounds repeated in all 4 bytes. `to` may be `from`.
+
+    .section .nest.itcm.nest_kernels_clamp, "ax", %progbits
+    .global nest_kernels_clamp
+    .type nest_kernels_clamp, %function
+    .thumb_func
+    .p2align 4
+nest_kernels_clamp:
+    push {r4-r6,lr}
+    ldr r12, [sp,#16]
+    and lr, r2, #3          @ elements of the tail
+    bics r2, r2, #3
+    beq 2f
+    add r2, r0, r2          @ end of the fours
+    .p2align 3
+1:  ldr r4, [r0], #4
+    ssub8 r5, r12, r4
+    sel r4, r4, r12         @ x where high >= x
+    ssub8 r5, r4, r3
+    sel r4, r4, r3          @ x where x >= low
+    str r4, [r1], #4
+    cmp r0, r2
+    bne 1b
+2:  cmp lr, #0
+    beq 4f
+3:  ldrb r4, [r0], #1
+    subs lr, #1
+    ssub8 r5, r12, r4
+    sel r4, r4, r12
+    ssub8 r5, r4, r3
+    sel r4, r4, r3
+    strb r4, [r1], #1
+    bne 3b
+4:  pop {r4-r6,pc}
+    .size nest_kernels_clamp, . - nest_kernels_clamp
+
+@ void nest_kernels_max(i8 *to, const i8 *from, size_t n): to[i] = max(to[i], from[i]).
+
+    .section .nest.itcm.nest_kernels_max, "ax", %progbits
+    .global nest_kernels_max
+    .type nest_kernels_max, %function
+    .thumb_func
+    .p2align 4
+nest_kernels_max:
+    push {r4,lr}
+    and lr, r2, #3          @ elements of the tail
+    bics r2, r2, #3
+    beq 2f
+    add r2, r0, r2          @ end of the fours
+    .p2align 3
+1:  ldr r3, [r0]
+    ldr r4, [r1], #4
+    ssub8 r12, r3, r4
+    sel r3, r3, r4
+    str r3, [r0], #4
+    cmp r0, r2
+    bne 1b
+2:  cmp lr, #0
+    beq 4f
+3:  ldrb r3, [r0]
+    ldrb r4, [r1], #1
+    subs lr, #1
+    ssub8 r12, r3, r4
+    sel r3, r3, r4
+    strb r3, [r0], #1
+    bne 3b
+4:  pop {r4,pc}
+    .size nest_kernels_max, . - nest_kernels_max

@@ -6,12 +6,19 @@
 //! placement they end up beside the rest of the text.
 
 mod conv;
+mod dense;
+mod depthwise;
 mod elementwise;
+mod generic;
 mod pack;
+mod pool;
+mod window;
 
-pub use crate::reference::{
-    avg_pool, clamp, clamp_in_place, conv_generic, dense_nested, depthwise, fully_connected,
-    global_avg_pool, max_pool, pad, slice, softmax,
-};
+// These only move elements, or run once a network: the reference serves the device, too.
+pub use crate::reference::{pad, slice, softmax};
 pub use conv::{conv_dense, conv_nested};
-pub use elementwise::{add, add_in_place};
+pub use dense::{dense_nested, fully_connected};
+pub use depthwise::depthwise;
+pub use elementwise::{add, add_in_place, clamp, clamp_in_place};
+pub use generic::conv_generic;
+pub use pool::{avg_pool, global_avg_pool, max_pool};

@@ -116,20 +116,20 @@ impl Group<'_> {
         let out_w = g.out_w as usize;
         let mut strip = [[0i16; S]; N];
         for (first, pixels) in output.chunks_mut(S * out_c).enumerate() {
-            for lane in 0..pixels.len() / out_c {
+            for (lane, _) in pixels.chunks_exact(out_c).enumerate() {
                 let pixel = first * S + lane;
                 self.gather(pixel / out_w, pixel % out_w, input, |column, value| {
                     strip[column][lane] = i16::from(value);
                 });
             }
             for (row, (weights, requant)) in rows().enumerate() {
-                let mut sums = [0i32; S];
-                for (column, weight) in weights {
-                    let values = &strip[column];
-                    for lane in 0..S {
-                        sums[lane] += i32::from(values[lane]) * i32::from(weight);
+                // A fold by value rather than a loop: the sums stay in vector registers.
+                let sums = weights.fold([0i32; S], |mut sums, (column, weight)| {
+                    for (sum, &value) in sums.iter_mut().zip(&strip[column]) {
+                        *sum += i32::from(value) * i32::from(weight);
                     }
-                }
+                    sums
+                });
                 for (pixel, sum) in pixels.chunks_exact_mut(out_c).zip(sums) {
                     pixel[self.first_out + row] = requant.apply(sum);
                 }

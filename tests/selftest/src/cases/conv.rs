@@ -28,7 +28,7 @@ impl Budget {
 
 /// A random stream: any columns in any order the format allows. `prefix` is `[level][row]`; returns
 /// the words used.
-fn stream(
+pub fn stream(
     random: &mut Random,
     columns: u32,
     levels: usize,
@@ -67,7 +67,8 @@ fn stream(
     used
 }
 
-const WORDS_MAX: usize = 8_192;
+/// Words of the longest stream of a case.
+pub const WORDS_MAX: usize = 8_192;
 
 fn nested(report: &mut Report, seed: u32, g: Geometry, tile: Tile, levels: usize, longest: u32) {
     let rows = g.out_c as usize;

@@ -1,13 +1,13 @@
-//! Additions.
+//! Additions and clamps.
 
 use nest_format::AddParams;
-use nest_kernels::layer::Add;
+use nest_kernels::layer::{Add, Clamp};
 use nest_kernels::{Kernel, kernel_for, reference};
 
 use crate::Report;
 use crate::random::Random;
 
-pub fn run(report: &mut Report) {
+fn additions(report: &mut Report) {
     let add = kernel_for(Kernel::Add);
     for n in (0..=19).chain([64, 255, 1000]) {
         for variant in 0..4 {
@@ -70,4 +70,52 @@ pub fn run(report: &mut Report) {
             );
         }
     }
+}
+
+fn clamps(report: &mut Report) {
+    let clamp = kernel_for(Kernel::Clamp);
+    for n in (0..=9).chain([64, 255]) {
+        for [low, high] in [
+            [-128, 127],
+            [-128, 0],
+            [0, 127],
+            [-3, 90],
+            [5, -5],
+            [127, 127],
+        ] {
+            let bounds = [[low, high]];
+            let layer = Clamp { bounds: &bounds };
+            report.case(
+                format_args!("{clamp}/{n}_{low}..{high}"),
+                |arena, expected| {
+                    let input = arena.take::<i8>(n);
+                    let output = arena.take::<i8>(n);
+                    Random::new(n as u32).fill(input);
+                    if let Some(expected) = expected {
+                        reference::clamp(&layer, 0, input, &mut expected[..n]);
+                    }
+                    nest_kernels::clamp(&layer, 0, input, output);
+                    output
+                },
+            );
+            report.case(
+                format_args!("{clamp}/{n}_{low}..{high}_in_place"),
+                |arena, expected| {
+                    let data = arena.take::<i8>(n);
+                    Random::new(n as u32).fill(data);
+                    if let Some(expected) = expected {
+                        expected[..n].copy_from_slice(data);
+                        reference::clamp_in_place(&layer, 0, &mut expected[..n]);
+                    }
+                    nest_kernels::clamp_in_place(&layer, 0, data);
+                    data
+                },
+            );
+        }
+    }
+}
+
+pub fn run(report: &mut Report) {
+    additions(report);
+    clamps(report);
 }

@@ -1,7 +1,10 @@
 //! The cases, by family of kernels.
 
 pub mod conv;
+pub mod dense;
+pub mod depthwise;
 pub mod elementwise;
+pub mod pool;
 
 use nest_format::Requant;
 

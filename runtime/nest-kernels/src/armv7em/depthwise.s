@@ -1,0 +1,130 @@
+@ Depthwise convolution of one output pixel, 4 channels at a time.
+@
+@ `args` (depthwise.rs, `Pixel`):
+@    0 taps       pointers to channel 0 of the input pixel under each tap
+@    4 taps_end   > taps
+@    8 weights    [tap][channel], int8
+@   12 channels   >= 4
+@   16 requant    12 bytes a channel: bias low, bias high, multiplier
+@   20 output     channel 0 of the output pixel
+@
+@ A rest of fewer than 4 channels is served by a last group that overlaps the one before it. No
+@ access leaves the channels.
+
+    .syntax unified
+    .thumb
+
+    .set W_TAPS, 0
+    .set W_TAPS_END, 4
+    .set W_WEIGHTS, 8
+    .set W_CHANNELS, 12
+    .set W_REQUANT, 16
+    .set W_OUTPUT, 20
+    .set W_SIZE, 28
+
+@ Multiplies the 4 values in r8 by the 4 weights in r9, adding to r4-r7.
+.macro NEST_DW_MAC
+    sxtb16 r10, r8, ror #8
+    sxtb16 r11, r9, ror #8
+    sxtb16 r8, r8
+    smlabb r5, r10, r11, r5
+    sxtb16 r9, r9
+    smlatt r7, r10, r11, r7
+    smlabb r4, r8, r9, r4
+    smlatt r6, r8, r9, r6
+.endm
+
+@ The same for a tap whose successor is at [r0,#\next]: r12 points to its values, lr is the step of
+@ the weights.
+.macro NEST_DW_TAP next
+    sxtb16 r10, r8, ror #8
+    ldr r12, [r0,#\next]
+    sxtb16 r11, r9, ror #8
+    add r1, lr
+    sxtb16 r8, r8
+    smlabb r5, r10, r11, r5
+    sxtb16 r9, r9
+    smlatt r7, r10, r11, r7
+    ldr r2, [r12,r3]
+    smlabb r4, r8, r9, r4
+    smlatt r6, r8, r9, r6
+    ldr r9, [r1]
+    mov r8, r2
+.endm
+
+.macro NEST_DEPTHWISE name, straight
+    .section .nest.itcm.\name, "ax", %progbits
+    .global \name
+    .type \name, %function
+    .thumb_func
+    .p2align 4
+\name:
+    push {r4-r11,lr}
+    sub sp, #W_SIZE
+    ldm r0, {r1-r6}
+    stm sp, {r1-r6}
+    movs r3, #0
+1:  @ 4 channels from r3 on
+    ldrd r1, lr, [sp,#W_WEIGHTS]
+    ldrd r0, r2, [sp,#W_TAPS]
+    movs r4, #0
+    add r1, r3
+    movs r5, #0
+    movs r6, #0
+    movs r7, #0
+    .if \straight
+    ldr r12, [r0]
+    ldr r9, [r1]
+    ldr r8, [r12,r3]
+    NEST_DW_TAP 4
+    NEST_DW_TAP 8
+    NEST_DW_TAP 12
+    NEST_DW_TAP 16
+    NEST_DW_TAP 20
+    NEST_DW_TAP 24
+    NEST_DW_TAP 28
+    NEST_DW_TAP 32
+    NEST_DW_MAC
+    .else
+2:  ldr r12, [r0], #4
+    ldr r9, [r1]
+    add r1, lr
+    ldr r8, [r12,r3]
+    cmp r0, r2
+    NEST_DW_MAC
+    bne 2b
+    .endif
+    ldrd r0, r2, [sp,#W_REQUANT]
+    add r12, r3, r3, lsl #1
+    add r12, r0, r12, lsl #2
+    add r2, r3
+    ldm r12!, {r8,r9,r10}
+    ldm r12!, {r0,r1,r11}
+    smlal r8, r9, r4, r10
+    smlal r0, r1, r5, r11
+    ldm r12!, {r4,r5,r8}
+    ldm r12, {r0,r10,r11}
+    ssat r9, #8, r9
+    smlal r4, r5, r6, r8
+    ssat r1, #8, r1
+    smlal r0, r10, r7, r11
+    strb r9, [r2]
+    adds r3, #4
+    ssat r5, #8, r5
+    strb r1, [r2,#1]
+    ssat r10, #8, r10
+    strb r5, [r2,#2]
+    strb r10, [r2,#3]
+    subs r0, lr, r3         @ channels left
+    beq 3f
+    cmp r0, #4
+    bhs.w 1b
+    sub r3, lr, #4
+    b.w 1b
+3:  add sp, #W_SIZE
+    pop {r4-r11,pc}
+    .size \name, . - \name
+.endm
+
+    NEST_DEPTHWISE nest_kernels_depthwise_9, 1
+    NEST_DEPTHWISE nest_kernels_depthwise, 0
