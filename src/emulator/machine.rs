@@ -43,6 +43,9 @@ pub struct TracePoint {
     pub r0: u32,
 }
 
+/// Decoded instructions kept at most; firmware that keeps rewriting its code must not fill memory.
+const MAX_DECODED: usize = 1 << 21;
+
 /// An instruction as the run loop needs it.
 struct Decoded {
     instruction: Instruction,
@@ -285,6 +288,10 @@ impl Machine {
             self.bus.fetch(pc.wrapping_add(2))?;
         }
         let instruction = decode(pc, first, second);
+        if self.decoded.len() == MAX_DECODED {
+            self.bus.forget_all_decoded();
+            self.decoded.clear();
+        }
         self.decoded.push(Decoded {
             instruction,
             class: Class::of(&instruction, &self.config),

@@ -317,6 +317,13 @@ impl Bus {
         }
     }
 
+    /// Forgets every decoded instruction.
+    pub fn forget_all_decoded(&mut self) {
+        for block in &mut self.blocks {
+            block.decoded = Vec::new();
+        }
+    }
+
     /// The halfwords at `pc`; the second is 0 where memory ends.
     pub fn fetch(&self, pc: u32) -> Result<(u16, u16), FaultKind> {
         let half = |address: u32| {

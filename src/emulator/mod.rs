@@ -29,3 +29,6 @@ pub use timing::{CacheGeometry, Counters, LongMultiplyPairing, TimingConfig};
 
 /// Version of the timing model: changes whenever the same firmware may take other cycles.
 pub const EMULATOR_MODEL: &str = "m7-1";
+
+#[cfg(test)]
+mod tests;

@@ -21,12 +21,16 @@ pub struct Run {
 
 /// A file of this test, wherever the test is run from.
 pub fn source(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/emulator").join(path)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/emulator")
+        .join(path)
 }
 
 /// A folder for what these tests build, below cargo's target folder.
 pub fn scratch(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("emulator").join(name);
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join("emulator")
+        .join(name);
     std::fs::create_dir_all(&folder).expect("scratch folder");
     folder
 }
@@ -41,10 +45,15 @@ fn run_tool(command: &mut Command, install: &str) -> std::process::Output {
 
 /// QEMU's major and minor version.
 fn qemu_version() -> (u32, u32) {
-    let output = run_tool(Command::new("qemu-system-arm").arg("--version"), "qemu-system-arm");
+    let output = run_tool(
+        Command::new("qemu-system-arm").arg("--version"),
+        "qemu-system-arm",
+    );
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let version = text.split("version ").nth(1).unwrap_or_default();
-    let mut parts = version.split(|c: char| !c.is_ascii_digit()).map_while(|p| p.parse().ok());
+    let mut parts = version
+        .split(|c: char| !c.is_ascii_digit())
+        .map_while(|p| p.parse().ok());
     match (parts.next(), parts.next()) {
         (Some(major), Some(minor)) => (major, minor),
         _ => panic!("no version in what qemu-system-arm --version says:\n{text}"),
@@ -62,7 +71,11 @@ fn plugin() -> &'static Path {
         cc.arg(format!("-DQEMU_VERSION={}", major * 100 + minor));
         cc.arg("-o").arg(&library).arg(source("count_plugin.c"));
         let output = run_tool(&mut cc, "gcc");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         library
     })
 }
@@ -76,21 +89,43 @@ pub fn in_qemu(elf: &Path) -> Run {
         std::process::id()
     ));
     let mut qemu = Command::new("timeout");
-    qemu.args(["120", "qemu-system-arm", "-M", "mps2-an500", "-cpu", "cortex-m7"]);
+    qemu.args([
+        "120",
+        "qemu-system-arm",
+        "-M",
+        "mps2-an500",
+        "-cpu",
+        "cortex-m7",
+    ]);
     qemu.args(["-display", "none", "-monitor", "none", "-serial", "none"]);
     qemu.args(["-semihosting-config", "enable=on,target=native", "-kernel"]);
     qemu.arg(elf).arg("-plugin");
-    qemu.arg(format!("file={},out={}", plugin.display(), counts.display()));
+    qemu.arg(format!(
+        "file={},out={}",
+        plugin.display(),
+        counts.display()
+    ));
     let output = run_tool(&mut qemu, "qemu-system-arm");
     // SYS_WRITE0 and SYS_WRITEC go to stderr.
     let console = String::from_utf8_lossy(&output.stderr).into_owned();
     let code = output.status.code();
-    assert_ne!(code, Some(124), "QEMU did not end within 120 s; console:\n{console}");
+    assert_ne!(
+        code,
+        Some(124),
+        "QEMU did not end within 120 s; console:\n{console}"
+    );
     let text = std::fs::read_to_string(&counts)
         .unwrap_or_else(|e| panic!("no counts from the plugin: {e}; QEMU said:\n{console}"));
-    let calls = text.lines().map(|l| l.parse().expect("a count per line")).collect();
+    let calls = text
+        .lines()
+        .map(|l| l.parse().expect("a count per line"))
+        .collect();
     let _ = std::fs::remove_file(&counts);
-    Run { console, exit: code.expect("an exit code") as u32, calls }
+    Run {
+        console,
+        exit: code.expect("an exit code") as u32,
+        calls,
+    }
 }
 
 /// Runs `elf` in nestc's emulator on the same board.
@@ -98,10 +133,17 @@ pub fn in_emulator(elf: &Path, timing: TimingConfig) -> Run {
     let bytes = std::fs::read(elf).unwrap_or_else(|e| panic!("{}: {e}", elf.display()));
     let mut machine = Machine::new(MemoryMap::mps2_an500(), timing);
     machine.load_elf(&bytes).unwrap_or_else(|e| panic!("{e}"));
-    let stop = machine.run(Instructions(20_000_000_000)).unwrap_or_else(|fault| {
-        panic!("{fault}; console:\n{}", String::from_utf8_lossy(machine.console()))
-    });
-    let Stop::Exited(exit) = stop else { panic!("{stop:?} instead of an exit") };
+    let stop = machine
+        .run(Instructions(20_000_000_000))
+        .unwrap_or_else(|fault| {
+            panic!(
+                "{fault}; console:\n{}",
+                String::from_utf8_lossy(machine.console())
+            )
+        });
+    let Stop::Exited(exit) = stop else {
+        panic!("{stop:?} instead of an exit")
+    };
     Run {
         console: String::from_utf8_lossy(machine.console()).into_owned(),
         exit,
@@ -116,17 +158,38 @@ pub fn in_emulator(elf: &Path, timing: TimingConfig) -> Run {
 pub fn compare(elf: &Path) -> Run {
     let expected = in_qemu(elf);
     let actual = in_emulator(elf, TimingConfig::expected());
-    for (number, (e, a)) in expected.console.lines().zip(actual.console.lines()).enumerate() {
-        assert_eq!(a, e, "{}: console line {} (left: nestc, right: QEMU)", elf.display(), number + 1);
+    for (number, (e, a)) in expected
+        .console
+        .lines()
+        .zip(actual.console.lines())
+        .enumerate()
+    {
+        assert_eq!(
+            a,
+            e,
+            "{}: console line {} (left: nestc, right: QEMU)",
+            elf.display(),
+            number + 1
+        );
     }
-    assert_eq!(actual.console.len(), expected.console.len(), "length of the console output");
+    assert_eq!(
+        actual.console.len(),
+        expected.console.len(),
+        "length of the console output"
+    );
     assert_eq!(actual.exit, expected.exit, "exit code");
     let deltas = |calls: &[u64]| -> Vec<u64> {
-        calls.iter().scan(0, |last, &c| Some(c - std::mem::replace(last, c))).collect()
+        calls
+            .iter()
+            .scan(0, |last, &c| Some(c - std::mem::replace(last, c)))
+            .collect()
     };
     let (e, a) = (deltas(&expected.calls), deltas(&actual.calls));
     for (number, (e, a)) in e.iter().zip(&a).enumerate() {
-        assert_eq!(a, e, "instructions before semihosting call {number} (left: nestc, right: QEMU)");
+        assert_eq!(
+            a, e,
+            "instructions before semihosting call {number} (left: nestc, right: QEMU)"
+        );
     }
     assert_eq!(a.len(), e.len(), "number of semihosting calls");
     actual
@@ -138,11 +201,22 @@ pub fn firmware(name: &str) -> PathBuf {
     let folder = BUILT.get_or_init(|| {
         let target = scratch("firmware");
         let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--release", "--offline", "--target", "thumbv7em-none-eabihf"]);
+        cargo.args([
+            "build",
+            "--release",
+            "--offline",
+            "--target",
+            "thumbv7em-none-eabihf",
+        ]);
         // Run in its folder, where .cargo/config.toml names the linker script; and without what
         // the outer cargo sets for its own build.
-        cargo.current_dir(source("firmware")).arg("--target-dir").arg(&target);
-        cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+        cargo
+            .current_dir(source("firmware"))
+            .arg("--target-dir")
+            .arg(&target);
+        cargo
+            .env_remove("RUSTFLAGS")
+            .env_remove("CARGO_ENCODED_RUSTFLAGS");
         let output = run_tool(&mut cargo, "cargo");
         assert!(
             output.status.success(),

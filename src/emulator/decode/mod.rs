@@ -6,8 +6,6 @@
 //! [`Op::Undefined`]: firmware that holds one is broken, and saying so beats guessing.
 
 mod float;
-#[cfg(test)]
-mod tests;
 mod wide;
 
 use super::instruction::{Instruction, Mode, Op, Shift, set_flags};

@@ -3,8 +3,6 @@
 
 mod float;
 mod media;
-#[cfg(test)]
-mod tests;
 mod transfer;
 
 use super::fault::FaultKind;

@@ -18,8 +18,6 @@ mod cache;
 mod class;
 mod pipeline;
 mod store_buffer;
-#[cfg(test)]
-mod tests;
 
 pub(super) use class::Class;
 pub(super) use pipeline::{Pipeline, Retired};

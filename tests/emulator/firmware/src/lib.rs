@@ -61,7 +61,10 @@ impl Line {
     /// An empty line.
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
-        Self { bytes: [0; 128], length: 0 }
+        Self {
+            bytes: [0; 128],
+            length: 0,
+        }
     }
 
     /// Appends `text`, as far as there is room.

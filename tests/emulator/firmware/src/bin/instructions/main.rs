@@ -16,7 +16,7 @@ use emulator_firmware::Line;
 use patterns::PATTERNS;
 
 /// Encodings tried per pattern.
-const ROUNDS: u32 = 300;
+const ROUNDS: u32 = 200;
 
 /// Registers before and after.
 #[repr(C)]
@@ -83,8 +83,22 @@ impl Random {
     /// An operand: often one at the edge of some width.
     fn integer(&mut self) -> u32 {
         const EDGES: [u32; 16] = [
-            0, 1, 2, 31, 32, 33, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fff_ffff,
-            0x8000_0000, 0xffff_ffff, 0x8000_8000,
+            0,
+            1,
+            2,
+            31,
+            32,
+            33,
+            0x7f,
+            0x80,
+            0xff,
+            0x7fff,
+            0x8000,
+            0xffff,
+            0x7fff_ffff,
+            0x8000_0000,
+            0xffff_ffff,
+            0x8000_8000,
         ];
         let value = self.next();
         match value >> 28 {
@@ -98,9 +112,22 @@ impl Random {
     /// A single-precision operand: often a special value, else of moderate magnitude.
     fn float(&mut self) -> u32 {
         const SPECIAL: [u32; 16] = [
-            0, 0x8000_0000, 0x7f80_0000, 0xff80_0000, 0x7fc0_1234, 0xffc0_0001, 0x7f80_0001,
-            0xffbf_ffff, 1, 0x807f_ffff, 0x3f80_0000, 0xbf00_0000, 0x4f00_0000, 0xcf00_0001,
-            0x3fc0_0000, 0x7f7f_ffff,
+            0,
+            0x8000_0000,
+            0x7f80_0000,
+            0xff80_0000,
+            0x7fc0_1234,
+            0xffc0_0001,
+            0x7f80_0001,
+            0xffbf_ffff,
+            1,
+            0x807f_ffff,
+            0x3f80_0000,
+            0xbf00_0000,
+            0x4f00_0000,
+            0xcf00_0001,
+            0x3fc0_0000,
+            0x7f7f_ffff,
         ];
         let value = self.next();
         match value >> 29 {
@@ -155,8 +182,7 @@ extern "C" fn main() {
         }
         for _ in 0..ROUNDS {
             // SAFETY: one thread of execution, and no reference outlives its statement.
-            let (memory, code) =
-                unsafe { (&mut *addr_of_mut!(MEMORY), &mut *addr_of_mut!(CODE)) };
+            let (memory, code) = unsafe { (&mut *addr_of_mut!(MEMORY), &mut *addr_of_mut!(CODE)) };
             encode(pattern, &mut random, code);
             let mut state = State {
                 r: core::array::from_fn(|_| random.integer()),
