@@ -33,13 +33,13 @@ fn main() -> io::Result<()> {
     fs::write(out.join("runtime_files.rs"), list)
 }
 
-/// All Rust files under `folder`.
+/// All files under `folder`.
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.is_dir() {
             collect(&path, files)?;
-        } else if path.extension().is_some_and(|e| e == "rs") {
+        } else {
             files.push(path);
         }
     }

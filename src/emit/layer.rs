@@ -99,8 +99,7 @@ pub(super) fn layer_file(
         data: parts.data,
     };
     debug_assert!(first.end > 0);
-    // Rendering writes into a string and formats integers and strings: it cannot fail.
-    Ok(file.render().unwrap_or_default())
+    Ok(super::text(&file))
 }
 
 fn import_list(names: &[&str]) -> String {

@@ -1,7 +1,9 @@
 //! Expressions as rustfmt would print them, so that emitted files need no formatter.
 
-/// Width of a line.
-const LINE: usize = 100;
+/// What rustfmt lets a line of array elements take; it keeps a column for itself.
+const LINE: usize = 99;
+/// The widest fields of a struct that stands on one line: rustfmt's `struct_lit_width`.
+const STRUCT_LINE: usize = 18;
 /// The widest array that stands on one line: rustfmt's `array_width`.
 const ARRAY_LINE: usize = 60;
 /// The widest element of an array that may share its line with others: rustfmt's
@@ -20,7 +22,7 @@ pub(super) enum Expr {
         /// The elements.
         elements: Vec<Expr>,
     },
-    /// `Name { field: value }`, never on one line.
+    /// `Name { field: value }`.
     Struct(&'static str, Vec<(&'static str, Expr)>),
 }
 
@@ -57,6 +59,9 @@ impl Expr {
         match self {
             Expr::Atom(text) => text.clone(),
             Expr::Struct(name, fields) => {
+                if let Some(line) = self.one_line() {
+                    return line;
+                }
                 let mut out = format!("{name} {{\n");
                 for (field, value) in fields {
                     let lead = format!("{:1$}{field}: ", "", indent + 4);
@@ -80,7 +85,13 @@ impl Expr {
     fn one_line(&self) -> Option<String> {
         match self {
             Expr::Atom(text) => Some(text.clone()),
-            Expr::Struct(..) => None,
+            Expr::Struct(name, fields) => {
+                let parts: Option<Vec<_>> = (fields.iter())
+                    .map(|(field, value)| Some(format!("{field}: {}", value.one_line()?)))
+                    .collect();
+                let inner = parts?.join(", ");
+                (inner.len() <= STRUCT_LINE).then(|| format!("{name} {{ {inner} }}"))
+            }
             Expr::Array {
                 reference,
                 elements,
@@ -101,7 +112,7 @@ fn print_array(elements: &[Expr], indent: usize, column: usize) -> String {
     };
     // A comma or semicolon follows.
     if let Some(line) = whole.one_line()
-        && column + line.len() < LINE
+        && column + line.len() <= LINE
     {
         return line;
     }

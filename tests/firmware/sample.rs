@@ -1,0 +1,416 @@
+//! A program by hand that holds every kind of layer.
+
+use nest_format::{AddParams, Entry, Requant};
+use nest_kernels::layer::{Geometry, Slice, Tile};
+use nest_kernels::{
+    Kernel, conv_dense_scratch_words, conv_nested_scratch_words, depthwise_scratch_words,
+    kernel_for,
+};
+use nestc::ir::float::Shape;
+use nestc::ir::ids::{IdVec, TensorId};
+use nestc::ir::int::{Quant, RequantTable};
+use nestc::ir::nested::{ChannelOrder, Preprocessing};
+use nestc::ir::program::{EncodedStream, Payload, PlacedTensor, Program, Step};
+use nestc::units::{Bytes, Macs};
+
+use crate::support::Random;
+
+/// Puts steps one after another.
+struct Builder {
+    levels: usize,
+    random: Random,
+    tensors: IdVec<TensorId, PlacedTensor>,
+    steps: Vec<Step>,
+    next_byte: usize,
+    scratch_words: usize,
+}
+
+impl Builder {
+    fn tensor(&mut self, name: &str, shape: Shape) -> TensorId {
+        let offset = self.next_byte;
+        self.next_byte += shape.len().next_multiple_of(4);
+        self.tensor_at(name, shape, offset)
+    }
+
+    fn tensor_at(&mut self, name: &str, shape: Shape, offset: usize) -> TensorId {
+        let quant = (0..self.levels)
+            .map(|level| Quant {
+                scale: 0.05 + 0.01 * level as f32,
+                zero_point: -3,
+            })
+            .collect();
+        self.tensors.push(PlacedTensor {
+            name: name.into(),
+            shape,
+            quant,
+            offset,
+        })
+    }
+
+    fn requant(&mut self, rows: usize) -> RequantTable {
+        (0..self.levels)
+            .map(|_| {
+                (0..rows)
+                    .map(|_| {
+                        let bias = (self.random.signed(20) << 32) + (1 << 31);
+                        Requant::new(bias, 3_000_000 + self.random.signed(2_000_000) as i32)
+                    })
+                    .collect()
+            })
+            .collect()
+    }
+
+    fn pad(&self) -> Vec<i8> {
+        (0..self.levels).map(|level| -3 - level as i8).collect()
+    }
+
+    fn weights(&mut self, n: usize) -> Vec<i8> {
+        (0..n).map(|_| self.random.signed(60) as i8).collect()
+    }
+
+    /// A nested stream: a sixth of the weights a level, serpentine.
+    fn stream(&mut self, rows: usize, columns: usize) -> EncodedStream {
+        let mut words = Vec::new();
+        let mut prefix = vec![0u16; rows * self.levels];
+        for row in 0..rows {
+            let (mut at, mut count) = (0i32, 0);
+            for level in 0..self.levels {
+                let mut chosen: Vec<i32> = (0..columns as i32)
+                    .filter(|_| self.random.below(6) == 0)
+                    .collect();
+                if level % 2 == 1 {
+                    chosen.reverse();
+                }
+                let mut entries = Vec::new();
+                for column in chosen {
+                    while !(-32..=31).contains(&(column - at)) {
+                        let step = (column - at).clamp(-32, 31);
+                        entries.push(Entry {
+                            delta: step as i8,
+                            weight: 0,
+                        });
+                        at += step;
+                    }
+                    entries.push(Entry {
+                        delta: (column - at) as i8,
+                        weight: self.random.signed(60) as i8,
+                    });
+                    at = column;
+                }
+                if entries.len() % 2 == 1 {
+                    entries.push(Entry {
+                        delta: 0,
+                        weight: 0,
+                    });
+                }
+                for pair in entries.chunks_exact(2) {
+                    words.push(Entry::pair(pair[0], pair[1]));
+                    count += 1;
+                }
+                prefix[level * rows + row] = count;
+            }
+        }
+        EncodedStream {
+            rows: rows as u16,
+            columns: columns as u16,
+            levels: self.levels as u8,
+            words,
+            prefix,
+        }
+    }
+
+    fn step(
+        &mut self,
+        name: &str,
+        kernel: Kernel,
+        payload: Payload,
+        inputs: &[TensorId],
+        output: TensorId,
+    ) {
+        let kernel = kernel_for(kernel);
+        let row = nest_kernels::KERNELS
+            .iter()
+            .find(|row| row.name == kernel)
+            .unwrap();
+        let scratch_words = match &payload {
+            Payload::ConvNested { geometry, tile, .. } => {
+                conv_nested_scratch_words(geometry, *tile)
+            }
+            Payload::ConvDense { geometry, .. } => conv_dense_scratch_words(geometry),
+            Payload::Depthwise { geometry, .. } => depthwise_scratch_words(geometry),
+            _ => 0,
+        };
+        self.scratch_words = self.scratch_words.max(scratch_words);
+        let bytes = |words: usize| Bytes(4 * words as u64);
+        let (weight_bytes, index_bytes) = match &payload {
+            Payload::ConvNested { stream, .. } | Payload::DenseNested { stream, .. } => (
+                Bytes(2 * stream.words.len() as u64),
+                Bytes(2 * (stream.words.len() + stream.prefix.len()) as u64),
+            ),
+            Payload::ConvDense { words, .. } => (bytes(words.len()), Bytes(0)),
+            Payload::ConvGeneric { weights, .. }
+            | Payload::Depthwise { weights, .. }
+            | Payload::FullyConnected { weights, .. } => (Bytes(weights.len() as u64), Bytes(0)),
+            _ => (Bytes(0), Bytes(0)),
+        };
+        self.steps.push(Step {
+            name: name.into(),
+            op: row.op,
+            kernel,
+            payload,
+            inputs: inputs.to_vec(),
+            output,
+            scratch_words,
+            macs: Macs(1000),
+            effective_macs: (0..self.levels as u64)
+                .map(|l| Macs(100 * (l + 1)))
+                .collect(),
+            nonzero_weights: (0..self.levels as u64).map(|l| 10 * (l + 1)).collect(),
+            weights: 100,
+            weight_bytes,
+            index_bytes,
+            requant_bytes: Bytes(0),
+        });
+    }
+}
+
+fn window(input: Shape, output: Shape, kernel: u16, stride: u16, pad: u16) -> Geometry {
+    Geometry {
+        in_h: input.h as u16,
+        in_w: input.w as u16,
+        in_c: input.c as u16,
+        out_h: output.h as u16,
+        out_w: output.w as u16,
+        out_c: output.c as u16,
+        kernel_h: kernel,
+        kernel_w: kernel,
+        stride_h: stride,
+        stride_w: stride,
+        dilation_h: 1,
+        dilation_w: 1,
+        pad_top: pad,
+        pad_left: pad,
+    }
+}
+
+/// A program of every kind of layer, with additions and clamps in place and not. `outputs` is 1
+/// or 2.
+pub fn program(name: &str, levels: usize, outputs: usize) -> Program {
+    let mut b = Builder {
+        levels,
+        random: Random(0x1234_5678_9abc_def1),
+        tensors: IdVec::new(),
+        steps: Vec::new(),
+        next_byte: 0,
+        scratch_words: 0,
+    };
+    let image = Shape::map(3, 12, 12);
+    let wide = Shape::map(8, 12, 12);
+    let half = Shape::map(8, 6, 6);
+    let deep = Shape::map(16, 6, 6);
+    let input = b.tensor("image", image);
+
+    let generic = b.tensor("generic", wide);
+    let payload = Payload::ConvGeneric {
+        geometry: window(image, wide, 3, 1, 1),
+        groups: 1,
+        weights: b.weights(8 * 27),
+        requant: b.requant(8),
+        pad: b.pad(),
+    };
+    b.step(
+        "/stem/Conv",
+        Kernel::ConvGeneric,
+        payload,
+        &[input],
+        generic,
+    );
+
+    let mut last = generic;
+    for (tile, text) in [(Tile::P8, "p8"), (Tile::P4, "p4"), (Tile::P2, "p2")] {
+        let out = b.tensor(text, wide);
+        let payload = Payload::ConvNested {
+            geometry: window(wide, wide, 3, 1, 1),
+            stream: b.stream(8, 72),
+            requant: b.requant(8),
+            pad: b.pad(),
+            tile,
+        };
+        b.step(
+            &format!("nested `{text}`"),
+            Kernel::ConvNested(tile),
+            payload,
+            &[last],
+            out,
+        );
+        last = out;
+    }
+
+    let params = |b: &mut Builder| {
+        let one = |level: usize| AddParams {
+            factor_a: 70 + level as i16,
+            factor_b: -60,
+            bias: 64 - 3 * level as i32,
+            shift: 7,
+        };
+        Payload::Add((0..b.levels).map(one).collect())
+    };
+    let payload = params(&mut b);
+    let sum = b.tensor("sum", wide);
+    b.step("sum", Kernel::Add, payload, &[generic, last], sum);
+    let payload = params(&mut b);
+    let at = b.tensors[generic].offset;
+    let in_place = b.tensor_at("sum in place", wide, at);
+    b.step(
+        "sum in place",
+        Kernel::Add,
+        payload,
+        &[generic, sum],
+        in_place,
+    );
+    let payload = params(&mut b);
+    let twice = b.tensor("twice", wide);
+    b.step("twice", Kernel::Add, payload, &[in_place, in_place], twice);
+
+    let pooled = b.tensor("pooled", half);
+    let payload = Payload::MaxPool(window(wide, half, 2, 2, 0));
+    b.step("max", Kernel::MaxPool, payload, &[twice], pooled);
+
+    let depthwise = b.tensor("depthwise", half);
+    let payload = Payload::Depthwise {
+        geometry: window(half, half, 3, 1, 1),
+        weights: b.weights(9 * 8),
+        requant: b.requant(8),
+        pad: b.pad(),
+    };
+    let kernel = Kernel::Depthwise { kernel_3x3: true };
+    b.step("depthwise", kernel, payload, &[pooled], depthwise);
+
+    let dense = b.tensor("dense", deep);
+    let words = (0..16 / 2 * 2 * 2)
+        .map(|_| {
+            let w: [u8; 4] = std::array::from_fn(|_| b.random.signed(60) as u8);
+            u32::from_le_bytes(w)
+        })
+        .collect();
+    let payload = Payload::ConvDense {
+        geometry: window(half, deep, 1, 1, 0),
+        columns: 8,
+        words,
+        requant: b.requant(16),
+        pad: b.pad(),
+    };
+    b.step("dense", Kernel::ConvDense, payload, &[depthwise], dense);
+
+    let padded_shape = Shape::map(16, 7, 7);
+    let padded = b.tensor("padded", padded_shape);
+    let payload = Payload::Pad {
+        input: [6, 6, 16],
+        before: [1, 0, 0],
+        output: [7, 7, 16],
+        value: b.pad(),
+    };
+    b.step("pad", Kernel::Pad, payload, &[dense], padded);
+
+    let sliced_shape = Shape::map(16, 4, 4);
+    let sliced = b.tensor("sliced", sliced_shape);
+    let payload = Payload::Slice(Slice {
+        input: [7, 7, 16],
+        start: [0, 0, 0],
+        step: [2, 2, 1],
+        output: [4, 4, 16],
+    });
+    b.step("slice", Kernel::Slice, payload, &[padded], sliced);
+
+    let averaged_shape = Shape::map(16, 3, 3);
+    let averaged = b.tensor("averaged", averaged_shape);
+    let payload = Payload::AvgPool {
+        geometry: window(sliced_shape, averaged_shape, 2, 1, 0),
+        count_include_pad: false,
+        pad: b.pad(),
+        requant: (0..levels)
+            .map(|_| {
+                (1..=4)
+                    .map(|taps| {
+                        Requant::new(1 << 31, ((1i64 << 32) / taps).min(i32::MAX.into()) as i32)
+                    })
+                    .collect()
+            })
+            .collect(),
+    };
+    b.step("average", Kernel::AvgPool, payload, &[sliced], averaged);
+
+    let clamped = b.tensor("clamped", averaged_shape);
+    let bounds = |levels: usize| (0..levels).map(|l| [-100 + l as i8, 100]).collect();
+    let payload = Payload::Clamp(bounds(levels));
+    b.step("clamp", Kernel::Clamp, payload, &[averaged], clamped);
+    let at = b.tensors[clamped].offset;
+    let clamped_again = b.tensor_at("clamped in place", averaged_shape, at);
+    let payload = Payload::Clamp(bounds(levels));
+    b.step(
+        "clamp in place",
+        Kernel::Clamp,
+        payload,
+        &[clamped],
+        clamped_again,
+    );
+
+    let mean = b.tensor("mean", Shape::vector(16));
+    let payload = Payload::GlobalAvgPool {
+        pixels: 9,
+        channels: 16,
+        requant: vec![Requant::new(1 << 31, (1i64 << 32).div_euclid(9) as i32); levels],
+    };
+    b.step(
+        "mean",
+        Kernel::GlobalAvgPool,
+        payload,
+        &[clamped_again],
+        mean,
+    );
+
+    let hidden = b.tensor("hidden", Shape::vector(12));
+    let payload = Payload::DenseNested {
+        stream: b.stream(12, 16),
+        requant: b.requant(12),
+    };
+    b.step("hidden", Kernel::DenseNested, payload, &[mean], hidden);
+
+    let logits = b.tensor("logits", Shape::vector(10));
+    let payload = Payload::FullyConnected {
+        weights: b.weights(120),
+        columns: 12,
+        requant: b.requant(10),
+    };
+    b.step("logits", Kernel::FullyConnected, payload, &[hidden], logits);
+
+    let shares = b.tensor("shares", Shape::vector(10));
+    let table = |scale: f64| {
+        std::array::from_fn(|d| ((-(d as f64) * scale).exp() * f64::from(1 << 20)).round() as u32)
+    };
+    let payload = Payload::Softmax((0..levels).map(|l| table(0.05 + 0.01 * l as f64)).collect());
+    b.step("softmax", Kernel::Softmax, payload, &[logits], shares);
+
+    Program {
+        name: name.into(),
+        sparsities: (0..levels)
+            .map(|l| 0.9 - 0.9 * l as f64 / levels as f64)
+            .collect(),
+        tensors: b.tensors,
+        steps: b.steps.into_iter().collect(),
+        input,
+        outputs: if outputs == 2 {
+            vec![shares, logits]
+        } else {
+            vec![shares]
+        },
+        activation_bytes: Bytes(b.next_byte as u64),
+        scratch_words: b.scratch_words,
+        preprocessing: (levels > 1).then(|| Preprocessing {
+            scale: 1.0,
+            mean: vec![125.3, 123.0, 113.9],
+            std: vec![63.0, 62.1, 66.7],
+            order: ChannelOrder::Rgb,
+        }),
+    }
+}
