@@ -29,4 +29,6 @@ pub mod image;
 
 pub mod emulator;
 
+pub mod bench;
+
 pub mod cli;

@@ -1,5 +1,6 @@
 //! Hand-built programs.
 
+use nestc::bench::{self, BenchOptions, Compiled, EmulatorRunner};
 use nestc::emit::{Budgets, read_program, write_program};
 use nestc::image;
 
@@ -45,17 +46,29 @@ fn emitted_sources_are_formatted_and_lint_free() {
 }
 
 #[test]
-fn a_small_image_is_built() {
-    let folder = tempfile::tempdir().unwrap();
-    let out = folder.path().join("out");
-    let program = sample::program("tiny", 3, 1);
-    let report = image::compile(
-        &program,
-        &board(),
-        Budgets::default(),
-        &out,
-        &build_options(),
-    )
-    .unwrap_or_else(|e| panic!("{e}"));
-    println!("{}", report.table());
+fn every_kind_of_layer_is_bit_exact_on_the_device() {
+    for (name, levels, outputs) in [("tiny_nested", 3, 1), ("tiny_plain", 1, 2)] {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("out");
+        let program = sample::program(name, levels, outputs);
+        let report = image::compile(
+            &program,
+            &board(),
+            Budgets::default(),
+            &out,
+            &build_options(),
+        )
+        .unwrap_or_else(|e| panic!("{e}"));
+        println!("{}", report.table());
+        let compiled = Compiled::open(&out).unwrap_or_else(|e| panic!("{e}"));
+        let mut runner = EmulatorRunner::new(&compiled).unwrap();
+        let options = BenchOptions {
+            verify: 4,
+            ..BenchOptions::default()
+        };
+        let report = bench::bench(&compiled, &mut runner, &options, &mut |_, _| {})
+            .unwrap_or_else(|e| panic!("{e}"));
+        println!("{}", report.table());
+        bench::verdict(&report).unwrap_or_else(|e| panic!("{e}"));
+    }
 }
