@@ -2,5 +2,7 @@
 
 mod inference;
 mod reference;
+#[allow(dead_code)]
+mod simd;
 
 pub use inference::Inference;

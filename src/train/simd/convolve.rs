@@ -1,0 +1,545 @@
+//! Convolution rows and weight gradients.
+//!
+//! Everything a convolution does, forward and backward, any kernel, stride and dilation, is a sum
+//! over *taps*: `out[pixel] = sum over k of weight[k] * x[base + pixel * step + offset[k]]`, where
+//! `offset` names the input channel and the place in the window. Two forms exist: dense tiles, where
+//! several output channels share the offsets, and lists, where every output has its own taps (masked
+//! layers and depthwise ones). Both add the taps of an output in the order given, so they agree to
+//! the bit as long as the taps a list leaves out have weight zero.
+
+use super::lanes::{Lanes, Simd};
+use super::{Map, dispatched};
+
+/// Tap offsets with their furthest reach known.
+#[derive(Clone, Debug, Default)]
+pub struct Offsets {
+    list: Vec<u32>,
+    reach: usize,
+}
+
+impl Offsets {
+    /// Offsets in vectors from a row's base.
+    pub fn new(list: Vec<u32>) -> Self {
+        let reach = list.iter().copied().max().unwrap_or(0) as usize;
+        Self { list, reach }
+    }
+    /// How many taps there are.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+    /// The offsets in order.
+    pub fn as_slice(&self) -> &[u32] {
+        &self.list
+    }
+}
+
+/// Weights of outputs that share their taps, packed `[tile][tap][channel of the tile]`.
+#[derive(Clone, Debug, Default)]
+pub struct DenseWeights {
+    packed: Vec<f32>,
+    outputs: usize,
+    tile: usize,
+}
+
+impl DenseWeights {
+    /// Packs `weight(output, tap)` for tiles of `tile` channels; missing channels are zero.
+    pub fn pack(
+        &mut self,
+        outputs: usize,
+        taps: usize,
+        tile: usize,
+        weight: impl Fn(usize, usize) -> f32,
+    ) {
+        self.outputs = outputs;
+        self.tile = tile;
+        self.packed.clear();
+        for first in (0..outputs).step_by(tile) {
+            for tap in 0..taps {
+                for output in first..first + tile {
+                    self.packed.push(if output < outputs {
+                        weight(output, tap)
+                    } else {
+                        0.0
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// A tap of one output.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tap {
+    /// In vectors from a row's base.
+    pub offset: u32,
+    /// Its weight.
+    pub weight: f32,
+}
+
+/// Each output's own taps.
+#[derive(Clone, Debug, Default)]
+pub struct TapLists {
+    starts: Vec<u32>,
+    taps: Vec<Tap>,
+    reach: usize,
+}
+
+impl TapLists {
+    /// Forgets all outputs, keeps the memory.
+    pub fn clear(&mut self) {
+        self.starts.clear();
+        self.starts.push(0);
+        self.taps.clear();
+        self.reach = 0;
+    }
+    /// Appends the next output's taps.
+    pub fn push_output(&mut self, taps: impl Iterator<Item = Tap>) {
+        let first = self.taps.len();
+        self.taps.extend(taps);
+        for tap in &self.taps[first..] {
+            self.reach = self.reach.max(tap.offset as usize);
+        }
+        self.starts.push(self.taps.len() as u32);
+    }
+    /// How many outputs there are.
+    pub fn outputs(&self) -> usize {
+        self.starts.len().saturating_sub(1)
+    }
+    /// How many taps there are in all.
+    pub fn len(&self) -> usize {
+        self.taps.len()
+    }
+    fn of(&self, output: usize) -> &[Tap] {
+        &self.taps[self.starts[output] as usize..self.starts[output + 1] as usize]
+    }
+}
+
+/// One row of pixels: where it reads, where it writes.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// Pixels.
+    pub cols: usize,
+    /// The vector that offset 0 means for pixel 0.
+    pub x_base: usize,
+    /// From pixel to pixel.
+    pub x_step: usize,
+    /// The vector that pixel 0 of output 0 is written to.
+    pub out_base: usize,
+    /// From pixel to pixel.
+    pub out_step: usize,
+    /// From output to output.
+    pub out_channel: usize,
+    /// Whether to add to what stands there.
+    pub accumulate: bool,
+}
+
+impl Row {
+    /// Panics unless `outputs` channels of this row stay within `x_len` and `out_len` vectors.
+    fn check(&self, outputs: usize, reach: usize, x_len: usize, out_len: usize) {
+        let last = self.cols - 1;
+        assert!(self.x_base + last * self.x_step + reach < x_len);
+        assert!(self.out_base + last * self.out_step + (outputs - 1) * self.out_channel < out_len);
+    }
+}
+
+/// Up to this many taps a dense row walks pixels outside and channels inside, so that the window
+/// stays in the first cache while the weights stream; beyond it the other way round.
+const PIXELS_OUTSIDE: usize = 288;
+
+dispatched! {
+    /// One row of a dense convolution.
+    ///
+    /// # Panics
+    /// If the row leaves `x` or `out`, or the weights are not packed for `isa`.
+    pub fn dense_row(offsets: &Offsets, weights: &DenseWeights, bias: Option<&[f32]>, x: &[Lanes], out: &mut [Lanes], row: &Row) = dense_row_generic[4, 6, 4];
+    /// One row of a convolution given as lists.
+    ///
+    /// # Panics
+    /// If the row leaves `x` or `out`.
+    pub fn list_row(lists: &TapLists, bias: Option<&[f32]>, x: &[Lanes], out: &mut [Lanes], row: &Row) = list_row_generic;
+    /// Adds a dense layer's weight gradient: `gradient[output * taps + tap] +=` the sum over pixels
+    /// and images of `x * dy`, for the rows of `band`.
+    ///
+    /// # Panics
+    /// If the band leaves `x` or `dy`, or `gradient` is not `outputs x taps`.
+    pub fn dense_gradient(offsets: &Offsets, x: &[Lanes], dy: &[Lanes], band: &Band, gradient: &mut [f32]) = dense_gradient_generic;
+    /// The same for lists: one sum a tap, in the lists' order.
+    ///
+    /// # Panics
+    /// If the band leaves `x` or `dy`, or `gradient` has not one element a tap.
+    pub fn list_gradient(lists: &TapLists, x: &[Lanes], dy: &[Lanes], band: &Band, gradient: &mut [f32]) = list_gradient_generic;
+}
+
+#[inline(always)]
+fn dense_row_generic<S: Simd, const Q: usize>(
+    simd: S,
+    offsets: &Offsets,
+    weights: &DenseWeights,
+    bias: Option<&[f32]>,
+    x: &[Lanes],
+    out: &mut [Lanes],
+    row: &Row,
+) {
+    let (outputs, taps) = (weights.outputs, offsets.len());
+    if row.cols == 0 || outputs == 0 {
+        return;
+    }
+    row.check(outputs, offsets.reach, x.len(), out.len());
+    assert_eq!(weights.tile, Q);
+    assert_eq!(weights.packed.len(), outputs.div_ceil(Q) * Q * taps);
+    assert!(bias.is_none_or(|b| b.len() >= outputs));
+    let mut tile = |col: usize, first: usize| {
+        let packed = &weights.packed[first * taps..][..Q * taps];
+        let mut start = [0.0; Q];
+        if let Some(bias) = bias {
+            for (s, b) in start.iter_mut().zip(&bias[first..outputs.min(first + Q)]) {
+                *s = *b;
+            }
+        }
+        let live = (outputs - first).min(Q);
+        macro_rules! go {
+            ($r:literal) => {
+                // SAFETY: `row.check` covers every pixel of the row with the furthest offset, and
+                // `$r` pixels from `col` on belong to the row.
+                unsafe {
+                    let acc = dense_tile::<S, $r, Q>(
+                        simd,
+                        &offsets.list,
+                        packed,
+                        start,
+                        x.as_ptr().add(row.x_base + col * row.x_step),
+                        row.x_step,
+                    );
+                    write_tile(simd, acc, live, out, row, col, first);
+                }
+            };
+        }
+        match (row.cols - col).min(S::TILE_PIXELS) {
+            4 => go!(4),
+            3 => go!(3),
+            2 => go!(2),
+            _ => go!(1),
+        }
+    };
+    if taps <= PIXELS_OUTSIDE {
+        for col in (0..row.cols).step_by(S::TILE_PIXELS) {
+            for first in (0..outputs).step_by(Q) {
+                tile(col, first);
+            }
+        }
+    } else {
+        for first in (0..outputs).step_by(Q) {
+            for col in (0..row.cols).step_by(S::TILE_PIXELS) {
+                tile(col, first);
+            }
+        }
+    }
+}
+
+/// `R` pixels times `Q` channels, all in registers.
+///
+/// # Safety
+/// `x + r * step + offset` is readable for every `r < R` and every offset.
+#[inline(always)]
+unsafe fn dense_tile<S: Simd, const R: usize, const Q: usize>(
+    simd: S,
+    offsets: &[u32],
+    packed: &[f32],
+    start: [f32; Q],
+    x: *const Lanes,
+    step: usize,
+) -> [[S::V; R]; Q] {
+    let mut acc = start.map(|b| [simd.splat(b); R]);
+    for (&offset, weights) in offsets.iter().zip(packed.chunks_exact(Q)) {
+        // SAFETY: the caller vouches for this offset of every pixel.
+        let pixels: [S::V; R] =
+            std::array::from_fn(|r| unsafe { simd.load(&*x.add(r * step + offset as usize)) });
+        for q in 0..Q {
+            let weight = simd.splat(weights[q]);
+            for r in 0..R {
+                acc[q][r] = simd.fma(pixels[r], weight, acc[q][r]);
+            }
+        }
+    }
+    acc
+}
+
+/// Writes the first `live` channels of a tile.
+#[inline(always)]
+fn write_tile<S: Simd, const R: usize, const Q: usize>(
+    simd: S,
+    acc: [[S::V; R]; Q],
+    live: usize,
+    out: &mut [Lanes],
+    row: &Row,
+    col: usize,
+    first: usize,
+) {
+    for (q, pixels) in acc.into_iter().enumerate() {
+        if q >= live {
+            break;
+        }
+        let base = row.out_base + (first + q) * row.out_channel + col * row.out_step;
+        for (r, v) in pixels.into_iter().enumerate() {
+            let to = &mut out[base + r * row.out_step];
+            let v = if row.accumulate {
+                simd.add(simd.load(to), v)
+            } else {
+                v
+            };
+            simd.store(v, to);
+        }
+    }
+}
+
+#[inline(always)]
+fn list_row_generic<S: Simd>(
+    simd: S,
+    lists: &TapLists,
+    bias: Option<&[f32]>,
+    x: &[Lanes],
+    out: &mut [Lanes],
+    row: &Row,
+) {
+    let outputs = lists.outputs();
+    if row.cols == 0 || outputs == 0 {
+        return;
+    }
+    row.check(outputs, lists.reach, x.len(), out.len());
+    assert!(bias.is_none_or(|b| b.len() >= outputs));
+    let mut col = 0;
+    while col < row.cols {
+        let room = (row.cols - col).min(S::LIST_PIXELS);
+        macro_rules! go {
+            ($r:literal) => {{
+                for output in 0..outputs {
+                    let start = bias.map_or(0.0, |b| b[output]);
+                    // SAFETY: `row.check` covers every pixel of the row with the furthest offset,
+                    // and `$r` pixels from `col` on belong to the row.
+                    let acc = unsafe {
+                        list_tile::<S, $r>(
+                            simd,
+                            lists.of(output),
+                            start,
+                            x.as_ptr().add(row.x_base + col * row.x_step),
+                            row.x_step,
+                        )
+                    };
+                    write_tile(simd, [acc], 1, out, row, col, output);
+                }
+                $r
+            }};
+        }
+        col += match room {
+            16.. => go!(16),
+            8.. => go!(8),
+            4.. => go!(4),
+            2.. => go!(2),
+            _ => go!(1),
+        };
+    }
+}
+
+/// `R` pixels of one output.
+///
+/// # Safety
+/// `x + r * step + offset` is readable for every `r < R` and every tap.
+#[inline(always)]
+unsafe fn list_tile<S: Simd, const R: usize>(
+    simd: S,
+    taps: &[Tap],
+    start: f32,
+    x: *const Lanes,
+    step: usize,
+) -> [S::V; R] {
+    let mut acc = [simd.splat(start); R];
+    for tap in taps {
+        let weight = simd.splat(tap.weight);
+        for (r, acc) in acc.iter_mut().enumerate() {
+            // SAFETY: the caller vouches for this offset of every pixel.
+            let pixel = unsafe { simd.load(&*x.add(r * step + tap.offset as usize)) };
+            *acc = simd.fma(pixel, weight, *acc);
+        }
+    }
+    acc
+}
+
+/// A band of output rows whose contribution to the weight gradient is summed in registers.
+#[derive(Clone, Copy, Debug)]
+pub struct Band {
+    /// Rows.
+    pub rows: usize,
+    /// Pixels a row.
+    pub cols: usize,
+    /// The vector that offset 0 means for the first pixel.
+    pub x_base: usize,
+    /// From pixel to pixel.
+    pub x_step: usize,
+    /// From output row to output row.
+    pub x_row: usize,
+    /// The first pixel of output 0.
+    pub dy_base: usize,
+    /// From output row to output row.
+    pub dy_row: usize,
+    /// From output to output.
+    pub dy_channel: usize,
+    /// Outputs.
+    pub outputs: usize,
+}
+
+impl Band {
+    /// A band over the rows `first..first + rows` of the output map `dy`, channels from `channel` on.
+    pub fn of(dy: &Map, channel: usize, outputs: usize, first: usize, rows: usize) -> Self {
+        Self {
+            rows,
+            cols: dy.w,
+            x_base: 0,
+            x_step: 0,
+            x_row: 0,
+            dy_base: dy.span(channel, first).start,
+            dy_row: dy.row,
+            dy_channel: dy.channel,
+            outputs,
+        }
+    }
+    fn check(&self, reach: usize, x_len: usize, dy_len: usize) {
+        let (row, col) = (self.rows - 1, self.cols - 1);
+        assert!(self.x_base + row * self.x_row + col * self.x_step + reach < x_len);
+        assert!(
+            self.dy_base + row * self.dy_row + col + (self.outputs - 1) * self.dy_channel < dy_len
+        );
+    }
+}
+
+#[inline(always)]
+fn dense_gradient_generic<S: Simd>(
+    simd: S,
+    offsets: &Offsets,
+    x: &[Lanes],
+    dy: &[Lanes],
+    band: &Band,
+    gradient: &mut [f32],
+) {
+    let taps = offsets.len();
+    assert_eq!(gradient.len(), band.outputs * taps);
+    if band.rows == 0 || band.cols == 0 || gradient.is_empty() {
+        return;
+    }
+    band.check(offsets.reach, x.len(), dy.len());
+    macro_rules! go {
+        ($m:literal, $q:literal) => {
+            for first in (0..band.outputs).step_by($q) {
+                // A tile that sticks out computes its last row or tap again and drops it.
+                let channels: [usize; $q] =
+                    std::array::from_fn(|q| (first + q).min(band.outputs - 1) * band.dy_channel);
+                for tap in (0..taps).step_by($m) {
+                    let tile: [usize; $m] =
+                        std::array::from_fn(|m| offsets.list[(tap + m).min(taps - 1)] as usize);
+                    // SAFETY: `band.check` covers every pixel of the band with the furthest offset
+                    // and the last channel.
+                    let acc =
+                        unsafe { gradient_tile::<S, $m, $q>(simd, x, dy, band, tile, channels) };
+                    for m in 0..$m.min(taps - tap) {
+                        let column = std::array::from_fn(|q| acc[q.min($q - 1)][m]);
+                        let sums = simd.sums(column);
+                        for q in 0..$q.min(band.outputs - first) {
+                            gradient[(first + q) * taps + tap + m] += sums[q];
+                        }
+                    }
+                }
+            }
+        };
+    }
+    // The accumulators fill the registers: 24 of 32 with AVX-512, 12 of 16 with AVX2.
+    match S::TILE_PIXELS {
+        4 => go!(6, 4),
+        _ => go!(3, 2),
+    }
+}
+
+#[inline(always)]
+fn list_gradient_generic<S: Simd>(
+    simd: S,
+    lists: &TapLists,
+    x: &[Lanes],
+    dy: &[Lanes],
+    band: &Band,
+    gradient: &mut [f32],
+) {
+    assert_eq!(gradient.len(), lists.len());
+    assert_eq!(lists.outputs(), band.outputs);
+    if band.rows == 0 || band.cols == 0 || gradient.is_empty() {
+        return;
+    }
+    band.check(lists.reach, x.len(), dy.len());
+    macro_rules! go {
+        ($m:literal) => {
+            for output in 0..band.outputs {
+                let taps = lists.of(output);
+                let first = lists.starts[output] as usize;
+                for tap in (0..taps.len()).step_by($m) {
+                    let tile: [usize; $m] = std::array::from_fn(|m| {
+                        taps[(tap + m).min(taps.len() - 1)].offset as usize
+                    });
+                    let channel = [output * band.dy_channel];
+                    // SAFETY: `band.check` covers every pixel of the band with the furthest offset
+                    // and the last channel.
+                    let [acc] =
+                        unsafe { gradient_tile::<S, $m, 1>(simd, x, dy, band, tile, channel) };
+                    for m in (0..$m).step_by(4) {
+                        let sums = simd.sums(std::array::from_fn(|i| acc[m + i]));
+                        for (i, sum) in sums.into_iter().enumerate() {
+                            if tap + m + i < taps.len() {
+                                gradient[first + tap + m + i] += sum;
+                            }
+                        }
+                    }
+                }
+            }
+        };
+    }
+    match S::TILE_PIXELS {
+        4 => go!(8),
+        _ => go!(4),
+    }
+}
+
+/// Sums over a band of `M` taps times `Q` outputs, lane by lane.
+///
+/// # Safety
+/// The band lies within `x` for each of `offsets` and within `dy` for each of `channels`.
+#[inline(always)]
+unsafe fn gradient_tile<S: Simd, const M: usize, const Q: usize>(
+    simd: S,
+    x: &[Lanes],
+    dy: &[Lanes],
+    band: &Band,
+    offsets: [usize; M],
+    channels: [usize; Q],
+) -> [[S::V; M]; Q] {
+    let mut acc = [[simd.splat(0.0); M]; Q];
+    for row in 0..band.rows {
+        // SAFETY: the caller vouches for the band.
+        let (mut x, mut dy) = unsafe {
+            (
+                x.as_ptr().add(band.x_base + row * band.x_row),
+                dy.as_ptr().add(band.dy_base + row * band.dy_row),
+            )
+        };
+        for _ in 0..band.cols {
+            // SAFETY: the caller vouches for each channel at this pixel.
+            let slopes: [S::V; Q] =
+                std::array::from_fn(|q| unsafe { simd.load(&*dy.add(channels[q])) });
+            for m in 0..M {
+                // SAFETY: the caller vouches for each offset at this pixel.
+                let pixel = unsafe { simd.load(&*x.add(offsets[m])) };
+                for q in 0..Q {
+                    acc[q][m] = simd.fma(pixel, slopes[q], acc[q][m]);
+                }
+            }
+            x = x.wrapping_add(band.x_step);
+            dy = dy.wrapping_add(1);
+        }
+    }
+    acc
+}

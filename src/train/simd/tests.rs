@@ -1,0 +1,213 @@
+use super::convolve::*;
+use super::elementwise::*;
+use super::*;
+
+/// A fixed sequence of numbers in -1..1.
+fn numbers(n: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed;
+    (0..n)
+        .map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+        })
+        .collect()
+}
+
+fn vectors(n: usize, seed: u32) -> Vec<Lanes> {
+    numbers(n * LANES, seed)
+        .chunks_exact(LANES)
+        .map(|c| Lanes(std::array::from_fn(|i| c[i])))
+        .collect()
+}
+
+fn bits(x: &[Lanes]) -> Vec<u32> {
+    x.iter().flat_map(|v| v.0.map(f32::to_bits)).collect()
+}
+
+fn row(cols: usize, outputs: usize, accumulate: bool) -> (Row, usize) {
+    let row = Row {
+        cols,
+        x_base: 3,
+        x_step: 2,
+        out_base: 1,
+        out_step: 1,
+        out_channel: cols,
+        accumulate,
+    };
+    (row, 1 + outputs * cols)
+}
+
+/// Every width and channel count around the tile sizes: the kernels against plain sums, and lists
+/// against tiles and every instruction set against the first, to the bit.
+#[test]
+fn rows_agree_with_plain_sums_on_every_instruction_set() {
+    for cols in 1..=19 {
+        for outputs in [1, 2, 3, 4, 5, 6, 7, 10] {
+            let list: Vec<u32> = vec![0, 1, 2, 7, 8, 9, 40, 41, 5];
+            let weights = numbers(outputs * list.len(), 7);
+            let bias = numbers(outputs, 8);
+            let x = vectors(3 + cols * 2 + 41, 9);
+            let accumulate = cols % 2 == 0;
+            let (row, len) = row(cols, outputs, accumulate);
+            let start = vectors(len, 10);
+            let mut expected = start.clone();
+            for o in 0..outputs {
+                for p in 0..cols {
+                    for lane in 0..LANES {
+                        let mut sum = bias[o];
+                        for (k, &offset) in list.iter().enumerate() {
+                            let v = x[row.x_base + p * row.x_step + offset as usize].0[lane];
+                            sum = v.mul_add(weights[o * list.len() + k], sum);
+                        }
+                        let to = &mut expected[1 + o * cols + p].0[lane];
+                        *to = if accumulate { *to + sum } else { sum };
+                    }
+                }
+            }
+            let offsets = Offsets::new(list.clone());
+            let mut lists = TapLists::default();
+            lists.clear();
+            for o in 0..outputs {
+                lists.push_output(list.iter().enumerate().map(|(k, &offset)| Tap {
+                    offset,
+                    weight: weights[o * list.len() + k],
+                }));
+            }
+            for isa in Isa::available() {
+                let mut packed = DenseWeights::default();
+                packed.pack(outputs, list.len(), isa.tile_channels(), |o, k| {
+                    weights[o * list.len() + k]
+                });
+                let mut out = start.clone();
+                dense_row(isa, &offsets, &packed, Some(&bias), &x, &mut out, &row);
+                assert_eq!(
+                    bits(&out),
+                    bits(&expected),
+                    "{isa:?} dense {cols} {outputs}"
+                );
+                let mut out = start.clone();
+                list_row(isa, &lists, Some(&bias), &x, &mut out, &row);
+                assert_eq!(
+                    bits(&out),
+                    bits(&expected),
+                    "{isa:?} lists {cols} {outputs}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn weight_gradients_agree_with_plain_sums_on_every_instruction_set() {
+    for taps in [1, 2, 5, 6, 7, 9, 13] {
+        for outputs in [1, 2, 3, 4, 5, 9] {
+            let list: Vec<u32> = (0..taps as u32).map(|k| k * 3 % 17).collect();
+            let (rows, cols) = (3, 5);
+            let map = Map {
+                c: outputs,
+                h: rows,
+                w: cols,
+                origin: 2,
+                row: outputs * 6,
+                channel: 6,
+            };
+            let mut band = Band::of(&map, 0, outputs, 0, rows);
+            (band.x_base, band.x_step, band.x_row) = (1, 2, 11);
+            let x = vectors(1 + 2 * 11 + 4 * 2 + 17, 3);
+            let dy = vectors(2 + rows * outputs * 6, 4);
+            let mut expected = numbers(outputs * taps, 5);
+            let start = expected.clone();
+            for o in 0..outputs {
+                for (k, &offset) in list.iter().enumerate() {
+                    let mut acc = Lanes::ZERO;
+                    for r in 0..rows {
+                        for c in 0..cols {
+                            let v = x[1 + r * 11 + c * 2 + offset as usize];
+                            let d = dy[map.span(o, r).start + c];
+                            for lane in 0..LANES {
+                                acc.0[lane] = v.0[lane].mul_add(d.0[lane], acc.0[lane]);
+                            }
+                        }
+                    }
+                    expected[o * taps + k] += lane_sum(&acc);
+                }
+            }
+            let offsets = Offsets::new(list.clone());
+            let mut lists = TapLists::default();
+            lists.clear();
+            for _ in 0..outputs {
+                lists.push_output(list.iter().map(|&offset| Tap {
+                    offset,
+                    weight: 0.0,
+                }));
+            }
+            for isa in Isa::available() {
+                let mut gradient = start.clone();
+                dense_gradient(isa, &offsets, &x, &dy, &band, &mut gradient);
+                assert_eq!(gradient, expected, "{isa:?} dense {taps} {outputs}");
+                let mut gradient = start.clone();
+                list_gradient(isa, &lists, &x, &dy, &band, &mut gradient);
+                assert_eq!(gradient, expected, "{isa:?} lists {taps} {outputs}");
+            }
+        }
+    }
+}
+
+#[test]
+fn elementwise_passes_give_the_same_bits_on_every_instruction_set() {
+    let map = Map {
+        c: 2,
+        h: 3,
+        w: 5,
+        origin: 7,
+        row: 14,
+        channel: 7,
+    };
+    let len = 7 + 3 * 14;
+    let (x1, x2, g) = (vectors(len, 1), vectors(len, 2), vectors(len, 3));
+    let (scale, shift, other) = (numbers(2, 4), numbers(2, 5), numbers(2, 6));
+    let mut seen: Vec<(Vec<u32>, Vec<u64>)> = Vec::new();
+    for isa in Isa::available() {
+        for activation in [Activation::None, Activation::Relu, Activation::Relu6] {
+            let term = |x| Term {
+                map,
+                x,
+                scale: &scale,
+                shift: &shift,
+            };
+            let mut out = vectors(len, 9);
+            pointwise(isa, &[term(&x1), term(&x2)], activation, &map, &mut out);
+            let mut dz = g.clone();
+            let mut sums = vec![0.0; 4];
+            let centred = [Centred {
+                map,
+                x: &x1,
+                center: &shift,
+            }];
+            gate(
+                isa, activation, &map, &out, &map, &mut dz, &centred, &mut sums,
+            );
+            let mut dx = vectors(len, 10);
+            let slopes = Slope {
+                a: &scale,
+                b: &shift,
+                c: &other,
+            };
+            let mut mask = Lanes([1.0; LANES]);
+            mask.0[13..].fill(0.0);
+            slope(
+                isa, &slopes, &map, &dz, &map, &x1, &mask, &map, &mut dx, true,
+            );
+            let mut m = vec![0.0; 4];
+            moments(isa, &map, &dx, &shift, 13, &mut m);
+            let mut all = bits(&out);
+            all.extend(bits(&dz));
+            all.extend(bits(&dx));
+            sums.extend(m);
+            seen.push((all, sums.into_iter().map(f64::to_bits).collect()));
+        }
+    }
+    for (i, this) in seen.iter().enumerate() {
+        assert_eq!(*this, seen[i % 3], "run {i}");
+    }
+}
