@@ -1,6 +1,8 @@
 //! Nested training on the CPU, and float inference for calibration and checks.
 
+mod engine;
 mod inference;
+mod math;
 mod reference;
 #[allow(dead_code)]
 mod simd;

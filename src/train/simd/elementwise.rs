@@ -32,7 +32,7 @@ pub struct Term<'a> {
 pub struct Centred<'a> {
     /// Where the elements lie.
     pub map: Map,
-    /// The buffer.
+    /// The buffer; empty if this sum is not wanted.
     pub x: &'a [Lanes],
     /// One a channel.
     pub center: &'a [f32],
@@ -172,6 +172,9 @@ fn gate_generic<S: Simd>(
                 simd.store(g, dz);
             }
             for (term, total) in centred.iter().zip(&mut totals[1..]) {
+                if term.x.is_empty() {
+                    continue;
+                }
                 let center = simd.splat(term.center[c]);
                 let mut sum = *total;
                 for (dz, x) in dz.iter().zip(&term.x[term.map.span(c, y)]) {

@@ -1,0 +1,453 @@
+//! Convolutions and fully connected layers as sums over taps.
+//!
+//! A fully connected layer is a `1 x 1` convolution of a `1 x 1` map. The gradient of the input is a
+//! set of convolutions of the output's gradient, one for each phase of the stride: input pixels whose
+//! position agrees modulo the stride are reached by the same taps.
+
+use crate::ir::float::{FloatOp, Shape, Window};
+use crate::train::simd::convolve::{
+    Band, DenseWeights, Offsets, Row, Tap, TapLists, dense_gradient, dense_row, list_gradient,
+    list_row,
+};
+use crate::train::simd::{Isa, Lanes, Map};
+
+use super::plan::{Halo, ParamIx, SlotIx};
+
+/// Pixels whose contribution to the weight gradient is summed before the lanes are: few enough that
+/// their gradients stay in the first cache, fixed so that every machine rounds alike.
+const BAND_PIXELS: usize = 64;
+
+/// A convolution or fully connected layer.
+#[derive(Clone, Debug)]
+pub struct Linear {
+    /// What it reads.
+    pub input: SlotIx,
+    /// What it writes.
+    pub output: SlotIx,
+    /// `[out][in of the group][ky][kx]`.
+    pub weight: ParamIx,
+    /// One an output channel.
+    pub bias: Option<ParamIx>,
+    /// Whether the input's gradient is added to what stands there.
+    pub accumulate: bool,
+    groups: usize,
+    group_in: usize,
+    group_out: usize,
+    window: Window,
+    shape: Shape,
+    out: Shape,
+    phases: Vec<Phase>,
+}
+
+/// The input pixels `(y + i * stride, x + j * stride)`.
+#[derive(Clone, Debug)]
+struct Phase {
+    y: usize,
+    x: usize,
+    rows: usize,
+    cols: usize,
+    /// Window taps `(ky, kx)` that reach them, and the output pixel relative to `(i, j)`.
+    taps: Vec<([usize; 2], [isize; 2])>,
+}
+
+impl Phase {
+    /// The least relative output position of the taps along `axis`.
+    fn first(&self, axis: usize) -> isize {
+        self.taps.iter().map(|t| t.1[axis]).min().unwrap_or(0)
+    }
+    fn last(&self, axis: usize) -> isize {
+        self.taps.iter().map(|t| t.1[axis]).max().unwrap_or(0)
+    }
+}
+
+impl Linear {
+    /// The pass of a [`FloatOp::Conv`] or [`FloatOp::Dense`] node.
+    pub fn new(
+        op: &FloatOp,
+        shape: Shape,
+        out: Shape,
+        input: SlotIx,
+        output: SlotIx,
+        weight: ParamIx,
+        bias: Option<ParamIx>,
+    ) -> Self {
+        let (groups, group_in, window) = match op {
+            FloatOp::Conv(conv) => (conv.groups, conv.group_channels, conv.window),
+            _ => (1, shape.c, Window::UNIT),
+        };
+        Self {
+            input,
+            output,
+            weight,
+            bias,
+            accumulate: false,
+            groups,
+            group_in,
+            group_out: out.c / groups,
+            window,
+            shape,
+            out,
+            phases: phases(&window, shape),
+        }
+    }
+
+    /// Taps of one output channel.
+    pub fn row_len(&self) -> usize {
+        self.group_in * self.window.taps()
+    }
+
+    /// The margin the input needs.
+    pub fn input_halo(&self) -> Halo {
+        let beyond = |axis: usize, extent: usize, out: usize| {
+            ((out - 1) * self.window.stride[axis] + self.window.extent(axis))
+                .saturating_sub(self.window.pads[axis] + extent)
+        };
+        [
+            self.window.pads[0],
+            self.window.pads[1],
+            beyond(0, self.shape.h, self.out.h),
+            beyond(1, self.shape.w, self.out.w),
+        ]
+    }
+
+    /// The margin the output's gradient needs.
+    pub fn gradient_halo(&self) -> Halo {
+        let mut halo = [0; 4];
+        for phase in &self.phases {
+            for (axis, out, count) in [(0, self.out.h, phase.rows), (1, self.out.w, phase.cols)] {
+                if phase.taps.is_empty() || count == 0 {
+                    continue;
+                }
+                let before = (-phase.first(axis)).max(0) as usize;
+                let after = (phase.last(axis) + count as isize - out as isize).max(0) as usize;
+                halo[axis] = halo[axis].max(before);
+                halo[axis + 2] = halo[axis + 2].max(after);
+            }
+        }
+        halo
+    }
+
+    fn input_offset(&self, map: &Map, k: usize) -> u32 {
+        let [kh, kw] = self.window.kernel;
+        let (channel, ky, kx) = (k / (kh * kw), k / kw % kh, k % kw);
+        let [dy, dx] = self.window.dilation;
+        (channel * map.channel + ky * dy * map.row + kx * dx) as u32
+    }
+
+    /// The vector that offset 0 means at output pixel `(oy, 0)`, channel `channel`.
+    fn input_base(&self, map: &Map, channel: usize, oy: usize) -> usize {
+        map.origin + channel * map.channel + oy * self.window.stride[0] * map.row
+            - self.window.pads[0] * map.row
+            - self.window.pads[1]
+    }
+
+    /// Whether this layer runs faster as lists: its weights are masked enough, or its groups are too
+    /// narrow for tiles. The result does not depend on it.
+    fn prefers_lists(&self, density: f64) -> bool {
+        density < 0.5 || self.group_out < 3
+    }
+
+    /// Arranges `weight` for the kernels. `mask` tells the weights that live (the others are zero);
+    /// the gradient of dead weights may be left out.
+    pub fn prepare(
+        &self,
+        isa: Isa,
+        maps: &Maps,
+        weight: &[f32],
+        mask: Option<&[bool]>,
+        prepared: &mut PreparedLinear,
+    ) {
+        let live = |i: usize| mask.is_none_or(|m| m[i]);
+        let density = mask.map_or(1.0, |m| {
+            m.iter().filter(|&&live| live).count() as f64 / m.len().max(1) as f64
+        });
+        prepared.lists = self.prefers_lists(density);
+        let k = self.row_len();
+        if prepared.lists {
+            prepared.forward_lists.clear();
+            prepared.places.clear();
+            for o in 0..self.out.c {
+                let group = o / self.group_out * self.group_in * maps.input.channel;
+                let row = o * k;
+                prepared
+                    .places
+                    .extend((row..row + k).filter(|&i| live(i)).map(|i| i as u32));
+                prepared
+                    .forward_lists
+                    .push_output((0..k).filter(|&i| live(row + i)).map(|i| Tap {
+                        offset: group as u32 + self.input_offset(&maps.input, i),
+                        weight: weight[row + i],
+                    }));
+            }
+        } else {
+            prepared.offsets =
+                Offsets::new((0..k).map(|i| self.input_offset(&maps.input, i)).collect());
+            prepared.forward.resize_with(self.groups, Default::default);
+            for (g, packed) in prepared.forward.iter_mut().enumerate() {
+                let first = g * self.group_out * k;
+                packed.pack(self.group_out, k, isa.tile_channels(), |o, i| {
+                    weight[first + o * k + i]
+                });
+            }
+        }
+        prepared
+            .phases
+            .resize_with(self.phases.len(), Default::default);
+        for (phase, to) in self.phases.iter().zip(&mut prepared.phases) {
+            self.prepare_phase(isa, maps, weight, &live, prepared.lists, phase, to);
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn prepare_phase(
+        &self,
+        isa: Isa,
+        maps: &Maps,
+        weight: &[f32],
+        live: &dyn Fn(usize) -> bool,
+        lists: bool,
+        phase: &Phase,
+        to: &mut PreparedPhase,
+    ) {
+        let [kh, kw] = self.window.kernel;
+        let map = &maps.dy;
+        let first = [phase.first(0), phase.first(1)];
+        let taps = phase.taps.len();
+        let offset = |tap: usize| {
+            let at = phase.taps[tap].1;
+            (at[0] - first[0]) as usize * map.row + (at[1] - first[1]) as usize
+        };
+        let place = |o: usize, i: usize, tap: usize| {
+            let [ky, kx] = phase.taps[tap].0;
+            ((o * self.group_in + i) * kh + ky) * kw + kx
+        };
+        if lists {
+            to.lists.clear();
+            for channel in 0..self.shape.c {
+                let (g, i) = (channel / self.group_in, channel % self.group_in);
+                to.lists
+                    .push_output((0..self.group_out * taps).filter_map(|k| {
+                        let (o, tap) = (g * self.group_out + k / taps, k % taps);
+                        let at = place(o, i, tap);
+                        live(at).then(|| Tap {
+                            offset: (o * map.channel + offset(tap)) as u32,
+                            weight: weight[at],
+                        })
+                    }));
+            }
+        } else {
+            to.offsets = Offsets::new(
+                (0..self.group_out * taps)
+                    .map(|k| (k / taps * map.channel + offset(k % taps)) as u32)
+                    .collect(),
+            );
+            to.dense.resize_with(self.groups, Default::default);
+            for (g, packed) in to.dense.iter_mut().enumerate() {
+                packed.pack(
+                    self.group_in,
+                    self.group_out * taps,
+                    isa.tile_channels(),
+                    |i, k| weight[place(g * self.group_out + k / taps, i, k % taps)],
+                );
+            }
+        }
+    }
+
+    /// Writes the output.
+    pub fn forward(
+        &self,
+        isa: Isa,
+        prepared: &PreparedLinear,
+        bias: Option<&[f32]>,
+        x_map: &Map,
+        x: &[Lanes],
+        out_map: &Map,
+        out: &mut [Lanes],
+    ) {
+        for oy in 0..self.out.h {
+            let row = |group: usize| Row {
+                cols: self.out.w,
+                x_base: self.input_base(x_map, group * self.group_in, oy),
+                x_step: self.window.stride[1],
+                out_base: out_map.span(group * self.group_out, oy).start,
+                out_step: 1,
+                out_channel: out_map.channel,
+                accumulate: false,
+            };
+            if prepared.lists {
+                list_row(isa, &prepared.forward_lists, bias, x, out, &row(0));
+            } else {
+                for (g, packed) in prepared.forward.iter().enumerate() {
+                    let bias = bias.map(|b| &b[g * self.group_out..][..self.group_out]);
+                    dense_row(isa, &prepared.offsets, packed, bias, x, out, &row(g));
+                }
+            }
+        }
+    }
+
+    /// Writes or adds to the gradient of the input.
+    pub fn input_gradient(
+        &self,
+        isa: Isa,
+        prepared: &PreparedLinear,
+        dy_map: &Map,
+        dy: &[Lanes],
+        dx_map: &Map,
+        dx: &mut [Lanes],
+    ) {
+        let [sy, sx] = self.window.stride;
+        for (phase, weights) in self.phases.iter().zip(&prepared.phases) {
+            for i in 0..phase.rows {
+                let y = phase.y + i * sy;
+                if phase.taps.is_empty() {
+                    if !self.accumulate {
+                        for c in 0..self.shape.c {
+                            for at in dx_map.span(c, y).skip(phase.x).step_by(sx) {
+                                dx[at] = Lanes::ZERO;
+                            }
+                        }
+                    }
+                    continue;
+                }
+                let start = dy_map.origin as isize
+                    + (i as isize + phase.first(0)) * dy_map.row as isize
+                    + phase.first(1);
+                let row = |group: usize| Row {
+                    cols: phase.cols,
+                    x_base: start as usize + group * self.group_out * dy_map.channel,
+                    x_step: 1,
+                    out_base: dx_map.span(group * self.group_in, y).start + phase.x,
+                    out_step: sx,
+                    out_channel: dx_map.channel,
+                    accumulate: self.accumulate,
+                };
+                if prepared.lists {
+                    list_row(isa, &weights.lists, None, dy, dx, &row(0));
+                } else {
+                    for (g, packed) in weights.dense.iter().enumerate() {
+                        dense_row(isa, &weights.offsets, packed, None, dy, dx, &row(g));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Adds to the gradients of weight and bias.
+    #[allow(clippy::too_many_arguments)]
+    pub fn weight_gradient(
+        &self,
+        isa: Isa,
+        prepared: &PreparedLinear,
+        x_map: &Map,
+        x: &[Lanes],
+        dy_map: &Map,
+        dy: &[Lanes],
+        scratch: &mut Vec<f32>,
+        gradient: &mut [f32],
+    ) {
+        let band_rows = (BAND_PIXELS / self.out.w).max(1);
+        let k = self.row_len();
+        if prepared.lists {
+            scratch.clear();
+            scratch.resize(prepared.forward_lists.len(), 0.0);
+        }
+        for first in (0..self.out.h).step_by(band_rows) {
+            let rows = band_rows.min(self.out.h - first);
+            let band = |group: usize, channels: usize| Band {
+                x_base: self.input_base(x_map, group * self.group_in, first),
+                x_step: self.window.stride[1],
+                x_row: self.window.stride[0] * x_map.row,
+                ..Band::of(dy_map, group * self.group_out, channels, first, rows)
+            };
+            if prepared.lists {
+                let band = band(0, self.out.c);
+                list_gradient(isa, &prepared.forward_lists, x, dy, &band, scratch);
+            } else {
+                for (g, gradient) in gradient.chunks_exact_mut(self.group_out * k).enumerate() {
+                    let band = band(g, self.group_out);
+                    dense_gradient(isa, &prepared.offsets, x, dy, &band, gradient);
+                }
+            }
+        }
+        if prepared.lists {
+            for (&place, sum) in prepared.places.iter().zip(scratch.iter()) {
+                gradient[place as usize] += sum;
+            }
+        }
+    }
+}
+
+/// Adds the sums of each channel's gradient over pixels and images.
+pub fn bias_gradient(dy_map: &Map, dy: &[Lanes], gradient: &mut [f32]) {
+    for (c, gradient) in gradient.iter_mut().enumerate() {
+        let mut sum = Lanes::ZERO;
+        for y in 0..dy_map.h {
+            for v in &dy[dy_map.span(c, y)] {
+                for (sum, v) in sum.0.iter_mut().zip(v.0) {
+                    *sum += v;
+                }
+            }
+        }
+        *gradient += crate::train::simd::lane_sum(&sum);
+    }
+}
+
+/// Where a layer's input and its output's gradient lie.
+#[derive(Clone, Copy, Debug)]
+pub struct Maps {
+    /// Input elements.
+    pub input: Map,
+    /// Gradient of the output.
+    pub dy: Map,
+}
+
+/// A layer's weights, arranged for the kernels.
+#[derive(Clone, Debug, Default)]
+pub struct PreparedLinear {
+    lists: bool,
+    offsets: Offsets,
+    forward: Vec<DenseWeights>,
+    forward_lists: TapLists,
+    /// The weight each entry of `forward_lists` is.
+    places: Vec<u32>,
+    phases: Vec<PreparedPhase>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct PreparedPhase {
+    offsets: Offsets,
+    dense: Vec<DenseWeights>,
+    lists: TapLists,
+}
+
+/// The phases of the input gradient.
+fn phases(window: &Window, shape: Shape) -> Vec<Phase> {
+    let [sy, sx] = window.stride;
+    let mut all = Vec::with_capacity(sy * sx);
+    // The output pixel relative to `i` that `tap` connects with input pixel `phase + i * stride`.
+    let reach = |axis: usize, phase: usize, tap: usize| {
+        let at = (phase + window.pads[axis]) as isize - (tap * window.dilation[axis]) as isize;
+        let stride = window.stride[axis] as isize;
+        (at.rem_euclid(stride) == 0).then(|| at.div_euclid(stride))
+    };
+    for y in 0..sy.min(shape.h) {
+        for x in 0..sx.min(shape.w) {
+            let mut taps = Vec::new();
+            for ky in 0..window.kernel[0] {
+                for kx in 0..window.kernel[1] {
+                    if let (Some(ry), Some(rx)) = (reach(0, y, ky), reach(1, x, kx)) {
+                        taps.push(([ky, kx], [ry, rx]));
+                    }
+                }
+            }
+            all.push(Phase {
+                y,
+                x,
+                rows: (shape.h - y).div_ceil(sy),
+                cols: (shape.w - x).div_ceil(sx),
+                taps,
+            });
+        }
+    }
+    all
+}

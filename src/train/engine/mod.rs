@@ -1,0 +1,21 @@
+//! Forward and backward passes of a float graph over batches of images.
+//!
+//! Images are worked on in blocks of sixteen, one in each lane of a vector; a block's feature map is
+//! `[row][channel][column]` vectors with a zero margin as wide as its readers reach
+//! ([`plan::Slot`]). Blocks run in parallel. What joins them (statistics of batch normalisation, the
+//! gradient of a parameter) is summed in block order, so results do not depend on the threads.
+
+mod gather;
+mod linear;
+mod params;
+mod plan;
+mod pool;
+mod run;
+mod softmax;
+
+pub use params::{ParamInfo, Params, Role, Running};
+pub use plan::{Fusion, Norm, ParamIx, Plan, SlotIx, Step};
+pub use run::{Engine, Mode, Prepared, thread_pool};
+
+#[cfg(test)]
+mod tests;
