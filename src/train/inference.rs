@@ -1,14 +1,72 @@
 //! Float inference of a graph as it stands (batch normalisation by its running statistics).
 
 use crate::ir::float::FloatGraph;
-use crate::ir::ids::{Id, ValueId};
+use crate::ir::ids::ValueId;
 
-use super::reference;
+use super::engine::{Engine, Fusion, Mode, Params, Prepared, Threads};
+use super::simd::{Isa, LANES};
 
-/// Evaluates one graph on many images.
+/// Images that each thread works on between two calls into the engine.
+const BLOCKS_A_THREAD: usize = 2;
+
+/// Evaluates one graph on many images, on all cores.
 #[derive(Debug)]
 pub struct Inference {
     graph: FloatGraph,
+    fused: Option<Runner>,
+    every_value: Option<Runner>,
+}
+
+#[derive(Debug)]
+struct Runner {
+    engine: Engine,
+    params: Params,
+    prepared: Prepared,
+}
+
+impl Runner {
+    fn new(graph: &FloatGraph, fusion: Fusion) -> Self {
+        let threads = Threads::default();
+        let images = threads.count() * BLOCKS_A_THREAD * LANES;
+        let every: Vec<ValueId>;
+        let outputs = match fusion {
+            Fusion::Fused => &graph.outputs,
+            Fusion::EveryValue => {
+                every = graph.values.ids().collect();
+                &every
+            }
+        };
+        let engine = Engine::new(
+            graph,
+            outputs,
+            fusion,
+            images,
+            false,
+            Isa::detect(),
+            threads,
+        );
+        let params = Params::of(engine.plan(), graph);
+        let mut prepared = Prepared::default();
+        engine.prepare(&params, &[], &mut prepared);
+        Self {
+            engine,
+            params,
+            prepared,
+        }
+    }
+
+    /// Runs the images in batches and shows the engine after each.
+    fn each_batch(&mut self, inputs: &[f32], len: usize, mut see: impl FnMut(&Engine)) {
+        let batch = self.engine.capacity() * len;
+        for inputs in inputs.chunks(batch.max(1)) {
+            self.engine.load(inputs.len() / len, &|i, out| {
+                out.copy_from_slice(&inputs[i * len..][..len]);
+            });
+            self.engine
+                .forward(&self.params, &self.prepared, Mode::Running, None);
+            see(&self.engine);
+        }
+    }
 }
 
 impl Inference {
@@ -16,16 +74,15 @@ impl Inference {
     pub fn new(graph: &FloatGraph) -> Self {
         Self {
             graph: graph.clone(),
+            fused: None,
+            every_value: None,
         }
     }
 
     /// Elements of one image's outputs: all graph outputs one after the other, each channel-major.
     pub fn output_len(&self) -> usize {
-        self.graph
-            .outputs
-            .iter()
-            .map(|&v| self.graph.shape(v).len())
-            .sum()
+        let len = |&v: &ValueId| self.graph.shape(v).len();
+        self.graph.outputs.iter().map(len).sum()
     }
 
     /// The outputs (`n x` [`Inference::output_len`]) of `n` images (`n x c x h x w`, prepared).
@@ -33,36 +90,90 @@ impl Inference {
     /// # Panics
     /// If `inputs` does not hold exactly `n` images.
     pub fn run(&mut self, inputs: &[f32], n: usize) -> Vec<f32> {
-        let mut out = Vec::with_capacity(n * self.output_len());
-        self.each_image(inputs, n, |graph, values| {
-            out.extend(
-                reference::outputs(graph, values)
-                    .into_iter()
-                    .map(|v| v as f32),
-            );
+        let len = self.check(inputs, n);
+        let output_len = self.output_len();
+        let runner = self
+            .fused
+            .get_or_insert_with(|| Runner::new(&self.graph, Fusion::Fused));
+        let mut out = Vec::with_capacity(n * output_len);
+        runner.each_batch(inputs, len, |engine| {
+            let slots = &engine.plan().outputs;
+            let outputs: Vec<Vec<f32>> = slots.iter().map(|&s| engine.read(s)).collect();
+            for i in 0..engine.images() {
+                for output in &outputs {
+                    let len = output.len() / engine.images();
+                    out.extend_from_slice(&output[i * len..][..len]);
+                }
+            }
         });
         out
     }
 
     /// Shows the elements of every value of the graph, the input included, for `n` images. A value
-    /// is shown in one or several calls, in no particular order.
+    /// is shown in several calls, each with whole images one after the other, in no particular order.
     ///
     /// # Panics
     /// If `inputs` does not hold exactly `n` images.
     pub fn observe(&mut self, inputs: &[f32], n: usize, see: &mut dyn FnMut(ValueId, &[f32])) {
-        self.each_image(inputs, n, |_, values| {
-            for (i, value) in values.iter().enumerate() {
-                let value: Vec<f32> = value.iter().map(|&v| v as f32).collect();
-                see(ValueId::from_index(i), &value);
+        let len = self.check(inputs, n);
+        let runner = self
+            .every_value
+            .get_or_insert_with(|| Runner::new(&self.graph, Fusion::EveryValue));
+        runner.each_batch(inputs, len, |engine| {
+            for (slot, info) in engine.plan().slots.iter().enumerate() {
+                see(info.value, &engine.read(slot));
             }
         });
     }
 
-    fn each_image(&self, inputs: &[f32], n: usize, mut see: impl FnMut(&FloatGraph, &[Vec<f64>])) {
+    /// Elements of one image.
+    fn check(&self, inputs: &[f32], n: usize) -> usize {
         let len = self.graph.input_shape().len();
         assert_eq!(inputs.len(), n * len, "inputs hold {n} images");
-        for image in inputs.chunks_exact(len.max(1)) {
-            see(&self.graph, &reference::forward(&self.graph, image));
+        len
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::ids::Id;
+    use crate::train::engine::tests::{images, networks};
+    use crate::train::reference;
+
+    #[test]
+    fn outputs_and_every_value_agree_with_the_reference() {
+        for (name, mut graph) in networks() {
+            // A second output, to see that outputs are joined image by image.
+            let first = graph.nodes.iter().next().unwrap().output;
+            graph.outputs.push(first);
+            let inputs = images(&graph, 70);
+            let flat = inputs.concat();
+            let mut inference = Inference::new(&graph);
+            let got = inference.run(&flat, inputs.len());
+            let mut seen = vec![Vec::new(); graph.values.len()];
+            inference.observe(&flat, inputs.len(), &mut |v, x| {
+                seen[v.index()].extend_from_slice(x);
+            });
+            let mut expected = Vec::new();
+            let mut values = vec![Vec::new(); graph.values.len()];
+            for image in &inputs {
+                let all = reference::forward(&graph, image);
+                expected.extend(reference::outputs(&graph, &all));
+                for (all, one) in values.iter_mut().zip(all) {
+                    all.extend(one);
+                }
+            }
+            let near = |a: &[f32], b: &[f64]| {
+                a.len() == b.len()
+                    && a.iter()
+                        .zip(b)
+                        .all(|(&a, b)| (f64::from(a) - b).abs() <= 1e-5 * b.abs().max(10.0))
+            };
+            assert!(near(&got, &expected), "{name}: outputs");
+            for (i, (seen, values)) in seen.iter().zip(&values).enumerate() {
+                assert!(near(seen, values), "{name}: value {i}");
+            }
         }
     }
 }

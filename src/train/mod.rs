@@ -3,6 +3,7 @@
 mod engine;
 mod inference;
 mod math;
+#[cfg(test)]
 mod reference;
 #[allow(dead_code)]
 mod simd;

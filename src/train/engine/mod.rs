@@ -15,7 +15,7 @@ mod softmax;
 
 pub use params::{ParamInfo, Params, Role, Running};
 pub use plan::{Fusion, Norm, ParamIx, Plan, SlotIx, Step};
-pub use run::{Engine, Mode, Prepared, thread_pool};
+pub use run::{Engine, Mode, Prepared, Threads};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -89,7 +89,7 @@ enum Backward {
 pub struct Engine {
     plan: Plan,
     isa: Isa,
-    threads: Arc<rayon::ThreadPool>,
+    threads: Threads,
     blocks: Vec<Block>,
     images: usize,
     mode: Mode,
@@ -102,17 +102,34 @@ pub struct Engine {
     gradients: Vec<Vec<f32>>,
 }
 
-/// A pool of `threads` threads, or of as many as the machine offers.
-///
-/// # Errors
-/// What the operating system said.
-pub fn thread_pool(
-    threads: Option<usize>,
-) -> Result<Arc<rayon::ThreadPool>, rayon::ThreadPoolBuildError> {
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(threads.unwrap_or(0))
-        .build()
-        .map(Arc::new)
+/// Where the blocks of a batch are worked on.
+#[derive(Clone, Debug, Default)]
+pub struct Threads(Option<Arc<rayon::ThreadPool>>);
+
+impl Threads {
+    /// `count` threads of their own, or the process's common pool (a thread a core).
+    ///
+    /// # Errors
+    /// What the operating system said.
+    pub fn new(count: Option<usize>) -> Result<Self, rayon::ThreadPoolBuildError> {
+        let pool = |n| rayon::ThreadPoolBuilder::new().num_threads(n).build();
+        Ok(Self(count.map(pool).transpose()?.map(Arc::new)))
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        match &self.0 {
+            Some(pool) => pool.current_num_threads(),
+            None => rayon::current_num_threads(),
+        }
+    }
+
+    fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        match &self.0 {
+            Some(pool) => pool.install(work),
+            None => work(),
+        }
+    }
 }
 
 impl Engine {
@@ -124,7 +141,7 @@ impl Engine {
         images: usize,
         training: bool,
         isa: Isa,
-        threads: Arc<rayon::ThreadPool>,
+        threads: Threads,
     ) -> Self {
         let plan = Plan::new(graph, outputs, fusion);
         let widest = plan.slots.iter().map(|s| s.shape.c).max().unwrap_or(0);
@@ -186,6 +203,11 @@ impl Engine {
     /// The plan.
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// Images of the batch that is loaded.
+    pub fn images(&self) -> usize {
+        self.images
     }
 
     /// Images that fit.

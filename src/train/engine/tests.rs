@@ -126,7 +126,7 @@ const SAME3: Window = Window {
 
 /// The networks: each operation at least once behind something trained, so that its input gradient
 /// counts too.
-fn networks() -> Vec<(&'static str, FloatGraph)> {
+pub(crate) fn networks() -> Vec<(&'static str, FloatGraph)> {
     let mut all = Vec::new();
     let convs: Vec<(&'static str, usize, usize, usize, Window)> = vec![
         ("conv 3x3", 3, 5, 1, SAME3),
@@ -327,11 +327,11 @@ fn forward_reference(graph: &FloatGraph, inputs: &[Vec<f32>], mode: Mode) -> Vec
 }
 
 fn engine(graph: &FloatGraph, fusion: Fusion, images: usize, isa: Isa) -> Engine {
-    let threads = thread_pool(Some(2)).unwrap();
+    let threads = Threads::new(Some(2)).unwrap();
     Engine::new(graph, &graph.outputs, fusion, images, true, isa, threads)
 }
 
-fn images(graph: &FloatGraph, n: usize) -> Vec<Vec<f32>> {
+pub(crate) fn images(graph: &FloatGraph, n: usize) -> Vec<Vec<f32>> {
     let mut numbers = Numbers(99);
     (0..n)
         .map(|_| numbers.take(graph.input_shape().len()))
@@ -458,7 +458,7 @@ fn masks_threads_and_instruction_sets_do_not_change_a_bit() {
         runs.push((Isa::detect(), 3, true));
         runs.push((Isa::detect(), 2, false));
         for (isa, threads, lists) in runs {
-            let pool = thread_pool(Some(threads)).unwrap();
+            let pool = Threads::new(Some(threads)).unwrap();
             let mut engine = Engine::new(&graph, &graph.outputs, Fusion::Fused, n, true, isa, pool);
             let mut params = Params::of(engine.plan(), &graph);
             let mut masks: Vec<Vec<bool>> = Vec::new();
