@@ -1,11 +1,33 @@
 //! Nested training on the CPU, and float inference for calibration and checks.
+//!
+//! [`train`] makes a nested model from a dense network; [`evaluate`] measures one; [`Inference`] runs
+//! a float graph. All three stand on the `engine`, which computes with the kernels of `simd`.
+//!
+//! **Determinism.** The same arguments give the same bits with any number of threads and with any
+//! instruction set: sums over images are taken per block of sixteen and then in block order,
+//! multiply-add is fused everywhere or nowhere, and no function of the platform's mathematical
+//! library decides anything that is trained.
 
+pub mod batch_norm;
+mod check;
+mod checkpoint;
+mod driver;
 mod engine;
+mod evaluate;
 mod inference;
 mod math;
+mod options;
+mod recipe;
 #[cfg(test)]
 mod reference;
-#[allow(dead_code)]
 mod simd;
+mod state;
 
+pub use driver::train;
+pub use evaluate::{Evaluation, evaluate};
 pub use inference::Inference;
+pub use options::{
+    EpochSummary, LevelEpoch, LevelReport, Progress, TrainOptions, TrainReport, Trained,
+};
+pub use recipe::loss::Loss;
+pub use recipe::routing::Routing;

@@ -1,0 +1,203 @@
+//! Putting batch normalisation back where an exporter folded it into the convolutions.
+
+use crate::data::Dataset;
+use crate::ir::float::{BatchNorm, FloatGraph, FloatOp, Node, Value};
+use crate::ir::ids::{Id, IdVec, NodeId, ValueId};
+
+use super::inference::Inference;
+
+/// Images that the statistics are measured on.
+const CALIBRATION_IMAGES: usize = 512;
+/// Images observed at once, to bound memory.
+const CHUNK: usize = 64;
+/// Added to the variance of every inserted normalisation.
+const EPSILON: f32 = 1e-5;
+
+/// `graph` with a batch normalisation behind every convolution that has none: its statistics are the
+/// mean and variance of the convolution's output on images of `data`, its scale and shift undo them,
+/// so that the function is unchanged up to rounding. Biases of convolutions move into the
+/// normalisation behind them.
+pub fn reinsert(graph: &FloatGraph, data: &Dataset) -> FloatGraph {
+    let bare: Vec<NodeId> = graph
+        .nodes
+        .iter_enumerated()
+        .filter(|(_, node)| matches!(node.op, FloatOp::Conv(_)))
+        .map(|(id, _)| id)
+        .filter(|&id| normalisation_behind(graph, id).is_none())
+        .collect();
+    let statistics = if bare.is_empty() {
+        Vec::new()
+    } else {
+        measure(graph, data, &bare)
+    };
+    let mut result = insert(graph, &bare, statistics);
+    absorb_biases(&mut result);
+    result
+}
+
+/// The batch normalisation that is the only reader of a node's output.
+fn normalisation_behind(graph: &FloatGraph, node: NodeId) -> Option<NodeId> {
+    let output = graph.nodes[node].output;
+    if graph.outputs.contains(&output) {
+        return None;
+    }
+    let mut readers = graph
+        .nodes
+        .iter_enumerated()
+        .filter(|(_, n)| n.inputs.contains(&output));
+    let (id, reader) = readers.next()?;
+    (readers.next().is_none() && matches!(reader.op, FloatOp::BatchNorm(_))).then_some(id)
+}
+
+/// Sums over the elements of one channel.
+#[derive(Clone, Copy, Debug, Default)]
+struct Moments {
+    count: f64,
+    sum: f64,
+    squares: f64,
+}
+
+impl Moments {
+    fn mean(&self) -> f64 {
+        self.sum / self.count.max(1.0)
+    }
+    fn var(&self) -> f64 {
+        (self.squares / self.count.max(1.0) - self.mean().powi(2)).max(0.0)
+    }
+}
+
+/// The output moments of each channel of each node of `nodes`.
+fn measure(graph: &FloatGraph, data: &Dataset, nodes: &[NodeId]) -> Vec<Vec<Moments>> {
+    let outputs: Vec<ValueId> = nodes.iter().map(|&id| graph.nodes[id].output).collect();
+    let mut moments: Vec<Vec<Moments>> = outputs
+        .iter()
+        .map(|&v| vec![Moments::default(); graph.shape(v).c])
+        .collect();
+    let mut inference = Inference::new(graph);
+    let len = data.shape.len();
+    let count = data.len().min(CALIBRATION_IMAGES);
+    // Spread over the data set, which may be sorted by class.
+    let chosen: Vec<usize> = (0..count).map(|i| i * data.len() / count).collect();
+    for chunk in chosen.chunks(CHUNK) {
+        let mut inputs = vec![0.0; chunk.len() * len];
+        for (input, &i) in inputs.chunks_exact_mut(len).zip(chunk) {
+            data.input(i, input);
+        }
+        inference.observe(&inputs, chunk.len(), &mut |value, elements| {
+            let Some(at) = outputs.iter().position(|&v| v == value) else {
+                return;
+            };
+            let channels = moments[at].len();
+            for (plane, x) in elements.chunks(graph.shape(value).pixels()).enumerate() {
+                let m = &mut moments[at][plane % channels];
+                for &v in x {
+                    let v = f64::from(v);
+                    m.count += 1.0;
+                    m.sum += v;
+                    m.squares += v * v;
+                }
+            }
+        });
+    }
+    moments
+}
+
+/// `graph` with a normalisation behind each of `nodes`.
+fn insert(graph: &FloatGraph, nodes: &[NodeId], statistics: Vec<Vec<Moments>>) -> FloatGraph {
+    let mut result = graph.clone();
+    result.nodes = IdVec::new();
+    // A convolution writes a new value; the normalisation takes over the name that others read.
+    for (id, node) in graph.nodes.iter_enumerated() {
+        let Some(at) = nodes.iter().position(|&n| n == id) else {
+            result.nodes.push(node.clone());
+            continue;
+        };
+        let name = format!("{}.conv", graph.values[node.output].name);
+        let inner = result.values.push(Value {
+            name,
+            shape: graph.shape(node.output),
+        });
+        result.nodes.push(Node {
+            output: inner,
+            ..node.clone()
+        });
+        let of = |f: &dyn Fn(&Moments) -> f64| -> Vec<f32> {
+            statistics[at].iter().map(|m| f(m) as f32).collect()
+        };
+        let var = of(&Moments::var);
+        let bn = BatchNorm {
+            gamma: var
+                .iter()
+                .map(|&v| (f64::from(v) + f64::from(EPSILON)).sqrt() as f32)
+                .collect(),
+            beta: of(&Moments::mean),
+            mean: of(&Moments::mean),
+            var,
+            epsilon: EPSILON,
+        };
+        result.nodes.push(Node {
+            name: format!("{}.bn", node.name),
+            op: FloatOp::BatchNorm(bn),
+            inputs: vec![inner],
+            output: node.output,
+        });
+    }
+    result
+}
+
+/// Moves the bias of every convolution with a normalisation behind it into that one's mean.
+fn absorb_biases(graph: &mut FloatGraph) {
+    for index in 0..graph.nodes.len() {
+        let id = NodeId::from_index(index);
+        let Some(bn) = normalisation_behind(graph, id) else {
+            continue;
+        };
+        let FloatOp::Conv(conv) = &mut graph.nodes[id].op else {
+            continue;
+        };
+        let Some(bias) = conv.bias.take() else {
+            continue;
+        };
+        if let FloatOp::BatchNorm(bn) = &mut graph.nodes[bn].op {
+            for (mean, b) in bn.mean.iter_mut().zip(bias) {
+                *mean -= b;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Pixels;
+    use crate::ir::nested::Preprocessing;
+    use crate::train::engine::tests::{images, networks};
+
+    #[test]
+    fn the_function_is_unchanged_and_no_convolution_keeps_a_bias() {
+        for (name, graph) in networks() {
+            let inputs = images(&graph, 40).concat();
+            let data = Dataset {
+                shape: graph.input_shape(),
+                pixels: Pixels::F32(inputs.clone()),
+                labels: None,
+                class_count: 0,
+                preprocessing: Preprocessing::identity(graph.input_shape().c),
+            };
+            let with = reinsert(&graph, &data);
+            for (id, node) in with.nodes.iter_enumerated() {
+                if let FloatOp::Conv(conv) = &node.op {
+                    assert!(conv.bias.is_none(), "{name}");
+                    assert!(normalisation_behind(&with, id).is_some(), "{name}");
+                }
+                let shapes: Vec<_> = node.inputs.iter().map(|&v| with.shape(v)).collect();
+                assert_eq!(node.op.output_shape(&shapes), Ok(with.shape(node.output)));
+            }
+            let expected = Inference::new(&graph).run(&inputs, 40);
+            let got = Inference::new(&with).run(&inputs, 40);
+            for (a, b) in got.iter().zip(&expected) {
+                assert!((a - b).abs() < 2e-5 * b.abs().max(5.0), "{name}: {a} {b}");
+            }
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! What is trained and how: masks, routing of gradients, loss, optimiser, augmentation.
+
+pub mod augment;
+pub mod loss;
+pub mod masks;
+pub mod optimiser;
+pub mod random;
+pub mod routing;

@@ -1,0 +1,53 @@
+//! Random numbers that are a function of what they are for, not of what was drawn before: a run that
+//! resumes at any epoch draws the same ones.
+
+/// A well-mixed number for `words` (the finaliser of SplitMix64, chained).
+pub fn hash(words: &[u64]) -> u64 {
+    words.iter().fold(0x9e37_79b9_7f4a_7c15, |state, word| {
+        let mut z = (state ^ word).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    })
+}
+
+/// A number below `n`, from a hash; the bias for any `n` met here is below one in a billion.
+pub fn below(hash: u64, n: usize) -> usize {
+    ((u128::from(hash) * n as u128) >> 64) as usize
+}
+
+/// The order in which an epoch visits `n` images.
+pub fn permutation(seed: u64, epoch: usize, n: usize) -> Vec<u32> {
+    const STREAM: u64 = 1;
+    let mut order: Vec<u32> = (0..n as u32).collect();
+    for i in (1..n).rev() {
+        let j = below(hash(&[seed, STREAM, epoch as u64, i as u64]), i + 1);
+        order.swap(i, j);
+    }
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_permutation_holds_every_image_once_and_depends_on_seed_and_epoch() {
+        let a = permutation(1, 0, 1000);
+        let mut sorted = a.clone();
+        sorted.sort_unstable();
+        assert!(sorted.iter().copied().eq(0..1000));
+        assert_eq!(a, permutation(1, 0, 1000));
+        assert_ne!(a, permutation(2, 0, 1000));
+        assert_ne!(a, permutation(1, 1, 1000));
+    }
+
+    #[test]
+    fn numbers_below_n_are_spread_evenly() {
+        let mut counts = [0; 9];
+        for i in 0..90_000 {
+            counts[below(hash(&[7, i]), 9)] += 1;
+        }
+        assert!(counts.iter().all(|c| (9_500..10_500).contains(c)), "{counts:?}");
+    }
+}
