@@ -198,6 +198,30 @@ codes! {
     DATA_NO_LABELS "E321" Input "labels are needed and there are none"
         "Accuracy and training against labels need the class of each image. Training by distillation (--loss distill) and calibration do without.";
     // E4xx: training
+    NOT_A_CLASSIFIER "E400" Input "the network does not end in one vector of classes"
+        "Training and evaluation by accuracy need a network whose only output is a vector with one element a class. A softmax at the end is fine: the loss is taken on what it reads.";
+    BAD_LEVELS "E401" Input "the list of levels is not valid"
+        "--levels takes the sparsity of each level in percent, in any order and each once: the share of the prunable weights that the level leaves out, from 0 (the dense network) to below 100. Sixteen levels are the most.";
+    IMAGE_SHAPE "E402" Input "the images do not fit the network's input"
+        "The images have another number of channels, rows or columns than the network's input. The data key `resize=HxW` scales pictures; the number of channels cannot be changed.";
+    CLASS_COUNT "E403" Input "the data set has another number of classes than the network"
+        "Accuracy and cross-entropy compare the network's outputs with labels one to one, so there must be as many outputs as classes. A network with one output more than there are classes often has a background class; such labels must be shifted in the data set.";
+    LABEL_RANGE "E404" Input "a label names a class that the network does not have"
+        "A label is not below the number of the network's outputs. Labels count from 0.";
+    TOO_FEW_IMAGES "E405" Input "there are fewer training images than a batch holds"
+        "Training takes whole batches only, so it would not make a single step. Batch normalisation also needs batches of some size; 32 images or more are advised.";
+    NO_LABELS "E406" Input "the loss needs labels and the data have none"
+        "--loss labels compares with labels. Without labels, --loss distill (or auto) trains every level towards the given network's own outputs on the same images.";
+    NOTHING_TO_PRUNE "E407" Input "the network has no weights to prune"
+        "Levels leave out weights of convolutions that are not grouped, the first one excepted. The first convolution, depthwise convolutions and the classifier have few weights that matter much; they stay dense.";
+    DIVERGED "E408" Input "the loss is no longer a number"
+        "The weights have grown without bound, which happens when the learning rate is too high for this network, batch size or data. Nothing is written but the checkpoint of the epoch before. Lower --lr; without --resume training begins anew.";
+    NO_THREADS "E409" Surroundings "the threads to train on could not be started"
+        "The operating system refused to start that many threads. Give fewer with --threads.";
+    CHECKPOINT_CORRUPT "E410" Input "the checkpoint is damaged"
+        "The file does not have the layout of a checkpoint or does not match its own checksum. nestc replaces checkpoints as a whole, so a damaged one comes from elsewhere: another program, a full disk under another path, a bad transfer. Delete it or train without --resume.";
+    CHECKPOINT_MISMATCH "E411" Input "the checkpoint belongs to another run"
+        "A resumed run must end bit-identical to an unbroken one, so options, network and data must be those that the checkpoint was written with. Threads may differ. Each difference is reported with both values.";
     // E5xx: quantising, encoding, planning
     CALIBRATION_SYNTHETIC "E500" Input "activations were calibrated on synthetic inputs"
         "Without real inputs the ranges of activations are guessed from seeded random pictures, which costs accuracy. The program is complete and bit-exact all the same. Give real inputs with --calibrate, for instance --calibrate cifar10:DIR.";

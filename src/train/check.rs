@@ -26,7 +26,10 @@ pub(super) fn classifier(graph: &FloatGraph) -> Result<ValueId> {
     Err(Diagnostic::new(
         diag::NOT_A_CLASSIFIER,
         format!("network {}", graph.name),
-        format!("its outputs are {}, not one vector of classes", shapes.join(", ")),
+        format!(
+            "its outputs are {}, not one vector of classes",
+            shapes.join(", ")
+        ),
         "give a network with a single output vector, one element a class",
     )
     .into())
@@ -41,7 +44,10 @@ pub(super) fn data(graph: &FloatGraph, data: &Dataset, what: &str) -> Result<()>
         found.push(Diagnostic::new(
             diag::IMAGE_SHAPE,
             &place,
-            format!("its images are {}, the network's input is {input}", data.shape),
+            format!(
+                "its images are {}, the network's input is {input}",
+                data.shape
+            ),
             if data.shape.c == input.c {
                 format!("add `resize={}x{}` to the data", input.h, input.w)
             } else {
@@ -123,7 +129,11 @@ pub(super) fn training(
         note(Err(Diagnostic::new(
             diag::TOO_FEW_IMAGES,
             "training data",
-            format!("{} images are fewer than a batch of {}", train.len(), options.batch),
+            format!(
+                "{} images are fewer than a batch of {}",
+                train.len(),
+                options.batch
+            ),
             format!("give more images, or --batch {}", train.len().max(1)),
         )
         .into()));
@@ -141,12 +151,7 @@ pub(super) fn training(
     logits
 }
 
-fn argument(
-    name: &str,
-    valid: bool,
-    value: impl std::fmt::Display,
-    accepted: &str,
-) -> Result<()> {
+fn argument(name: &str, valid: bool, value: impl std::fmt::Display, accepted: &str) -> Result<()> {
     if valid {
         return Ok(());
     }

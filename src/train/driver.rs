@@ -247,8 +247,7 @@ impl<'a> Run<'a> {
             self.state.load_shared(level);
             let state = &mut self.state.levels[level];
             let prepared = &mut self.prepared[level];
-            self.engine
-                .prepare(&state.params, &state.masks(), prepared);
+            self.engine.prepare(&state.params, &state.masks(), prepared);
             let mut running = std::mem::take(&mut state.params.running);
             // The moments are centred on the statistics of before this step.
             state.params.running.clone_from(&running);
@@ -267,9 +266,7 @@ impl<'a> Run<'a> {
             }
             tallies[level].loss += tally.loss;
             tallies[level].right += tally.right;
-            let gradients = self
-                .engine
-                .backward(&state.params, prepared, logits, &seed);
+            let gradients = self.engine.backward(&state.params, prepared, logits, &seed);
             for (shared, sum) in self.state.shared.iter().zip(&mut shared) {
                 self.options.routing.add(
                     level,
@@ -306,7 +303,10 @@ impl<'a> Run<'a> {
                 "the loss of level {level} is not a number at learning rate {rate:.4} (--lr {})",
                 self.options.learning_rate
             ),
-            format!("lower it, for example --lr {}", self.options.learning_rate / 4.0),
+            format!(
+                "lower it, for example --lr {}",
+                self.options.learning_rate / 4.0
+            ),
         )
         .into()
     }
@@ -321,8 +321,7 @@ impl<'a> Run<'a> {
                 self.state.load_shared(level);
                 let state = &self.state.levels[level];
                 let prepared = &mut self.prepared[level];
-                self.engine
-                    .prepare(&state.params, &state.masks(), prepared);
+                self.engine.prepare(&state.params, &state.masks(), prepared);
                 evaluate_params(&mut self.engine, &state.params, prepared, validation)
             })
             .collect()

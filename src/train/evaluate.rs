@@ -7,7 +7,7 @@ use crate::ir::ids::ValueId;
 use crate::ir::nested::NestedModel;
 
 use super::check;
-use super::engine::{Engine, Fusion, Mode, Params, Prepared, Threads};
+use super::engine::{Engine, Fusion, Mode, Params, Prepared};
 use super::recipe::loss::{Target, image_loss, top1};
 use super::simd::{Isa, LANES};
 
@@ -46,7 +46,15 @@ pub fn evaluate(
         let engine = engine.get_or_insert_with(|| {
             let images = threads.count() * BLOCKS_A_THREAD * LANES;
             let isa = Isa::detect();
-            Engine::new(&graph, &[logits], Fusion::Fused, images, false, isa, threads.clone())
+            Engine::new(
+                &graph,
+                &[logits],
+                Fusion::Fused,
+                images,
+                false,
+                isa,
+                threads.clone(),
+            )
         });
         let params = Params::of(engine.plan(), &graph);
         // Zero weights are as good as masked ones.

@@ -159,7 +159,10 @@ impl State {
         for (l, level) in self.levels.iter_mut().enumerate() {
             for (p, velocity) in level.velocity.iter_mut().enumerate() {
                 if !velocity.is_empty() {
-                    see(&format!("level.{l}.{p}.value"), &mut level.params.tensors[p]);
+                    see(
+                        &format!("level.{l}.{p}.value"),
+                        &mut level.params.tensors[p],
+                    );
                     see(&format!("level.{l}.{p}.velocity"), velocity);
                 }
             }

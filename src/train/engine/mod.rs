@@ -13,8 +13,8 @@ mod pool;
 mod run;
 mod softmax;
 
-pub use params::{ParamInfo, Params, Role, Running};
-pub use plan::{Fusion, Norm, ParamIx, Plan, SlotIx, Step};
+pub use params::{Params, Role};
+pub use plan::{Fusion, Plan};
 pub use run::{Engine, Mode, Prepared, Threads};
 
 #[cfg(test)]

@@ -237,11 +237,6 @@ impl Plan {
     pub fn new(graph: &FloatGraph, outputs: &[ValueId], fusion: Fusion) -> Self {
         Builder::new(graph, outputs, fusion).build(outputs)
     }
-
-    /// The slot that holds `value`, if it is written at all.
-    pub fn slot_of(&self, value: ValueId) -> Option<SlotIx> {
-        self.slots.iter().position(|s| s.value == value)
-    }
 }
 
 struct Builder<'g> {

@@ -33,14 +33,7 @@ impl Augment {
     ///
     /// # Panics
     /// If `index` is out of range or `out` is not one image long.
-    pub fn input(
-        &self,
-        data: &Dataset,
-        seed: u64,
-        epoch: usize,
-        index: usize,
-        out: &mut [f32],
-    ) {
+    pub fn input(&self, data: &Dataset, seed: u64, epoch: usize, index: usize, out: &mut [f32]) {
         const STREAM: u64 = 2;
         let shape = data.shape;
         let number = |what: u64| hash(&[seed, STREAM, epoch as u64, index as u64, what]);

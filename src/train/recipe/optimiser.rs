@@ -29,7 +29,10 @@ mod tests {
 
     #[test]
     fn the_rate_rises_then_falls_to_nothing() {
-        assert_eq!(cosine(0.1, 9, 1000, 10), (0.1 * 0.5 * (1.0 + (0.009 * std::f64::consts::PI).cos())) as f32);
+        assert_eq!(
+            cosine(0.1, 9, 1000, 10),
+            (0.1 * 0.5 * (1.0 + (0.009 * std::f64::consts::PI).cos())) as f32
+        );
         assert!(cosine(0.1, 0, 1000, 10) < 0.011);
         assert!((cosine(0.1, 500, 1000, 10) - 0.05).abs() < 1e-6);
         assert!(cosine(0.1, 999, 1000, 10) < 1e-6);

@@ -48,6 +48,9 @@ mod tests {
         for i in 0..90_000 {
             counts[below(hash(&[7, i]), 9)] += 1;
         }
-        assert!(counts.iter().all(|c| (9_500..10_500).contains(c)), "{counts:?}");
+        assert!(
+            counts.iter().all(|c| (9_500..10_500).contains(c)),
+            "{counts:?}"
+        );
     }
 }

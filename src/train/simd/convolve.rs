@@ -7,6 +7,9 @@
 //! layers and depthwise ones). Both add the taps of an output in the order given, so they agree to
 //! the bit as long as the taps a list leaves out have weight zero.
 
+// Indexed loops over register arrays; see `dense_row_generic`.
+#![allow(clippy::needless_range_loop)]
+
 use super::lanes::{Lanes, Simd};
 use super::{Map, dispatched};
 
@@ -26,10 +29,6 @@ impl Offsets {
     /// How many taps there are.
     pub fn len(&self) -> usize {
         self.list.len()
-    }
-    /// The offsets in order.
-    pub fn as_slice(&self) -> &[u32] {
-        &self.list
     }
 }
 
@@ -188,51 +187,68 @@ fn dense_row_generic<S: Simd, const Q: usize>(
     assert_eq!(weights.tile, Q);
     assert_eq!(weights.packed.len(), outputs.div_ceil(Q) * Q * taps);
     assert!(bias.is_none_or(|b| b.len() >= outputs));
-    let mut tile = |col: usize, first: usize| {
-        let packed = &weights.packed[first * taps..][..Q * taps];
-        let mut start = [0.0; Q];
-        if let Some(bias) = bias {
-            for (s, b) in start.iter_mut().zip(&bias[first..outputs.min(first + Q)]) {
-                *s = *b;
-            }
-        }
-        let live = (outputs - first).min(Q);
-        macro_rules! go {
-            ($r:literal) => {
-                // SAFETY: `row.check` covers every pixel of the row with the furthest offset, and
-                // `$r` pixels from `col` on belong to the row.
-                unsafe {
-                    let acc = dense_tile::<S, $r, Q>(
-                        simd,
-                        &offsets.list,
-                        packed,
-                        start,
-                        x.as_ptr().add(row.x_base + col * row.x_step),
-                        row.x_step,
-                    );
-                    write_tile(simd, acc, live, out, row, col, first);
-                }
-            };
-        }
-        match (row.cols - col).min(S::TILE_PIXELS) {
-            4 => go!(4),
-            3 => go!(3),
-            2 => go!(2),
-            _ => go!(1),
-        }
-    };
+    // The kernels below use neither closures nor functions that take some: those would not be
+    // compiled for the instruction set, and every vector operation in them would become a call.
     if taps <= PIXELS_OUTSIDE {
-        for col in (0..row.cols).step_by(S::TILE_PIXELS) {
-            for first in (0..outputs).step_by(Q) {
-                tile(col, first);
+        let mut col = 0;
+        while col < row.cols {
+            let mut first = 0;
+            while first < outputs {
+                dense_step::<S, Q>(simd, offsets, weights, bias, x, out, row, col, first);
+                first += Q;
             }
+            col += S::TILE_PIXELS;
         }
     } else {
-        for first in (0..outputs).step_by(Q) {
-            for col in (0..row.cols).step_by(S::TILE_PIXELS) {
-                tile(col, first);
+        let mut first = 0;
+        while first < outputs {
+            let mut col = 0;
+            while col < row.cols {
+                dense_step::<S, Q>(simd, offsets, weights, bias, x, out, row, col, first);
+                col += S::TILE_PIXELS;
             }
+            first += Q;
         }
+    }
+}
+
+/// The tile whose first pixel is `col` and whose first channel is `first`; the row was checked.
+#[inline(always)]
+fn dense_step<S: Simd, const Q: usize>(
+    simd: S,
+    offsets: &Offsets,
+    weights: &DenseWeights,
+    bias: Option<&[f32]>,
+    x: &[Lanes],
+    out: &mut [Lanes],
+    row: &Row,
+    col: usize,
+    first: usize,
+) {
+    let taps = offsets.len();
+    let packed = &weights.packed[first * taps..][..Q * taps];
+    let live = (weights.outputs - first).min(Q);
+    let mut start = [0.0; Q];
+    if let Some(bias) = bias {
+        start[..live].copy_from_slice(&bias[first..first + live]);
+    }
+    let base = row.x_base + col * row.x_step;
+    macro_rules! go {
+        ($r:literal) => {{
+            // SAFETY: `row.check` covers every pixel of the row with the furthest offset, and `$r`
+            // pixels from `col` on belong to the row.
+            let acc = unsafe {
+                let x = x.as_ptr().add(base);
+                dense_tile::<S, $r, Q>(simd, &offsets.list, packed, start, x, row.x_step)
+            };
+            write_tile(simd, acc, live, out, row, col, first);
+        }};
+    }
+    match (row.cols - col).min(S::TILE_PIXELS) {
+        4 => go!(4),
+        3 => go!(3),
+        2 => go!(2),
+        _ => go!(1),
     }
 }
 
@@ -249,11 +265,16 @@ unsafe fn dense_tile<S: Simd, const R: usize, const Q: usize>(
     x: *const Lanes,
     step: usize,
 ) -> [[S::V; R]; Q] {
-    let mut acc = start.map(|b| [simd.splat(b); R]);
+    let mut acc = [[simd.splat(0.0); R]; Q];
+    for q in 0..Q {
+        acc[q] = [simd.splat(start[q]); R];
+    }
     for (&offset, weights) in offsets.iter().zip(packed.chunks_exact(Q)) {
-        // SAFETY: the caller vouches for this offset of every pixel.
-        let pixels: [S::V; R] =
-            std::array::from_fn(|r| unsafe { simd.load(&*x.add(r * step + offset as usize)) });
+        let mut pixels = [simd.splat(0.0); R];
+        for r in 0..R {
+            // SAFETY: the caller vouches for this offset of every pixel.
+            pixels[r] = unsafe { simd.load(&*x.add(r * step + offset as usize)) };
+        }
         for q in 0..Q {
             let weight = simd.splat(weights[q]);
             for r in 0..R {
@@ -275,18 +296,17 @@ fn write_tile<S: Simd, const R: usize, const Q: usize>(
     col: usize,
     first: usize,
 ) {
-    for (q, pixels) in acc.into_iter().enumerate() {
+    for q in 0..Q {
         if q >= live {
             break;
         }
         let base = row.out_base + (first + q) * row.out_channel + col * row.out_step;
-        for (r, v) in pixels.into_iter().enumerate() {
+        for r in 0..R {
             let to = &mut out[base + r * row.out_step];
-            let v = if row.accumulate {
-                simd.add(simd.load(to), v)
-            } else {
-                v
-            };
+            let mut v = acc[q][r];
+            if row.accumulate {
+                v = simd.add(simd.load(to), v);
+            }
             simd.store(v, to);
         }
     }
@@ -313,7 +333,10 @@ fn list_row_generic<S: Simd>(
         macro_rules! go {
             ($r:literal) => {{
                 for output in 0..outputs {
-                    let start = bias.map_or(0.0, |b| b[output]);
+                    let start = match bias {
+                        Some(bias) => bias[output],
+                        None => 0.0,
+                    };
                     // SAFETY: `row.check` covers every pixel of the row with the furthest offset,
                     // and `$r` pixels from `col` on belong to the row.
                     let acc = unsafe {
@@ -355,10 +378,10 @@ unsafe fn list_tile<S: Simd, const R: usize>(
     let mut acc = [simd.splat(start); R];
     for tap in taps {
         let weight = simd.splat(tap.weight);
-        for (r, acc) in acc.iter_mut().enumerate() {
+        for r in 0..R {
             // SAFETY: the caller vouches for this offset of every pixel.
             let pixel = unsafe { simd.load(&*x.add(r * step + tap.offset as usize)) };
-            *acc = simd.fma(pixel, weight, *acc);
+            acc[r] = simd.fma(pixel, weight, acc[r]);
         }
     }
     acc
@@ -427,28 +450,41 @@ fn dense_gradient_generic<S: Simd>(
     }
     band.check(offsets.reach, x.len(), dy.len());
     macro_rules! go {
-        ($m:literal, $q:literal) => {
-            for first in (0..band.outputs).step_by($q) {
+        ($m:literal, $q:literal) => {{
+            let mut first = 0;
+            while first < band.outputs {
                 // A tile that sticks out computes its last row or tap again and drops it.
-                let channels: [usize; $q] =
-                    std::array::from_fn(|q| (first + q).min(band.outputs - 1) * band.dy_channel);
-                for tap in (0..taps).step_by($m) {
-                    let tile: [usize; $m] =
-                        std::array::from_fn(|m| offsets.list[(tap + m).min(taps - 1)] as usize);
+                let mut channels = [0; $q];
+                for q in 0..$q {
+                    channels[q] = (first + q).min(band.outputs - 1) * band.dy_channel;
+                }
+                let mut tap = 0;
+                while tap < taps {
+                    let mut tile = [0; $m];
+                    for m in 0..$m {
+                        tile[m] = offsets.list[(tap + m).min(taps - 1)] as usize;
+                    }
                     // SAFETY: `band.check` covers every pixel of the band with the furthest offset
                     // and the last channel.
                     let acc =
                         unsafe { gradient_tile::<S, $m, $q>(simd, x, dy, band, tile, channels) };
-                    for m in 0..$m.min(taps - tap) {
-                        let column = std::array::from_fn(|q| acc[q.min($q - 1)][m]);
+                    for m in 0..$m {
+                        let mut column = [simd.splat(0.0); 4];
+                        for q in 0..$q {
+                            column[q] = acc[q][m];
+                        }
                         let sums = simd.sums(column);
-                        for q in 0..$q.min(band.outputs - first) {
-                            gradient[(first + q) * taps + tap + m] += sums[q];
+                        if tap + m < taps {
+                            for q in 0..$q.min(band.outputs - first) {
+                                gradient[(first + q) * taps + tap + m] += sums[q];
+                            }
                         }
                     }
+                    tap += $m;
                 }
+                first += $q;
             }
-        };
+        }};
     }
     // The accumulators fill the registers: 24 of 32 with AVX-512, 12 of 16 with AVX2.
     match S::TILE_PIXELS {
@@ -477,23 +513,27 @@ fn list_gradient_generic<S: Simd>(
             for output in 0..band.outputs {
                 let taps = lists.of(output);
                 let first = lists.starts[output] as usize;
-                for tap in (0..taps.len()).step_by($m) {
-                    let tile: [usize; $m] = std::array::from_fn(|m| {
-                        taps[(tap + m).min(taps.len() - 1)].offset as usize
-                    });
+                let mut tap = 0;
+                while tap < taps.len() {
+                    let mut tile = [0; $m];
+                    for m in 0..$m {
+                        tile[m] = taps[(tap + m).min(taps.len() - 1)].offset as usize;
+                    }
                     let channel = [output * band.dy_channel];
                     // SAFETY: `band.check` covers every pixel of the band with the furthest offset
                     // and the last channel.
                     let [acc] =
                         unsafe { gradient_tile::<S, $m, 1>(simd, x, dy, band, tile, channel) };
-                    for m in (0..$m).step_by(4) {
-                        let sums = simd.sums(std::array::from_fn(|i| acc[m + i]));
-                        for (i, sum) in sums.into_iter().enumerate() {
-                            if tap + m + i < taps.len() {
-                                gradient[first + tap + m + i] += sum;
+                    for quad in 0..$m / 4 {
+                        let at = 4 * quad;
+                        let sums = simd.sums([acc[at], acc[at + 1], acc[at + 2], acc[at + 3]]);
+                        for i in 0..4 {
+                            if tap + at + i < taps.len() {
+                                gradient[first + tap + at + i] += sums[i];
                             }
                         }
                     }
+                    tap += $m;
                 }
             }
         };
@@ -527,9 +567,11 @@ unsafe fn gradient_tile<S: Simd, const M: usize, const Q: usize>(
             )
         };
         for _ in 0..band.cols {
-            // SAFETY: the caller vouches for each channel at this pixel.
-            let slopes: [S::V; Q] =
-                std::array::from_fn(|q| unsafe { simd.load(&*dy.add(channels[q])) });
+            let mut slopes = [simd.splat(0.0); Q];
+            for q in 0..Q {
+                // SAFETY: the caller vouches for each channel at this pixel.
+                slopes[q] = unsafe { simd.load(&*dy.add(channels[q])) };
+            }
             for m in 0..M {
                 // SAFETY: the caller vouches for each offset at this pixel.
                 let pixel = unsafe { simd.load(&*x.add(offsets[m])) };
