@@ -4,7 +4,7 @@ use nestc::data::{Dataset, Pixels};
 use nestc::ir::eval::Executor;
 use nestc::ir::eval_float::eval_outputs;
 use nestc::ir::float::{FloatOp, Shape};
-use nestc::ir::ids::{Id, Level};
+use nestc::ir::ids::Id;
 use nestc::ir::int::Quant;
 use nestc::ir::nested::{NestedModel, Preprocessing};
 use nestc::passes::{
@@ -16,7 +16,8 @@ use crate::random::{Random, images, model};
 
 const SEEDS: std::ops::Range<u64> = 0..150;
 
-fn dataset(shape: Shape, images: &[Vec<f32>]) -> Dataset {
+/// Prepared images as a data set.
+pub fn dataset(shape: Shape, images: &[Vec<f32>]) -> Dataset {
     Dataset {
         shape,
         pixels: Pixels::F32(images.concat()),
@@ -84,7 +85,7 @@ fn folding_ends_in_canonical_form() {
 }
 
 /// Ratio of signal to error, in decibel.
-fn decibel(want: &[f32], got: &[f32]) -> f64 {
+pub fn decibel(want: &[f32], got: &[f32]) -> f64 {
     let signal: f64 = want.iter().map(|v| f64::from(*v).powi(2)).sum();
     let error: f64 = (want.iter().zip(got))
         .map(|(a, b)| f64::from(a - b).powi(2))
@@ -93,7 +94,7 @@ fn decibel(want: &[f32], got: &[f32]) -> f64 {
 }
 
 /// Back to reals, channel-major.
-fn reals(q: &[i8], shape: Shape, quant: Quant) -> Vec<f32> {
+pub fn reals(q: &[i8], shape: Shape, quant: Quant) -> Vec<f32> {
     let mut out = vec![0.0; q.len()];
     for (i, &q) in q.iter().enumerate() {
         let (pixel, c) = (i / shape.c, i % shape.c);
@@ -185,13 +186,27 @@ fn int8_follows_the_float_network() {
                 got.extend(reals(executor.output(0), t.shape, t.quant[level.index()]));
             }
             let ratio = decibel(&want, &got);
-            assert!(ratio > 12.0, "seed {seed} {level}: {ratio:.1} dB");
+            assert!(ratio > 24.0, "seed {seed} {level}: {ratio:.1} dB");
             ratios.push(ratio);
         }
     }
     ratios.sort_by(f64::total_cmp);
     let median = ratios[ratios.len() / 2];
     println!("worst {:.1} dB, median {median:.1} dB", ratios[0]);
-    assert!(median > 28.0, "median {median:.1} dB");
-    let _ = Level::from_index(0);
+    assert!(median > 38.0, "median {median:.1} dB");
+}
+
+/// The random networks reach every kernel but those of long rows, and every operator.
+#[test]
+fn random_networks_reach_every_kernel() {
+    let mut used: Vec<&str> = Vec::new();
+    for seed in SEEDS {
+        used.extend(compiled(seed).program.steps.iter().map(|s| s.kernel));
+    }
+    let missing: Vec<&str> = (nest_kernels::KERNELS.iter())
+        .filter(|k| k.arch == "armv7em")
+        .map(|k| k.name)
+        .filter(|name| !used.contains(name))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }

@@ -1,5 +1,7 @@
 //! The passes from the outside: each changes the form of a network and not what it computes.
 
 mod chain;
+mod golden;
 mod interpret;
 mod random;
+mod real;

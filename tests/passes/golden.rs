@@ -1,0 +1,123 @@
+//! Passes as text in, text out. `BLESS=1` (`make bless`) records anew.
+
+use std::path::Path;
+
+use nestc::ir::text_int::{parse, print, print_program};
+use nestc::ir::verify_int::{verify, verify_program};
+use nestc::passes::{
+    Artefact, CompileOptions, Limits, PIPELINE, compile_until, encode, find_pass, plan,
+};
+
+use crate::chain::dataset;
+use crate::random::{Random, images, model};
+
+fn expect(name: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden/passes")
+        .join(name);
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        std::fs::write(&path, text).expect("recorded");
+    }
+    let recorded = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(
+        text,
+        recorded,
+        "{}: `make bless` records a wanted change",
+        path.display()
+    );
+}
+
+const SMALL: &str = r#"# A block with a shortcut, two levels.
+int "small"
+sparsities [0.75, 0.25]
+tensor t0 "x" shape=[2, 3, 3] quant=[[0.5, -3], [0.5, -3]]
+tensor t1 "a" shape=[2, 3, 3] quant=[[0.5, -128], [0.25, -128]]
+tensor t2 "b" shape=[2, 3, 3] quant=[[0.5, 7], [0.25, -9]]
+tensor t3 "sum" shape=[2, 3, 3] quant=[[0.5, -128], [0.25, -128]]
+tensor t4 "y" shape=[3, 1, 1] quant=[[1, 0], [1, 0]]
+input t0
+t1 = conv(t0) "first" kernel=[1, 1] stride=[1, 1] pads=[0, 0, 0, 0] dilation=[1, 1] out=2 group_channels=2 groups=1
+  weight_scale=[0.125, 0.5]
+  weight=[100, -100, 90, 1]
+  requant=[[[0, 1000000], [5, 2000000]], [[0, 1000000], [5, 2000000]]]
+t2 = conv(t1) "second" kernel=[3, 3] stride=[1, 1] pads=[1, 1, 1, 1] dilation=[1, 1] out=2 group_channels=2 groups=1
+  weight_scale=[0.125, 0.5]
+  weight=[1, 0, 3, 0, 5, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 7, 8, 9, 1, 2, 3, 4, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -9]
+  weight_levels=[0, 1, 0, 1, 1, 255, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1]
+  requant=[[[0, 1000000], [5, 2000000]], [[0, 1000000], [5, 2000000]]]
+t3 = add(t2, t1) "add" params=[[16384, 8192, 8192, 14], [1, 2, 3, 4]]
+t4 = conv(t3) "classes" kernel=[3, 3] stride=[1, 1] pads=[0, 0, 0, 0] dilation=[1, 1] out=3 group_channels=2 groups=1
+  weight_scale=[1, 1, 1]
+  weight=[1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+  requant=[[[0, 1], [0, 2], [0, 3]], [[0, 1], [0, 2], [0, 3]]]
+output t4
+"#;
+
+#[test]
+fn encoding_and_planning() {
+    let graph = parse(SMALL).expect("reads");
+    verify(&graph).expect("sound");
+    let program = plan(encode(graph).expect("encodes"), &Limits::default()).expect("plans");
+    verify_program(&program).expect("sound");
+    expect("small.program.txt", &print_program(&program));
+}
+
+/// Everything `--dump-after` can print of one network.
+#[test]
+fn every_pass_of_a_random_network() {
+    let model = model(11, 6);
+    let shape = model.graph.input_shape();
+    let data = dataset(shape, &images(&mut Random(5), shape, 8));
+    let options = CompileOptions {
+        calibration: Some(&data),
+        ..CompileOptions::default()
+    };
+    for pass in PIPELINE {
+        let artefact =
+            compile_until(model.clone(), &options, pass.name, &mut ()).expect("compiles");
+        expect(&format!("random.{}.txt", pass.name), &artefact.text());
+        if let Artefact::Int(graph) = artefact {
+            assert_eq!(parse(&print(&graph)).expect("reads"), graph);
+        }
+    }
+}
+
+#[test]
+fn an_unknown_pass_names_all() {
+    let error = find_pass("optimise").expect_err("there is none");
+    assert_eq!(error.0[0].code.to_string(), "E512");
+    assert!(error.0[0].message.contains("fold, quantise, encode, plan"));
+}
+
+#[test]
+fn memory_limits_give_both_numbers() {
+    let encoded = || encode(parse(SMALL).expect("reads")).expect("encodes");
+    let fits = plan(encoded(), &Limits::default()).expect("plans");
+    let arena = fits.arena_bytes();
+    let flash = (fits.steps.iter())
+        .map(|s| s.weight_bytes + s.index_bytes + s.requant_bytes)
+        .sum::<nestc::units::Bytes>();
+    let exact = Limits {
+        ram: Some(arena),
+        flash: Some(flash),
+    };
+    plan(encoded(), &exact).expect("what fits exactly fits");
+    let less = Limits {
+        ram: Some(arena - nestc::units::Bytes(1)),
+        flash: Some(flash - nestc::units::Bytes(1)),
+    };
+    let error = plan(encoded(), &less).expect_err("a byte is missing in both");
+    let codes: Vec<String> = error.0.iter().map(|d| d.code.to_string()).collect();
+    assert_eq!(codes, ["E510", "E511"]);
+    for (d, need, room) in [
+        (&error.0[0], arena, less.ram),
+        (&error.0[1], flash, less.flash),
+    ] {
+        assert!(d.message.contains(&need.to_string()), "{d}");
+        assert!(
+            d.message.contains(&room.expect("set above").to_string()),
+            "{d}"
+        );
+    }
+}
