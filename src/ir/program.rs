@@ -216,4 +216,34 @@ impl Program {
     pub fn arena_bytes(&self) -> Bytes {
         Bytes(self.activation_bytes.0 + 4 * self.scratch_words as u64)
     }
+    /// The largest number of arena bytes that hold live tensors at once, and the step at which they
+    /// do: with these in-place steps no plan can need fewer.
+    pub fn peak(&self) -> (Bytes, Option<LayerId>) {
+        let mut last_read: IdVec<TensorId, Option<usize>> =
+            self.tensors.iter().map(|_| None).collect();
+        for (at, step) in self.steps.iter().enumerate() {
+            for &t in &step.inputs {
+                last_read[t] = Some(at);
+            }
+        }
+        for &t in &self.outputs {
+            last_read[t] = Some(self.steps.len());
+        }
+        let bytes = |t: TensorId| self.tensors[t].shape.len().next_multiple_of(4) as u64;
+        let mut live = vec![self.input];
+        let mut peak = (Bytes(bytes(self.input)), None);
+        for (at, (id, step)) in self.steps.iter_enumerated().enumerate() {
+            let offset = self.tensors[step.output].offset;
+            // In place, the input's bytes become the output's.
+            let own = live.iter().all(|&t| self.tensors[t].offset != offset);
+            let sum = live.iter().map(|&t| bytes(t)).sum::<u64>()
+                + if own { bytes(step.output) } else { 0 };
+            if sum > peak.0.0 {
+                peak = (Bytes(sum), Some(id));
+            }
+            live.push(step.output);
+            live.retain(|&t| last_read[t].is_some_and(|last| last > at));
+        }
+        peak
+    }
 }

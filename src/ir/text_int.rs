@@ -200,10 +200,11 @@ pub fn print_program(program: &Program) -> String {
     let mut out = String::new();
     let _ = writeln!(
         out,
-        "program {:?}\nsparsities {}\nactivations {} scratch {}",
+        "program {:?}\nsparsities {}\nactivations {} lower_bound {} scratch {}",
         program.name,
         list(&program.sparsities),
         program.activation_bytes.0,
+        program.peak().0.0,
         4 * program.scratch_words
     );
     for (id, t) in program.tensors.iter_enumerated() {

@@ -8,8 +8,9 @@ mod tests;
 
 use crate::diag::{self, Diagnostic, Diagnostics, Result};
 
+use super::ids::{IdVec, LayerId};
 use super::int::IntGraph;
-use super::program::Program;
+use super::program::{Program, Step};
 
 /// All rules, by number.
 pub const RULES: &[(&str, &str)] = &[
@@ -94,6 +95,19 @@ impl Breaches {
 pub fn verify(graph: &IntGraph) -> Result<()> {
     let mut breaches = Breaches::default();
     graph::check(graph, &mut breaches);
+    breaches.0.into_result(())
+}
+
+/// Checks rules P4 to P10 on steps that have no places yet.
+///
+/// # Errors
+/// All breaches.
+pub fn verify_steps(graph: &IntGraph, steps: &IdVec<LayerId, Step>) -> Result<()> {
+    let mut breaches = Breaches::default();
+    let shape = |t| graph.tensors[t].shape;
+    for step in steps {
+        program::step(graph.sparsities.len(), &shape, step, &mut breaches);
+    }
     breaches.0.into_result(())
 }
 

@@ -12,7 +12,6 @@
 mod rules;
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 use crate::ir::float::{FloatGraph, FloatOp, Node, Shape, Value};
 use crate::ir::ids::{Id, IdVec, NodeId, ValueId};
@@ -27,59 +26,6 @@ pub fn fold(model: NestedModel) -> NestedModel {
     rules::anchor_affines(&mut work);
     while rules::apply_one(&mut work) {}
     work.finish()
-}
-
-/// One line a node, for `--dump-after fold`.
-pub(crate) fn summary(model: &NestedModel) -> String {
-    let graph = &model.graph;
-    let mut out = format!("nested \"{}\" levels={}\n", graph.name, model.level_count());
-    if let Some(input) = graph.input {
-        let _ = writeln!(out, "input {input}: {}", graph.shape(input));
-    }
-    for (id, node) in graph.nodes.iter_enumerated() {
-        let inputs: Vec<String> = node.inputs.iter().map(ToString::to_string).collect();
-        let _ = write!(
-            out,
-            "{}: {} = {}({}) \"{}\"",
-            node.output,
-            graph.shape(node.output),
-            node.op.name(),
-            inputs.join(", "),
-            node.name
-        );
-        match &node.op {
-            FloatOp::Conv(c) => {
-                let [kh, kw] = c.window.kernel;
-                let _ = write!(
-                    out,
-                    " kernel={kh}x{kw} stride={:?} pads={:?} dilation={:?} groups={}{}",
-                    c.window.stride,
-                    c.window.pads,
-                    c.window.dilation,
-                    c.groups,
-                    if c.bias.is_some() { " bias" } else { "" }
-                );
-            }
-            FloatOp::MaxPool(w) | FloatOp::AvgPool { window: w, .. } => {
-                let _ = write!(
-                    out,
-                    " kernel={:?} stride={:?} pads={:?}",
-                    w.kernel, w.stride, w.pads
-                );
-            }
-            _ => {}
-        }
-        if model.weight_levels.contains_key(&id) {
-            out.push_str(" nested");
-        }
-        if model.level_params.contains_key(&id) {
-            out.push_str(" per-level");
-        }
-        out.push('\n');
-    }
-    let outputs: Vec<String> = graph.outputs.iter().map(ToString::to_string).collect();
-    let _ = writeln!(out, "output {}", outputs.join(", "));
-    out
 }
 
 /// A node with its nested parameters beside it, so that rules need not mind ids.
@@ -154,6 +100,21 @@ impl Work {
             .flatten()
     }
 
+    /// Whether node `at` can go: outputs must stay different values, and none the input.
+    fn can_bypass(&self, at: usize, instead: ValueId) -> bool {
+        let is_output = self.outputs.contains(&self.nodes[at].output);
+        !is_output || (instead != self.input && !self.outputs.contains(&instead))
+    }
+
+    /// `name`, or a variant of it that no value has.
+    fn fresh_name(&self, name: &str) -> String {
+        let mut fresh = name.to_owned();
+        while self.values.iter().any(|v| v.name == fresh) {
+            fresh.push('\'');
+        }
+        fresh
+    }
+
     /// Takes node `at` out; whoever read its output reads `instead`. A graph output keeps its name.
     fn bypass(&mut self, at: usize, instead: ValueId) {
         let gone = self.nodes.remove(at).output;
@@ -165,9 +126,8 @@ impl Work {
             }
         }
         if self.outputs.contains(&gone) {
-            if instead != self.input && !self.outputs.contains(&instead) {
-                self.values[instead].name = self.values[gone].name.clone();
-            }
+            let name = std::mem::take(&mut self.values[gone].name);
+            self.values[instead].name = name;
             for output in &mut self.outputs {
                 if *output == gone {
                     *output = instead;

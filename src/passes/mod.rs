@@ -12,10 +12,12 @@ mod quantise;
 mod requant;
 
 use crate::data::Dataset;
-use crate::diag::{self, Diagnostic, Result};
+use crate::diag::{self, Diagnostic, Diagnostics, Result};
 use crate::ir::int::IntGraph;
 use crate::ir::nested::{NestedModel, Preprocessing};
 use crate::ir::program::Program;
+use crate::ir::text::{self, Weights};
+use crate::ir::verify::verify_nested;
 use crate::ir::{text_int, verify_int};
 use crate::units::Bytes;
 
@@ -123,7 +125,7 @@ impl Artefact {
     /// The text form, stable from run to run.
     pub fn text(&self) -> String {
         match self {
-            Artefact::Nested(model) => fold::summary(model),
+            Artefact::Nested(model) => text::print_nested(model, Weights::Hashed),
             Artefact::Int(graph) => text_int::print(graph),
             Artefact::Encoded(encoded) => encode::summary(encoded),
             Artefact::Program(program) => text_int::print_program(program),
@@ -177,7 +179,8 @@ pub fn compile_until(
     let preprocessing = (options.preprocessing.clone()).or_else(|| model.preprocessing.clone());
 
     let folded = fold(model);
-    observer.after(fold_info, &|| fold::summary(&folded));
+    verify_folded(&folded)?;
+    observer.after(fold_info, &|| text::print_nested(&folded, Weights::Hashed));
     if last == fold_info.name {
         return Ok(Artefact::Nested(folded));
     }
@@ -202,6 +205,7 @@ pub fn compile_until(
     }
 
     let encoded = encode(graph)?;
+    verify_int::verify_steps(&encoded.graph, &encoded.steps)?;
     observer.after(encode_info, &|| encode::summary(&encoded));
     if last == encode_info.name {
         return Ok(Artefact::Encoded(encoded));
@@ -212,6 +216,18 @@ pub fn compile_until(
     verify_int::verify_program(&program)?;
     observer.after(plan_info, &|| text_int::print_program(&program));
     Ok(Artefact::Program(program))
+}
+
+fn verify_folded(model: &NestedModel) -> Result<()> {
+    let breaches = verify_nested(model).into_iter().map(|breach| {
+        Diagnostic::new(
+            diag::IR_INVALID,
+            breach.place,
+            format!("rule {}: {}", breach.rule, breach.message),
+            "report this as a fault of nestc, with the model",
+        )
+    });
+    Diagnostics(breaches.collect()).into_result(())
 }
 
 /// The pass called `name`.

@@ -7,6 +7,7 @@ use nestc::ir::float::{FloatOp, Shape};
 use nestc::ir::ids::Id;
 use nestc::ir::int::Quant;
 use nestc::ir::nested::{NestedModel, Preprocessing};
+use nestc::ir::verify::verify_nested;
 use nestc::passes::{
     Artefact, CompileOptions, compile, compile_until, encode, fold, plan, quantise_input,
 };
@@ -56,7 +57,14 @@ fn folding_keeps_the_function_of_every_level() {
 #[test]
 fn folding_ends_in_canonical_form() {
     for seed in SEEDS {
-        let folded = fold(model(seed, 12));
+        let original = model(seed, 12);
+        // Only values that nothing reads are amiss: folding drops them.
+        assert!(
+            verify_nested(&original).iter().all(|b| b.rule == "V014"),
+            "seed {seed}"
+        );
+        let folded = fold(original);
+        assert_eq!(verify_nested(&folded), [], "seed {seed}");
         let graph = &folded.graph;
         let consumers = graph.consumers();
         for node in &graph.nodes {
@@ -127,6 +135,8 @@ fn compiled(seed: u64) -> Compiled {
         panic!("an integer graph comes after quantisation")
     };
     let program = plan(encode(graph.clone()).expect("encodes"), &options.limits).expect("plans");
+    let bound = program.peak().0;
+    assert!(bound <= program.activation_bytes, "seed {seed}: {bound}");
     let whole = compile(model.clone(), &options, &mut ()).expect("compiles");
     assert_eq!(
         program, whole,

@@ -205,8 +205,12 @@ pub fn model(seed: u64, nodes: usize) -> NestedModel {
     let (id, logits) = b.try_node(dense, &[flat]).expect("it fits");
     if levels > 1 {
         mask(&mut r, &mut b, id);
-        let biases = (0..levels).map(|_| LevelParams::Bias(r.reals(5, 0.3)));
-        b.level_params.insert(id, biases.collect());
+        let biases: Vec<Vec<f32>> = (0..levels).map(|_| r.reals(5, 0.3)).collect();
+        if let FloatOp::Dense(dense) = &mut b.graph.nodes[id].op {
+            dense.bias = biases.last().cloned();
+        }
+        let own = biases.into_iter().map(LevelParams::Bias);
+        b.level_params.insert(id, own.collect());
     }
     let mut outputs = vec![logits];
     if r.chance(2) {

@@ -184,6 +184,7 @@ fn the_program_runs_as_its_graph_is_defined_at_every_level() {
 fn the_arena_is_three_feature_maps() {
     for network in [plain(), nested()] {
         assert_eq!(network.program.activation_bytes, Bytes(3 * 16_384));
+        assert_eq!(network.program.peak().0, Bytes(3 * 16_384));
     }
 }
 

@@ -31,7 +31,8 @@ pub(super) fn check(program: &Program, b: &mut Breaches) {
     }
     lifetimes(program, b);
     for step in &program.steps {
-        self::step(program, step, b);
+        let shape = |t| program.tensors[t].shape;
+        self::step(program.level_count(), &shape, step, b);
     }
     let most = program
         .steps
@@ -133,11 +134,16 @@ fn lifetimes(program: &Program, b: &mut Breaches) {
     }
 }
 
-fn step(program: &Program, step: &Step, b: &mut Breaches) {
-    let levels = program.level_count();
+/// Rules P4 to P10 of one step over tensors of known shape.
+pub(super) fn step(
+    levels: usize,
+    shape: &dyn Fn(TensorId) -> Shape,
+    step: &Step,
+    b: &mut Breaches,
+) {
     let place = format!("step `{}`", step.name);
-    let x = program.tensors[step.inputs[0]].shape;
-    let y = program.tensors[step.output].shape;
+    let x = shape(step.inputs[0]);
+    let y = shape(step.output);
     b.check(
         KERNELS.iter().any(|k| k.name == step.kernel),
         "P9",

@@ -4,12 +4,8 @@ use nest_format::Entry;
 
 use crate::ir::program::EncodedStream;
 
-const FARTHEST_UP: i32 = 31;
-const FARTHEST_DOWN: i32 = -32;
-const FILLER: Entry = Entry {
-    delta: 0,
-    weight: 0,
-};
+/// Columns a delta can move.
+const REACH: std::ops::RangeInclusive<i32> = -32..=31;
 
 /// Encodes `rows x columns` weights. `level_of` gives the sparsest level that holds each weight
 /// (any number from `levels` on: none); `None` puts all at level 0. Zeros are not stored.
@@ -38,20 +34,30 @@ pub fn encode_stream(
         let at = row * columns..(row + 1) * columns;
         let row_weights = &weights[at.clone()];
         let row_levels = level_of.map(|l| &l[at]);
-        let mut position = 0i32;
-        for level in 0..levels {
-            let mut entries = Vec::new();
+        let visits = |level: usize| -> Vec<usize> {
             let held = (0..columns).filter(|&c| {
                 row_weights[c] != 0 && row_levels.map_or(0, |l| usize::from(l[c])) == level
             });
-            if level % 2 == 0 {
-                held.for_each(|c| step_to(c, row_weights[c], &mut position, &mut entries));
+            if level.is_multiple_of(2) {
+                held.collect()
             } else {
-                held.rev()
-                    .for_each(|c| step_to(c, row_weights[c], &mut position, &mut entries));
+                held.rev().collect()
+            }
+        };
+        let order: Vec<Vec<usize>> = (0..levels).map(visits).collect();
+        let mut position = 0i32;
+        for level in 0..levels {
+            let mut entries = Vec::new();
+            for &column in &order[level] {
+                step_to(column, row_weights[column], &mut position, &mut entries);
             }
             if entries.len() % 2 == 1 {
-                entries.push(FILLER);
+                // The filler may as well be the first bridge to what a denser level adds.
+                let next = order[level + 1..].iter().flatten().next();
+                let way = next.map_or(0, |&c| c as i32 - position);
+                let delta = if REACH.contains(&way) { 0 } else { bridge(way) };
+                entries.push(Entry { delta, weight: 0 });
+                position += i32::from(delta);
             }
             words.extend(entries.chunks_exact(2).map(|e| Entry::pair(e[0], e[1])));
             prefix[level * rows + row] = narrow(words.len() - start, "words in a row")?;
@@ -66,16 +72,18 @@ pub fn encode_stream(
     })
 }
 
+/// The longest step on a way out of reach.
+fn bridge(way: i32) -> i8 {
+    way.clamp(*REACH.start(), *REACH.end()) as i8
+}
+
 /// Moves to `column`, over bridges where the way is long, and stores `weight` there.
 fn step_to(column: usize, weight: i8, position: &mut i32, entries: &mut Vec<Entry>) {
     let mut way = column as i32 - *position;
-    while !(FARTHEST_DOWN..=FARTHEST_UP).contains(&way) {
-        let bridge = way.clamp(FARTHEST_DOWN, FARTHEST_UP);
-        entries.push(Entry {
-            delta: bridge as i8,
-            weight: 0,
-        });
-        way -= bridge;
+    while !REACH.contains(&way) {
+        let delta = bridge(way);
+        entries.push(Entry { delta, weight: 0 });
+        way -= i32::from(delta);
     }
     entries.push(Entry {
         delta: way as i8,

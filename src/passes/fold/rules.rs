@@ -60,10 +60,11 @@ fn drop_no_op(work: &mut Work, at: usize) -> bool {
         }
         _ => false,
     };
-    if nothing {
+    let goes = nothing && work.can_bypass(at, input);
+    if goes {
         work.bypass(at, input);
     }
-    nothing
+    goes
 }
 
 fn set_affine(node: &mut WorkNode, mut levels: Vec<(Vec<f32>, Vec<f32>)>) {
@@ -178,7 +179,9 @@ fn merge_activations(work: &mut Work, at: usize) -> bool {
         return false;
     };
     match (&work.nodes[before].op, &work.nodes[at].op) {
-        (FloatOp::Relu | FloatOp::Relu6, FloatOp::Relu) | (FloatOp::Relu6, FloatOp::Relu6) => {
+        (FloatOp::Relu | FloatOp::Relu6, FloatOp::Relu) | (FloatOp::Relu6, FloatOp::Relu6)
+            if work.can_bypass(at, input) =>
+        {
             work.bypass(at, input);
             true
         }
@@ -212,7 +215,7 @@ fn activation_before(work: &mut Work, at: usize) -> bool {
     let end = work.nodes[at].output;
     work.values[between].shape = work.shape(source);
     let (first, second) = (work.nodes[before].clone(), work.nodes[at].clone());
-    work.values[between].name.clone_from(&second.name);
+    work.values[between].name = work.fresh_name(&second.name);
     work.nodes[before] = WorkNode {
         inputs: vec![source],
         output: between,
@@ -325,7 +328,7 @@ pub(super) fn anchor_affines(work: &mut Work) {
         if is_affine && affine_over_conv(work, at).is_none() {
             let source = work.nodes[at].inputs[0];
             let x = work.shape(source);
-            let name = format!("{}.unscaled", work.nodes[at].name);
+            let name = work.fresh_name(&format!("{}.unscaled", work.nodes[at].name));
             let output = work.values.push(Value {
                 name: name.clone(),
                 shape: x,
