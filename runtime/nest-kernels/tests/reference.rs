@@ -228,19 +228,12 @@ fn nested_convolutions_run_each_level_as_if_it_were_alone() {
             tile: Tile::P2,
         };
         let input = random.bytes(input_len(&g));
-        for level in 0..levels {
-            let expected = convolution(
-                &g,
-                1,
-                pads[level],
-                &input,
-                requant[level],
-                |o, ky, kx, i| {
-                    let tap = usize::from(ky) * usize::from(g.kernel_w) + usize::from(kx);
-                    let (w, from) = weights[o * columns + tap * usize::from(g.in_c) + i];
-                    if from <= level { w } else { 0 }
-                },
-            );
+        for (level, &requant) in requant.iter().enumerate() {
+            let expected = convolution(&g, 1, pads[level], &input, requant, |o, ky, kx, i| {
+                let tap = usize::from(ky) * usize::from(g.kernel_w) + usize::from(kx);
+                let (w, from) = weights[o * columns + tap * usize::from(g.in_c) + i];
+                if from <= level { w } else { 0 }
+            });
             let mut output = vec![0; expected.len()];
             reference::conv_nested(&layer, level, &input, &mut output, &mut []);
             assert_eq!(output, expected, "level {level} of {levels}, {g:?}");
@@ -251,14 +244,14 @@ fn nested_convolutions_run_each_level_as_if_it_were_alone() {
                 requant: &requant,
             };
             let vector = random.bytes(columns);
-            for level in 0..levels {
+            for (level, requant) in requant.iter().enumerate() {
                 let expected: Vec<i8> = (0..rows)
                     .map(|row| {
                         let sum = (0..columns).map(|c| {
                             let (w, from) = weights[row * columns + c];
                             i64::from(vector[c]) * if from <= level { i64::from(w) } else { 0 }
                         });
-                        requantised(&requant[level][row], sum.sum())
+                        requantised(&requant[row], sum.sum())
                     })
                     .collect();
                 let mut output = vec![0; rows];

@@ -7,6 +7,7 @@ use core::mem::MaybeUninit;
 use nest_format::Requant;
 
 use super::pack::{Packer, Step};
+use super::window::Pixels;
 use crate::check::{checked, refuse};
 use crate::layer::{ConvDense, ConvNested, Tile};
 use crate::scratch::{
@@ -117,7 +118,7 @@ pub fn conv_nested(
         Tile::P2 => nest_kernels_conv_nested_p2,
     };
     let per_tile = pixels_of(tile);
-    let packer = Packer::new(g, input, at.pad, Step::Plane);
+    let mut packer = Packer::new(g, input, at.pad, Step::Plane);
     // A single pixel fills its tile twice, both results at one place.
     let step = if pixels == 1 { 0 } else { rows };
     let (scratch, output) = (scratch.as_mut_ptr(), output.as_mut_ptr());
@@ -183,7 +184,7 @@ pub fn conv_dense(
     }
     if columns == 0 {
         // No block to run: every sum is 0.
-        for pixel in output.chunks_exact_mut(rows) {
+        for pixel in Pixels::of(output, rows) {
             for (out, requant) in pixel.iter_mut().zip(at.requant) {
                 *out = requant.apply(0);
             }
@@ -192,7 +193,7 @@ pub fn conv_dense(
     }
     let tile_words = dense_tile_words(columns);
     let pass_tiles = dense_tiles(columns, pixels);
-    let packer = Packer::new(g, input, at.pad, Step::Pairs);
+    let mut packer = Packer::new(g, input, at.pad, Step::Pairs);
     // Fewer pixels than a tile: each fills a tile of its own, all results at one place.
     let (step, advance) = if pixels < 4 { (0, 1) } else { (rows, 4) };
     let (scratch, output) = (scratch.as_mut_ptr(), output.as_mut_ptr());

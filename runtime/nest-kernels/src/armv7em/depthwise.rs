@@ -4,7 +4,7 @@ use core::arch::global_asm;
 
 use nest_format::Requant;
 
-use super::window::Windows;
+use super::window::{Pixels, Windows};
 use crate::check::{checked, refuse};
 use crate::layer::Depthwise;
 use crate::scratch::depthwise_scratch_words;
@@ -57,7 +57,7 @@ pub fn depthwise(
         nest_kernels_depthwise
     };
     let windows = Windows::new(g);
-    let pixels = output.chunks_exact_mut(channels);
+    let pixels = Pixels::of(output, channels);
     for (window, pixel) in windows.iter().zip(pixels) {
         let mut slots = table.iter_mut();
         for ky in 0..g.kernel_h as usize {
@@ -105,7 +105,7 @@ fn one_by_one(
         return;
     }
     let windows = Windows::new(g);
-    for (window, pixel) in windows.iter().zip(output.chunks_exact_mut(out_c)) {
+    for (window, pixel) in windows.iter().zip(Pixels::of(output, out_c)) {
         for (channel, (out, requant)) in pixel.iter_mut().zip(requant).enumerate() {
             let mut weights = layer.weights.iter().skip(channel).step_by(out_c);
             let mut sum = 0;

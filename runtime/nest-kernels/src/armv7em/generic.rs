@@ -1,7 +1,7 @@
 //! Convolutions of any groups, one output element after the other.
 
 use super::dense::dot;
-use super::window::Windows;
+use super::window::{Pixels, Windows};
 use crate::check::checked;
 use crate::layer::ConvGeneric;
 
@@ -20,10 +20,10 @@ pub fn conv_generic(layer: &ConvGeneric<'_>, level: usize, input: &[i8], output:
         return;
     }
     let windows = Windows::new(g);
-    let pixels = output.chunks_exact_mut(g.out_c.max(1) as usize);
+    let pixels = Pixels::of(output, g.out_c as usize);
     for (window, pixel) in windows.iter().zip(pixels) {
         let mut weights = layer.weights;
-        let groups = pixel.chunks_exact_mut(out_c);
+        let groups = Pixels::of(pixel, out_c);
         let requants = at.requant.chunks_exact(out_c);
         for (group, (outputs, requants)) in groups.zip(requants).enumerate() {
             for (out, requant) in outputs.iter_mut().zip(requants) {

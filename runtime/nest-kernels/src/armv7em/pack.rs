@@ -2,13 +2,44 @@
 
 use core::arch::global_asm;
 
+use super::window::{Window, Windows};
 use crate::layer::Geometry;
 
 global_asm!(include_str!("pack.s"), options(raw));
 
+/// A function of `pack.s`.
+type PackRows = unsafe extern "C" fn(
+    a: *const i8,
+    b: *const i8,
+    n: usize,
+    to: *mut u32,
+    rows: usize,
+    a_step: usize,
+    b_step: usize,
+    to_step: usize,
+);
+
 unsafe extern "C" {
-    fn nest_kernels_pack_plane(a: *const i8, b: *const i8, n: usize, to: *mut u32) -> *mut u32;
-    fn nest_kernels_pack_pairs(a: *const i8, b: *const i8, n: usize, to: *mut u32) -> *mut u32;
+    fn nest_kernels_pack_plane(
+        a: *const i8,
+        b: *const i8,
+        n: usize,
+        to: *mut u32,
+        rows: usize,
+        a_step: usize,
+        b_step: usize,
+        to_step: usize,
+    );
+    fn nest_kernels_pack_pairs(
+        a: *const i8,
+        b: *const i8,
+        n: usize,
+        to: *mut u32,
+        rows: usize,
+        a_step: usize,
+        b_step: usize,
+        to_step: usize,
+    );
 }
 
 /// Where the next word of a packed row goes.
@@ -29,158 +60,222 @@ impl Step {
     }
 }
 
+/// Channels of padding at hand.
+const PADDING: usize = 64;
+
 /// Packs pixels of one input map.
 pub(super) struct Packer<'a> {
-    geometry: &'a Geometry,
+    windows: Windows<'a>,
     input: &'a [i8],
-    pad: i8,
+    padding: [i8; PADDING],
+    pack: PackRows,
     step: Step,
-    /// Elements of a kernel row that lie side by side in the input: all of it unless dilated.
-    run: usize,
-    /// Runs of a kernel row.
-    runs: usize,
-    row_elements: usize,
+    /// Elements from one row of taps to the next.
+    row_step: usize,
+    /// Words that a row of taps takes, spaces included.
+    row_words: usize,
+    /// What the output row packed last shares.
+    line: Line,
 }
 
-/// An output pixel's window: the input coordinates of its first tap.
+/// What all windows of an output row share.
 #[derive(Clone, Copy)]
-struct Window {
+struct Line {
+    /// The row's first pixel.
+    first: usize,
     y: i32,
-    x: i32,
+    /// Rows of taps above the input, inside it and below it.
+    above: usize,
+    inside: usize,
+    below: usize,
+    /// First element of the input row under the first row of taps inside.
+    start: usize,
 }
 
-const fn pack(a: i8, b: i8) -> u32 {
-    (a as i32 as u32).wrapping_add((b as i32 as u32) << 23)
+/// One pixel of a pair, over some rows of taps: where its first row starts in the input, if it lies
+/// there.
+#[derive(Clone, Copy)]
+struct Rows {
+    window: Window,
+    start: Option<usize>,
+}
+
+impl Line {
+    fn of(windows: Windows<'_>, oy: usize) -> Self {
+        let kernel_h = windows.geometry.kernel_h as usize;
+        let window = windows.at(oy, 0);
+        let above = (0..kernel_h)
+            .take_while(|&ky| windows.above(window, ky))
+            .count();
+        let inside = (above..kernel_h)
+            .take_while(|&ky| windows.row(window, ky).is_some())
+            .count();
+        Self {
+            first: oy * windows.geometry.out_w as usize,
+            y: window.y,
+            above,
+            inside,
+            below: kernel_h - above - inside,
+            start: windows.row(window, above).unwrap_or(0),
+        }
+    }
 }
 
 impl<'a> Packer<'a> {
     /// `input` has the geometry's extent, which `check` has seen.
     pub fn new(geometry: &'a Geometry, input: &'a [i8], pad: i8, step: Step) -> Self {
-        let (in_c, kernel_w) = (geometry.in_c as usize, geometry.kernel_w as usize);
-        let whole = geometry.dilation_w == 1;
+        let in_c = geometry.in_c as usize;
+        let windows = Windows::new(geometry);
         Self {
-            geometry,
+            windows,
             input,
-            pad,
+            padding: [pad; PADDING],
+            pack: match step {
+                Step::Plane => nest_kernels_pack_plane,
+                Step::Pairs => nest_kernels_pack_pairs,
+            },
             step,
-            run: if whole { in_c * kernel_w } else { in_c },
-            runs: if whole { 1 } else { kernel_w },
-            row_elements: in_c * geometry.in_w as usize,
+            row_step: in_c * geometry.in_w as usize * geometry.dilation_h as usize,
+            row_words: in_c * geometry.kernel_w as usize * step.words(),
+            line: Line::of(windows, 0),
         }
     }
 
-    fn window(&self, pixel: usize) -> Window {
-        let g = self.geometry;
-        let (oy, ox) = (pixel as u32 / g.out_w as u32, pixel as u32 % g.out_w as u32);
-        Window {
-            y: (oy * g.stride_h as u32) as i32 - g.pad_top as i32,
-            x: (ox * g.stride_w as u32) as i32 - g.pad_left as i32,
-        }
-    }
-
-    /// Whether all horizontal taps lie inside the input.
-    fn inside(&self, window: Window) -> bool {
-        let g = self.geometry;
-        let last = window.x + (g.kernel_w as i32 - 1) * g.dilation_w as i32;
-        window.x >= 0 && last < g.in_w as i32
-    }
-
-    /// Packs output pixels `first` and `second` to `to`: `geometry.columns()` words, `step` apart.
+    /// Packs output pixels `first` and `second`, which is the same or the next one, to `to`:
+    /// `geometry.columns()` words, `step` apart.
     ///
     /// # Safety
-    /// `to` and the `(columns - 1) * step` words after it can be written.
-    pub unsafe fn pair(&self, first: usize, second: usize, mut to: *mut u32) {
-        let g = self.geometry;
-        let (a, b) = (self.window(first), self.window(second));
-        let both_inside = self.inside(a) && self.inside(b);
-        for ky in 0..g.kernel_h as i32 {
-            let dy = ky * g.dilation_h as i32;
-            let (row_a, row_b) = (self.row(a.y + dy), self.row(b.y + dy));
-            match (row_a, row_b) {
-                (Some(row_a), Some(row_b)) if both_inside => {
-                    for run in 0..self.runs {
-                        let dx = run * g.dilation_w as usize;
-                        let in_c = g.in_c as usize;
-                        let at = |window: Window, row: usize| {
-                            self.input
-                                .as_ptr()
-                                .wrapping_add(row + (window.x as usize + dx) * in_c)
-                        };
-                        // SAFETY: both rows and all horizontal taps of both windows lie inside the
-                        // input, so `run` elements from each address do; `to` has room by contract.
-                        to = unsafe {
-                            match self.step {
-                                Step::Plane => nest_kernels_pack_plane(
-                                    at(a, row_a),
-                                    at(b, row_b),
-                                    self.run,
-                                    to,
-                                ),
-                                Step::Pairs => nest_kernels_pack_pairs(
-                                    at(a, row_a),
-                                    at(b, row_b),
-                                    self.run,
-                                    to,
-                                ),
-                            }
-                        };
-                    }
-                }
-                _ => {
-                    for kx in 0..g.kernel_w as i32 {
-                        let dx = kx * g.dilation_w as i32;
-                        // SAFETY: `to` has room by contract.
-                        to = unsafe {
-                            self.tap(self.pixel(row_a, a.x + dx), self.pixel(row_b, b.x + dx), to)
-                        };
-                    }
-                }
-            }
+    /// Both are pixels of the output; `to` and the `(columns - 1) * step` words after it can be
+    /// written.
+    pub unsafe fn pair(&mut self, first: usize, second: usize, to: *mut u32) {
+        let windows = self.windows;
+        let out_w = windows.geometry.out_w.max(1) as usize;
+        if first.wrapping_sub(self.line.first) >= out_w {
+            self.line = Line::of(windows, first / out_w);
         }
-    }
-
-    /// First element of an input row.
-    fn row(&self, y: i32) -> Option<usize> {
-        (y >= 0 && y < self.geometry.in_h as i32).then(|| y as usize * self.row_elements)
-    }
-
-    /// The channels of an input pixel.
-    fn pixel(&self, row: Option<usize>, x: i32) -> Option<&'a [i8]> {
-        let g = self.geometry;
-        if x < 0 || x >= g.in_w as i32 {
-            return None;
-        }
-        let at = row? + x as usize * g.in_c as usize;
-        self.input.get(at..at + g.in_c as usize)
-    }
-
-    /// Packs one tap of two pixels, either of which may be padding.
-    ///
-    /// # Safety
-    /// `to` and the `(in_c - 1) * step` words after it can be written.
-    unsafe fn tap(&self, a: Option<&[i8]>, b: Option<&[i8]>, mut to: *mut u32) -> *mut u32 {
-        let pad = self.pad;
-        let in_c = self.geometry.in_c as usize;
-        let step = self.step.words();
-        let mut put = |word: u32| {
-            // SAFETY: called `in_c` times, each time one step on: the contract's words.
-            unsafe { to.write(word) };
-            to = to.wrapping_add(step);
+        let line = self.line;
+        let (ox, next) = (first - line.first, second - line.first);
+        let y = line.y;
+        let a = Window {
+            y,
+            x: windows.x(ox),
         };
-        match (a, b) {
-            (Some(a), Some(b)) => {
-                // SAFETY: two slices of `in_c` elements; `to` has room by contract.
-                return unsafe {
-                    match self.step {
-                        Step::Plane => nest_kernels_pack_plane(a.as_ptr(), b.as_ptr(), in_c, to),
-                        Step::Pairs => nest_kernels_pack_pairs(a.as_ptr(), b.as_ptr(), in_c, to),
-                    }
-                };
+        if next < out_w {
+            let b = Window {
+                y,
+                x: windows.x(next),
+            };
+            let inside = to.wrapping_add(line.above * self.row_words);
+            let below = inside.wrapping_add(line.inside * self.row_words);
+            // SAFETY: the three parts of the contract's words; `line` has `inside` rows of taps in
+            // the input.
+            unsafe {
+                self.padding_rows(line.above, to);
+                if line.inside > 0 {
+                    let start = Some(line.start);
+                    let [a, b] = [a, b].map(|window| Rows { window, start });
+                    self.rows(a, b, line.inside, inside);
+                }
+                self.padding_rows(line.below, below);
             }
-            (Some(a), None) => a.iter().for_each(|&a| put(pack(a, pad))),
-            (None, Some(b)) => b.iter().for_each(|&b| put(pack(pad, b))),
-            (None, None) => (0..in_c).for_each(|_| put(pack(pad, pad))),
+        } else {
+            // The last pixel of an output row and the first of the next.
+            let b = windows.at(line.first / out_w + 1, 0);
+            for ky in 0..windows.geometry.kernel_h as usize {
+                let [a, b] = [a, b].map(|window| Rows {
+                    window,
+                    start: windows.row(window, ky),
+                });
+                // SAFETY: the contract's words, row by row.
+                unsafe { self.rows(a, b, 1, to.wrapping_add(ky * self.row_words)) };
+            }
         }
-        to
+    }
+
+    /// Fills rows of taps with padding.
+    ///
+    /// # Safety
+    /// The rows' words from `to` on can be written.
+    unsafe fn padding_rows(&self, rows: usize, to: *mut u32) {
+        let [pad, ..] = self.padding.map(|pad| pad as i32 as u32);
+        let word = pad.wrapping_add(pad << 23);
+        for at in (0..rows * self.row_words).step_by(self.step.words()) {
+            // SAFETY: within the contract's words.
+            unsafe { to.wrapping_add(at).write(word) };
+        }
+    }
+
+    /// Packs `rows > 0` rows of taps. Neighbouring taps that lie inside the input for both pixels go
+    /// together, others one by one.
+    ///
+    /// # Safety
+    /// The rows' words from `to` on can be written; pixels whose `start` is there have all `rows`
+    /// inside the input.
+    unsafe fn rows(&self, a: Rows, b: Rows, rows: usize, to: *mut u32) {
+        let g = self.windows.geometry;
+        let in_c = g.in_c as usize;
+        let tap_words = in_c * self.step.words();
+        let to_step = self.row_words * size_of::<u32>();
+        let kernel_w = g.kernel_w as usize;
+        let tap = |pixel: Rows, kx| Some(pixel.start? + self.windows.column(pixel.window, kx)?);
+        let input = self.input.as_ptr();
+        let whole = g.dilation_w == 1
+            && self.row_words > 0
+            && a.window.x.min(b.window.x) >= 0
+            && a.window.x.max(b.window.x) + kernel_w as i32 <= g.in_w as i32;
+        if let (true, Some(at_a), Some(at_b)) = (whole, a.start, b.start) {
+            // The usual case: all taps inside, side by side.
+            let side = |at: usize, x: i32| input.wrapping_add(at + x as usize * in_c);
+            let (a, b) = (side(at_a, a.window.x), side(at_b, b.window.x));
+            let (n, step) = (kernel_w * in_c, self.row_step);
+            // SAFETY: `n` elements, more than 0, lie side by side in the input, in each of the rows;
+            // `to` has room by contract.
+            unsafe { (self.pack)(a, b, n, to, rows, step, step, to_step) };
+            return;
+        }
+        let mut kx = 0;
+        while kx < kernel_w {
+            let to = to.wrapping_add(kx * tap_words);
+            match (tap(a, kx), tap(b, kx)) {
+                (Some(at_a), Some(at_b)) => {
+                    let taps = if g.dilation_w == 1 {
+                        self.neighbours(a.window, b.window, kx)
+                    } else {
+                        1
+                    };
+                    let (a, b) = (input.wrapping_add(at_a), input.wrapping_add(at_b));
+                    let step = self.row_step;
+                    if in_c > 0 {
+                        // SAFETY: `taps` taps of `in_c` channels lie side by side in the input, in
+                        // each of the rows; `to` has room by contract.
+                        unsafe { (self.pack)(a, b, taps * in_c, to, rows, step, step, to_step) };
+                    }
+                    kx += taps;
+                }
+                (at_a, at_b) => {
+                    for channel in (0..in_c).step_by(PADDING) {
+                        let n = PADDING.min(in_c - channel);
+                        let side = |at: Option<usize>| match at {
+                            Some(at) => (input.wrapping_add(at + channel), self.row_step),
+                            None => (self.padding.as_ptr(), 0),
+                        };
+                        let ((a, a_step), (b, b_step)) = (side(at_a), side(at_b));
+                        let to = to.wrapping_add(channel * self.step.words());
+                        // SAFETY: `n` channels of a tap inside the input, in each of the rows, or
+                        // the padding at hand again and again; `to` has room by contract.
+                        unsafe { (self.pack)(a, b, n, to, rows, a_step, b_step, to_step) };
+                    }
+                    kx += 1;
+                }
+            }
+        }
+    }
+
+    /// Taps from `kx` on, which both pixels have inside the input, as far as that stays so.
+    fn neighbours(&self, a: Window, b: Window, kx: usize) -> usize {
+        let g = self.windows.geometry;
+        let right = a.x.max(b.x) + kx as i32;
+        let inside = (g.in_w as i32 - right).max(1) as usize;
+        inside.min(g.kernel_w as usize - kx)
     }
 }

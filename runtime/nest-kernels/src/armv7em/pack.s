@@ -1,8 +1,11 @@
-@ Packing of pixel pairs: a[i] + (b[i] << 23), see conv_nested.s.
+@ Packing of pixel pairs: words a[i] + (b[i] << 23), see conv_nested.s.
 @
-@ u32 *nest_kernels_pack_plane(const i8 *a, const i8 *b, size_t n, u32 *to): words side by side;
-@ nest_kernels_pack_pairs leaves a word's space between them. Both return where the next word goes.
-@ Reads exactly n bytes of each; any n, any alignment of a and b.
+@ void nest_kernels_pack_plane(const i8 *a, const i8 *b, size_t n, u32 *to, size_t rows,
+@                              size_t a_step, size_t b_step, size_t to_step)
+@
+@ packs `rows` rows of n words each; the steps, in bytes, lead from the start of a row to that of the
+@ next. nest_kernels_pack_pairs leaves a word's space after each word. Reads exactly n bytes of each
+@ row; n > 0, rows > 0, any alignment of a and b.
 
     .syntax unified
     .thumb
@@ -14,40 +17,73 @@
     .thumb_func
     .p2align 4
 \name:
-    push {r4-r7}
-    lsrs r2, r2, #1
-    bcc 1f
-    ldrsb r4, [r0], #1      @ the odd one first
-    ldrsb r5, [r1], #1
-    add r12, r4, r5, lsl #23
-    str r12, [r3], #\step
-1:  cmp r2, #0
-    beq 4f
-    add r2, r0, r2, lsl #1  @ end of a
-    ldrsb r4, [r0], #2
-    ldrsb r5, [r1], #2
-    ldrsb r6, [r0,#-1]
-    ldrsb r7, [r1,#-1]
-    cmp r0, r2
+    push {r4-r11,lr}
+    ldrd r8, r9, [sp,#36]
+    ldrd r10, r11, [sp,#44]
+    @ From the end of a row to the start of the next.
+    sub r9, r9, r2
+    sub r10, r10, r2
+    .if \step == 8
+    sub r11, r11, r2, lsl #3
+    .else
+    sub r11, r11, r2, lsl #2
+    .endif
+    mov lr, r2
+1:  ands r4, lr, #3
+    bic r2, lr, #3
     beq 3f
-    .p2align 3
-2:  add r12, r4, r5, lsl #23
-    ldrsb.w r4, [r0], #2
-    str.w r12, [r3], #2*\step
-    ldrsb.w r5, [r1], #2
-    add r12, r6, r7, lsl #23
-    ldrsb r6, [r0,#-1]
-    str r12, [r3,#-\step]
-    ldrsb r7, [r1,#-1]
-    cmp r0, r2
+2:  ldrsb r5, [r0], #1      @ the odd ones first
+    ldrsb r6, [r1], #1
+    subs r4, #1
+    add r12, r5, r6, lsl #23
+    str r12, [r3], #\step
     bne 2b
-3:  add r12, r4, r5, lsl #23
-    add r6, r6, r7, lsl #23
-    str r12, [r3], #2*\step
-    str r6, [r3,#-\step]
-4:  mov r0, r3
-    pop {r4-r7}
-    bx lr
+    cmp r2, #0
+    beq 6f
+3:  add r2, r0              @ end of a
+    ldrsb r4, [r0], #4
+    ldrsb r5, [r1], #4
+    ldrsb r6, [r0,#-3]
+    ldrsb r7, [r1,#-3]
+    add r12, r4, r5, lsl #23
+    ldrsb r4, [r0,#-2]
+    str r12, [r3], #4*\step
+    ldrsb r5, [r1,#-2]
+    cmp r0, r2
+    beq 5f
+    .p2align 3
+4:  add r12, r6, r7, lsl #23
+    ldrsb r6, [r0,#-1]
+    str r12, [r3,#-3*\step]
+    ldrsb r7, [r1,#-1]
+    add r12, r4, r5, lsl #23
+    ldrsb.w r4, [r0], #4
+    str r12, [r3,#-2*\step]
+    ldrsb.w r5, [r1], #4
+    add r12, r6, r7, lsl #23
+    ldrsb r6, [r0,#-3]
+    str r12, [r3,#-\step]
+    ldrsb r7, [r1,#-3]
+    add r12, r4, r5, lsl #23
+    ldrsb r4, [r0,#-2]
+    str r12, [r3], #4*\step
+    ldrsb r5, [r1,#-2]
+    cmp r0, r2
+    bne 4b
+5:  add r12, r6, r7, lsl #23
+    ldrsb r6, [r0,#-1]
+    str r12, [r3,#-3*\step]
+    ldrsb r7, [r1,#-1]
+    add r12, r4, r5, lsl #23
+    str r12, [r3,#-2*\step]
+    add r12, r6, r7, lsl #23
+    str r12, [r3,#-\step]
+6:  subs r8, #1
+    add r0, r9
+    add r1, r10
+    add r3, r11
+    bne 1b
+    pop {r4-r11,pc}
     .size \name, . - \name
 .endm
 

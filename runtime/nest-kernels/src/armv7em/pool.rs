@@ -3,7 +3,7 @@
 use core::arch::global_asm;
 
 use super::elementwise::max_into;
-use super::window::{Window, Windows};
+use super::window::{Pixels, Window, Windows};
 use crate::check::checked;
 use crate::layer::{AvgPool, GlobalAvgPool, MaxPool};
 
@@ -51,7 +51,7 @@ pub fn max_pool(layer: &MaxPool, input: &[i8], output: &mut [i8]) {
         return;
     }
     let windows = Windows::new(g);
-    for (window, pixel) in windows.iter().zip(output.chunks_exact_mut(channels)) {
+    for (window, pixel) in windows.iter().zip(Pixels::of(output, channels)) {
         pixel.fill(i8::MIN);
         for ky in 0..g.kernel_h as usize {
             let Some(row) = windows.row(window, ky) else {
@@ -89,7 +89,7 @@ pub fn avg_pool(layer: &AvgPool<'_>, level: usize, input: &[i8], output: &mut [i
     let taps = g.kernel_h as usize * g.kernel_w as usize;
     let step = g.dilation_w as usize * g.in_c as usize;
     let windows = Windows::new(g);
-    for (window, pixel) in windows.iter().zip(output.chunks_exact_mut(channels)) {
+    for (window, pixel) in windows.iter().zip(Pixels::of(output, channels)) {
         let (first, across) = taps_inside(windows, window);
         let rows = || (0..g.kernel_h as usize).filter_map(move |ky| windows.row(window, ky));
         let inside = across * rows().count();

@@ -37,8 +37,18 @@ impl<'a> Windows<'a> {
         let g = self.geometry;
         Window {
             y: (oy * g.stride_h as usize) as i32 - g.pad_top as i32,
-            x: (ox * g.stride_w as usize) as i32 - g.pad_left as i32,
+            x: self.x(ox),
         }
+    }
+
+    /// The first tap's input column for an output column.
+    pub fn x(self, ox: usize) -> i32 {
+        (ox * self.geometry.stride_w as usize) as i32 - self.geometry.pad_left as i32
+    }
+
+    /// Whether a row of taps lies above the input.
+    pub fn above(self, window: Window, ky: usize) -> bool {
+        window.y + ((ky * self.geometry.dilation_h as usize) as i32) < 0
     }
 
     /// First element of the input row under a row of taps; `None` in the padding.
@@ -59,5 +69,35 @@ impl<'a> Windows<'a> {
     /// First element of the input pixel under a tap; `None` in the padding.
     pub fn tap(self, window: Window, ky: usize, kx: usize) -> Option<usize> {
         Some(self.row(window, ky)? + self.column(window, kx)?)
+    }
+}
+
+/// The pixels of a map one after the other, `channels` elements each. (Unlike `chunks_exact_mut` it
+/// divides nothing, so that no panic for `channels == 0` remains in the code.)
+pub(super) struct Pixels<'a> {
+    rest: &'a mut [i8],
+    channels: usize,
+}
+
+impl<'a> Pixels<'a> {
+    pub fn of(map: &'a mut [i8], channels: usize) -> Self {
+        Self {
+            rest: map,
+            channels,
+        }
+    }
+}
+
+impl<'a> Iterator for Pixels<'a> {
+    type Item = &'a mut [i8];
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.channels == 0 {
+            return None;
+        }
+        let rest = core::mem::take(&mut self.rest);
+        let (pixel, rest) = rest.split_at_mut_checked(self.channels)?;
+        self.rest = rest;
+        Some(pixel)
     }
 }
