@@ -100,7 +100,7 @@ codes! {
     TENSOR_TYPE "E105" Input "a constant has an unusable element type"
         "Weights may be FLOAT, DOUBLE, FLOAT16 or BFLOAT16 (all are computed as FLOAT), shapes and indices any integer type. Text, complex, 8-bit float and 4-bit types are not read.";
     TENSOR_SIZE "E106" Input "a constant's extents and data disagree"
-        "The extents of a tensor must multiply to the number of elements stored, be non-negative and stay below 2^26 elements. Otherwise the file is damaged or was edited by hand.";
+        "The extents of a tensor must multiply to the number of elements stored, be non-negative and stay below 2^24 elements. Otherwise the file is damaged or was edited by hand.";
     SPARSE_TENSOR "E107" Input "sparse initializers are not supported"
         "nestc finds zeros in ordinary dense tensors and encodes them itself. Store the tensor densely.";
     EXTERNAL_DATA "E108" Input "external data cannot be read"
@@ -149,11 +149,15 @@ codes! {
     GRAPH_OUTPUT "E215" Input "the graph's output is unusable"
         "A graph needs at least one output; each must be computed from the picture, in channel-major or pixel-major order, and differ from the others.";
     VALUE_TOO_LARGE "E216" Input "a value is too large"
-        "A value of more than 2^26 elements is a sign of a damaged file, or of a network far beyond a microcontroller.";
+        "A value of more than 2^24 elements is a sign of a damaged file, or of a network far beyond a microcontroller.";
     CANNOT_FOLD "E217" Input "a constant cannot be computed at import"
         "nestc computes the shape arithmetic of raw exports itself. This node goes beyond it: simplify the model.";
     UNSOUND_IMPORT "E218" Input "the imported graph breaks a rule"
         "nestc checks every graph against numbered rules. A file that passes the importer but breaks one shows an error in the importer: please report it with the model.";
+    ORACLE_SKIPPED "E219" Input "the import could not be checked independently"
+        "A warning: nestc runs every model it reads in tract, an independent runtime, and compares. tract cannot run this file, so only nestc's own reading stands.";
+    ORACLE_DISAGREES "E220" Input "the import disagrees with an independent runtime"
+        "nestc runs every model it reads in tract, an independent runtime, on a random input. Both must agree within 1e-4 of the output's range; if they do not, one of them has an error. Please report it with the model.";
     // E3xx: data sets
     DATA_SPEC_MALFORMED "E301" Input "a data specification is malformed"
         "Data sets are named as kind:path[,key=value…]: cifar10:DIR, idx:DIR, folder:DIR or npy:FILE, followed by keys such as split=test or limit=500. The message says which part does not have this form.";

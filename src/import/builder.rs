@@ -90,11 +90,6 @@ impl<'m> Builder<'m> {
         operand
     }
 
-    /// What `name` stands for, if anything was said about it.
-    pub fn known(&self, name: &str) -> Option<Operand> {
-        self.operands.get(name).cloned()
-    }
-
     /// The constant in an attribute of `node`.
     pub fn attribute_constant(
         &self,

@@ -6,6 +6,7 @@
 //! already reported stays silent.
 
 pub mod nest;
+pub mod oracle;
 pub mod proto;
 
 pub(crate) mod builder;
@@ -58,7 +59,9 @@ pub struct Imported {
     pub model: NestedModel,
     /// The order in which the file's own input holds pictures.
     pub input_layout: Layout,
-    /// The same of each output.
+    /// Axes of the file's input: 4, or 2 for vectors.
+    pub input_rank: usize,
+    /// The order of each output.
     pub output_layouts: Vec<Layout>,
     /// The batch the file states, `None` if symbolic.
     pub batch: Option<usize>,
@@ -79,6 +82,19 @@ pub fn load(path: &Path) -> Result<Imported> {
         folder
     };
     from_bytes(&bytes, folder, &path.display().to_string())
+}
+
+/// Reads a model as [`load`] and checks it against an independent runtime on one random input
+/// ([`oracle`]); a file that runtime cannot run gets a warning.
+///
+/// # Errors
+/// As [`load`], and if the check fails.
+pub fn load_checked(path: &Path) -> Result<Imported> {
+    let mut imported = load(path)?;
+    if let oracle::Verdict::Unchecked(warning) = oracle::cross_check(path, &imported, 1)? {
+        imported.warnings.push(warning);
+    }
+    Ok(imported)
 }
 
 /// Reads a model from the bytes of a file in `folder` (where external data are looked for); `place`
@@ -192,11 +208,13 @@ fn from_proto(model: &ModelProto, folder: &Path, place: &str) -> Result<Imported
     builder.graph.name.clone_from(&graph.name);
 
     let mut input_layout = Layout::Nchw;
+    let mut input_rank = 4;
     let mut batch = None;
     match structure.inputs.as_slice() {
         &[input] => match read_input(input, &structure, place, quantised) {
             Ok(read) => {
                 input_layout = read.layout;
+                input_rank = read.dims.len();
                 batch = read.batch;
                 builder.batch = read.batch.unwrap_or(1);
                 builder.warnings.extend(read.warning);
@@ -257,6 +275,7 @@ fn from_proto(model: &ModelProto, folder: &Path, place: &str) -> Result<Imported
     Ok(Imported {
         model,
         input_layout,
+        input_rank,
         output_layouts,
         batch,
         warnings,
@@ -306,7 +325,7 @@ fn opset(model: &ModelProto, place: &str, findings: &mut Diagnostics) -> i64 {
     let stated = model.opset_import.iter().find(|set| own(&set.domain));
     let message = match stated {
         Some(set) if OPSETS.contains(&set.version) => return set.version,
-        Some(set) => format!("operator set {}", set.version),
+        Some(set) => format!("the file is written for operator set {}", set.version),
         None => "the file states no operator set".to_owned(),
     };
     findings.push(Diagnostic::new(
@@ -403,7 +422,7 @@ fn read_input(
     let stated = tensor.shape.as_ref().map_or(&[][..], |s| &s.dim);
     if !matches!(stated.len(), 2 | 4) {
         return Err(finding(
-            format!("has {} axes", stated.len()),
+            format!("has {} axes, 2 or 4 are expected", stated.len()),
             "export with a batch of pictures (NxCxHxW) or of vectors (NxC)",
         ));
     }
@@ -508,7 +527,7 @@ fn channels_last(input: &str, structure: &Structure<'_>) -> bool {
 }
 
 /// Marks the graph's outputs and says how each is laid out.
-fn outputs(builder: &mut Builder<'_>, graph: &GraphProto, place: &str) -> Vec<Layout> {
+fn outputs<'m>(builder: &mut Builder<'m>, graph: &'m GraphProto, place: &str) -> Vec<Layout> {
     if graph.output.is_empty() {
         builder.findings.push(Diagnostic::new(
             diag::GRAPH_OUTPUT,
@@ -527,16 +546,16 @@ fn outputs(builder: &mut Builder<'_>, graph: &GraphProto, place: &str) -> Vec<La
                 hint,
             )
         };
-        let view = match builder.known(&output.name) {
-            Some(Operand::View(view)) => view,
-            Some(Operand::Constant(_)) => {
+        let view = match builder.operand(&output.name) {
+            Operand::View(view) => view,
+            Operand::Constant(_) => {
                 builder.findings.push(refuse(
                     "is a constant",
                     "remove it: it does not depend on the picture",
                 ));
                 continue;
             }
-            _ => continue,
+            Operand::Unknown => continue,
         };
         let result = if Some(view.value) == builder.graph.input {
             Err(refuse(

@@ -72,7 +72,7 @@ pub mod data_type {
         usize::try_from(code)
             .ok()
             .and_then(|i| NAMES.get(i))
-            .map_or_else(|| format!("type {code}"), |name| (*name).to_owned())
+            .map_or_else(|| format!("unknown ({code})"), |name| (*name).to_owned())
     }
 }
 

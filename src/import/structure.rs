@@ -65,14 +65,17 @@ impl<'m> Structure<'m> {
         for node in &order {
             for input in node.input.iter().filter(|i| !i.is_empty()) {
                 if !given.contains(input.as_str()) && !giver.contains_key(input.as_str()) {
-                    findings.push(undefined(NodeReader::place_of(node), input));
+                    let message =
+                        format!("reads '{input}', which no node, initializer or input gives");
+                    findings.push(undefined(NodeReader::place_of(node), message));
                 }
             }
         }
         for output in &graph.output {
             let name = output.name.as_str();
             if !given.contains(name) && !giver.contains_key(name) {
-                findings.push(undefined(format!("graph output '{name}'"), name));
+                let message = "is given by no node, initializer or input".to_owned();
+                findings.push(undefined(format!("output '{name}'"), message));
             }
         }
         let read = order.iter().flat_map(|node| &node.input);
@@ -171,11 +174,11 @@ fn duplicate(name: &str, what: &str) -> Diagnostic {
     )
 }
 
-fn undefined(place: String, name: &str) -> Diagnostic {
+fn undefined(place: String, message: String) -> Diagnostic {
     Diagnostic::new(
         diag::UNDEFINED_TENSOR,
         place,
-        format!("reads '{name}', which no node, initializer or input gives"),
+        message,
         "the file is incomplete: export it again, with its weights (export_params=True)",
     )
 }

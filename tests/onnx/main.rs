@@ -1,3 +1,8 @@
 //! The importer and exporter against real files and an independent runtime.
 
+mod bad_input;
+mod exported;
+mod fuzz;
 mod networks;
+mod operators;
+mod python;

@@ -174,7 +174,9 @@ pub fn conv<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operan
         return Err(node.finding(
             diag::SHAPE_MISMATCH,
             format!(
-                "weights for {groups} groups of {group_channels} channels, input '{}' has {}",
+                "weights of extents {} in {groups} groups need {} input channels, '{}' has {}",
+                weight.extents(),
+                groups * group_channels,
                 node.input_name(0),
                 shape.c
             ),

@@ -167,10 +167,17 @@ pub fn softmax<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Ope
         let long = |i: &usize| !e.long(&view.dims[*i]).is_empty();
         axis = (axis..rank).find(long).unwrap_or(axis);
     }
-    let (value, order) = builder.vector(node, 0, axis)?;
-    if order.is_some() {
-        return Err(builder.wrong_layout(node, 0, "a vector"));
-    }
+    let vector = builder.vector(node, 0, axis);
+    let Ok((value, None)) = vector else {
+        return Err(node.finding(
+            diag::LAYOUT,
+            format!(
+                "softmax along axis {axis} of extents {:?}",
+                view.extents(builder.extents(&view))
+            ),
+            "only the softmax of a vector is supported: end the network before it",
+        ));
+    };
     let mut dims = view.dims;
     dims[axis] = vec![Axis::C];
     Ok(fresh(

@@ -60,6 +60,9 @@ const POOL: &[&str] = &[
     "strides",
 ];
 
+/// Operators all of whose inputs but the first are parameters.
+const PARAMETERISED: &[&str] = &["BatchNormalization", "Conv", "Gemm", "MatMul"];
+
 /// All operators over values, in alphabetical order. Over constants alone, [`fold`] knows more.
 static ROWS: &[Row] = &[
     row("Add", 2..=2, &[], elementwise::add),
@@ -183,6 +186,14 @@ fn operand<'m>(builder: &mut Builder<'m>, proto: &'m NodeProto) -> Step<Operand>
     check_form(&node, row)?;
     let given = || node.inputs.iter().flatten();
     if given().any(|i| matches!(i, Operand::Unknown)) {
+        // What is known of the node can be looked at all the same.
+        if PARAMETERISED.contains(&proto.op_type.as_str()) {
+            for index in 1..node.inputs.len() {
+                if let Some(Operand::Constant(_)) = node.input(index) {
+                    node.parameters(index)?;
+                }
+            }
+        }
         return Ok(Operand::Unknown);
     }
     match row {
@@ -223,8 +234,8 @@ fn check_form(node: &NodeReader<'_>, row: Option<&Row>) -> Step<()> {
         }
         if row.is_some_and(|row| !row.attributes.contains(&attribute.name.as_str())) {
             return Err(bad(format!(
-                "attribute '{}' is none of {}",
-                attribute.name, proto.op_type
+                "{} has no attribute '{}'",
+                proto.op_type, attribute.name
             )));
         }
     }

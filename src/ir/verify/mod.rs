@@ -13,7 +13,7 @@
 //! | V006 | windows, pads, slices and groups are in range |
 //! | V007 | parameters are as many as the operation needs |
 //! | V008 | every value has the extents its node gives |
-//! | V009 | every value has between 1 and 2^26 elements |
+//! | V009 | every value has between 1 and 2^24 elements |
 //! | V010 | parameters are finite and variances positive |
 //! | V011 | every position of a pooling window covers an element of the input |
 //! | V012 | there is an output, outputs differ, none is the input |
@@ -37,8 +37,9 @@ pub(crate) mod tests;
 
 pub use nested::verify_nested;
 
-/// Most elements a value may have.
-pub const MAX_ELEMENTS: usize = 1 << 26;
+/// Most elements a value or a tensor of parameters may have. Nothing near it runs on a
+/// microcontroller, and a product of two extents below it fits any integer.
+pub const MAX_ELEMENTS: usize = 1 << 24;
 
 /// A rule that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,707 @@
+//! Malformed and unsupported files: each gives coded findings with place and remedy, recorded in
+//! `tests/golden/import_errors.txt` (`BLESS=1` records them anew), and never a panic.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use nestc::diag::{Diagnostics, ExitClass};
+use nestc::import::proto::{
+    AttributeProto, Dimension, DimensionValue, EXTERNAL, FunctionProto, GraphProto, ModelProto,
+    NodeProto, OperatorSetIdProto, SparseTensorProto, StringStringEntryProto, TensorProto,
+    TensorShapeProto, TensorType, TypeProto, TypeValue, ValueInfoProto, attribute_type, data_type,
+};
+use nestc::import::{self};
+use prost::Message;
+
+/// A valid network: conv "c" (padded), relu "r", max pool "m", global mean "g", flatten "f",
+/// fully connected "d".
+pub fn valid() -> ModelProto {
+    let mut conv = node("Conv", "c", &["x", "w", "b"], "conv");
+    conv.attribute = vec![
+        ints("kernel_shape", &[3, 3]),
+        ints("pads", &[1, 1, 1, 1]),
+        ints("strides", &[1, 1]),
+        ints("dilations", &[1, 1]),
+        int("group", 1),
+    ];
+    let mut pool = node("MaxPool", "m", &["relu"], "pool");
+    pool.attribute = vec![ints("kernel_shape", &[2, 2]), ints("strides", &[2, 2])];
+    let mut dense = node("Gemm", "d", &["flat", "dw", "db"], "y");
+    dense.attribute = vec![int("transB", 1)];
+    ModelProto {
+        ir_version: Some(8),
+        opset_import: vec![OperatorSetIdProto {
+            domain: String::new(),
+            version: 17,
+        }],
+        graph: Some(GraphProto {
+            name: "small".into(),
+            node: vec![
+                conv,
+                node("Relu", "r", &["conv"], "relu"),
+                pool,
+                node("GlobalAveragePool", "g", &["pool"], "mean"),
+                node("Flatten", "f", &["mean"], "flat"),
+                dense,
+            ],
+            initializer: vec![
+                floats("w", &[4, 3, 3, 3]),
+                floats("b", &[4]),
+                floats("dw", &[2, 4]),
+                floats("db", &[2]),
+            ],
+            input: vec![value("x", &[-1, 3, 8, 8])],
+            output: vec![value("y", &[-1, 2])],
+            ..GraphProto::default()
+        }),
+        ..ModelProto::default()
+    }
+}
+
+fn node(op: &str, name: &str, inputs: &[&str], output: &str) -> NodeProto {
+    NodeProto {
+        op_type: op.into(),
+        name: name.into(),
+        input: inputs.iter().map(|&i| i.into()).collect(),
+        output: vec![output.into()],
+        ..NodeProto::default()
+    }
+}
+
+fn ints(name: &str, values: &[i64]) -> AttributeProto {
+    AttributeProto {
+        name: name.into(),
+        r#type: attribute_type::INTS,
+        ints: values.to_vec(),
+        ..AttributeProto::default()
+    }
+}
+
+fn int(name: &str, value: i64) -> AttributeProto {
+    AttributeProto {
+        name: name.into(),
+        r#type: attribute_type::INT,
+        i: Some(value),
+        ..AttributeProto::default()
+    }
+}
+
+fn text(name: &str, value: &str) -> AttributeProto {
+    AttributeProto {
+        name: name.into(),
+        r#type: attribute_type::STRING,
+        s: Some(value.into()),
+        ..AttributeProto::default()
+    }
+}
+
+fn floats(name: &str, dims: &[i64]) -> TensorProto {
+    let count: i64 = dims.iter().product();
+    TensorProto {
+        name: name.into(),
+        dims: dims.to_vec(),
+        data_type: data_type::FLOAT,
+        float_data: (0..count).map(|i| i as f32 / 16.0 - 1.0).collect(),
+        ..TensorProto::default()
+    }
+}
+
+fn integers(name: &str, values: &[i64]) -> TensorProto {
+    TensorProto {
+        name: name.into(),
+        dims: vec![values.len() as i64],
+        data_type: data_type::INT64,
+        int64_data: values.to_vec(),
+        ..TensorProto::default()
+    }
+}
+
+/// A float tensor; an extent of -1 is symbolic.
+fn value(name: &str, dims: &[i64]) -> ValueInfoProto {
+    let dim = dims.iter().map(|&d| Dimension {
+        value: Some(if d == -1 {
+            DimensionValue::DimParam("N".into())
+        } else {
+            DimensionValue::DimValue(d)
+        }),
+        ..Dimension::default()
+    });
+    ValueInfoProto {
+        name: name.into(),
+        r#type: Some(TypeProto {
+            value: Some(TypeValue::Tensor(TensorType {
+                elem_type: data_type::FLOAT,
+                shape: Some(TensorShapeProto { dim: dim.collect() }),
+            })),
+            ..TypeProto::default()
+        }),
+        ..ValueInfoProto::default()
+    }
+}
+
+fn graph(m: &mut ModelProto) -> &mut GraphProto {
+    m.graph.as_mut().expect("a graph")
+}
+fn at<'m>(m: &'m mut ModelProto, name: &str) -> &'m mut NodeProto {
+    let mut nodes = graph(m).node.iter_mut();
+    nodes.find(|n| n.name == name).expect("a node")
+}
+fn weights<'m>(m: &'m mut ModelProto, name: &str) -> &'m mut TensorProto {
+    let mut all = graph(m).initializer.iter_mut();
+    all.find(|t| t.name == name).expect("an initializer")
+}
+fn input_type(m: &mut ModelProto) -> &mut TensorType {
+    match graph(m).input[0]
+        .r#type
+        .as_mut()
+        .and_then(|t| t.value.as_mut())
+    {
+        Some(TypeValue::Tensor(t)) => t,
+        _ => unreachable!("the valid model's input is a tensor"),
+    }
+}
+fn set(m: &mut ModelProto, name: &str, attribute: AttributeProto) {
+    let node = at(m, name);
+    node.attribute.retain(|a| a.name != attribute.name);
+    node.attribute.push(attribute);
+}
+/// Puts a node with these further inputs between "relu" and the pool.
+fn insert(m: &mut ModelProto, op: &str, more: &[&str], attributes: Vec<AttributeProto>) {
+    let inputs = [&["relu"], more].concat();
+    let mut new = node(op, "new", &inputs, "new_out");
+    new.attribute = attributes;
+    at(m, "m").input[0] = "new_out".into();
+    graph(m).node.insert(2, new);
+}
+fn external(m: &mut ModelProto, entries: &[(&str, &str)]) {
+    let tensor = weights(m, "w");
+    tensor.float_data.clear();
+    tensor.data_location = EXTERNAL;
+    tensor.external_data = (entries.iter())
+        .map(|&(key, value)| StringStringEntryProto {
+            key: key.into(),
+            value: value.into(),
+        })
+        .collect();
+}
+
+type Change = fn(&mut ModelProto);
+
+/// Changes to the valid model, each of which makes it unusable.
+const CASES: &[(&str, Change)] = &[
+    // The file as a whole.
+    ("no opset", |m| m.opset_import.clear()),
+    ("opset too old", |m| m.opset_import[0].version = 10),
+    ("opset too new", |m| m.opset_import[0].version = 22),
+    ("no graph", |m| m.graph = None),
+    ("no nodes", |m| graph(m).node.clear()),
+    ("no output", |m| graph(m).output.clear()),
+    ("output nobody gives", |m| {
+        graph(m).output[0].name = "z".into()
+    }),
+    ("output is the input", |m| {
+        graph(m).output[0].name = "x".into()
+    }),
+    ("output is a constant", |m| {
+        graph(m).output[0].name = "w".into()
+    }),
+    ("two names for one output", |m| {
+        graph(m).node.push(node("Identity", "i", &["y"], "z"));
+        graph(m).output.push(value("z", &[-1, 2]));
+    }),
+    ("two inputs", |m| {
+        graph(m).input.push(value("x2", &[-1, 3, 8, 8]))
+    }),
+    ("no input", |m| graph(m).input.clear()),
+    ("cyclic", |m| at(m, "r").input[0] = "pool".into()),
+    ("reads its own output", |m| {
+        at(m, "r").input[0] = "relu".into()
+    }),
+    ("two nodes give one tensor", |m| {
+        graph(m).node.push(node("Relu", "r2", &["conv"], "relu"));
+    }),
+    ("two initializers of one name", |m| {
+        graph(m).initializer.push(floats("w", &[1]));
+    }),
+    ("node gives an initializer", |m| {
+        graph(m).node.push(node("Relu", "r2", &["conv"], "w"));
+    }),
+    ("missing initializer", |m| {
+        graph(m).initializer.retain(|t| t.name != "w")
+    }),
+    // The input.
+    ("input of rank 1", |m| graph(m).input[0] = value("x", &[8])),
+    ("input of rank 5", |m| {
+        graph(m).input[0] = value("x", &[-1, 3, 8, 8, 8])
+    }),
+    ("dynamic spatial extents", |m| {
+        graph(m).input[0] = value("x", &[-1, 3, -1, -1])
+    }),
+    ("zero extent", |m| {
+        graph(m).input[0] = value("x", &[1, 3, 0, 8])
+    }),
+    ("negative extent", |m| {
+        graph(m).input[0] = value("x", &[1, -7, 8, 8])
+    }),
+    ("batch of zero", |m| {
+        graph(m).input[0] = value("x", &[0, 3, 8, 8])
+    }),
+    ("huge input", |m| {
+        graph(m).input[0] = value("x", &[1, i64::MAX, i64::MAX, i64::MAX]);
+    }),
+    ("input of bytes", |m| {
+        input_type(m).elem_type = data_type::UINT8
+    }),
+    ("input without shape", |m| input_type(m).shape = None),
+    ("input is a sequence", |m| {
+        graph(m).input[0].r#type = Some(TypeProto {
+            value: Some(TypeValue::Sequence(Vec::new())),
+            ..TypeProto::default()
+        });
+    }),
+    // Constants.
+    ("too few weights", |m| {
+        weights(m, "w").float_data.pop();
+    }),
+    ("raw data of another size", |m| {
+        weights(m, "w").float_data.clear();
+        weights(m, "w").raw_data = Some(vec![0; 431]);
+    }),
+    ("no data at all", |m| weights(m, "b").float_data.clear()),
+    ("extents overflow", |m| {
+        weights(m, "w").dims = vec![1 << 40, 1 << 40, 3, 3]
+    }),
+    ("negative extent of weights", |m| {
+        weights(m, "w").dims[0] = -4
+    }),
+    ("weights of extent zero", |m| {
+        weights(m, "w").dims[0] = 0;
+        weights(m, "w").float_data.clear();
+    }),
+    ("NaN weight", |m| weights(m, "w").float_data[17] = f32::NAN),
+    ("infinite bias", |m| {
+        weights(m, "db").float_data[1] = f32::NEG_INFINITY
+    }),
+    ("integer weights", |m| {
+        let count = weights(m, "w").float_data.len();
+        weights(m, "w").data_type = data_type::INT32;
+        weights(m, "w").int32_data = vec![1; count];
+    }),
+    ("text weights", |m| {
+        weights(m, "w").data_type = data_type::STRING;
+        weights(m, "w").string_data = vec![b"a".to_vec(); 108];
+    }),
+    ("complex weights", |m| weights(m, "w").data_type = 14),
+    ("unheard-of type", |m| weights(m, "w").data_type = -3),
+    ("sparse initializer", |m| {
+        let values = weights(m, "w").clone();
+        graph(m).initializer.retain(|t| t.name != "w");
+        graph(m).sparse_initializer.push(SparseTensorProto {
+            values: Some(values),
+            ..SparseTensorProto::default()
+        });
+    }),
+    ("external file missing", |m| {
+        external(m, &[("location", "nowhere.bin")])
+    }),
+    ("external file outside", |m| {
+        external(m, &[("location", "../secret.bin")])
+    }),
+    ("external file absolute", |m| {
+        external(m, &[("location", "/etc/passwd")])
+    }),
+    ("external file by a link", |m| {
+        external(m, &[("location", "link.bin")])
+    }),
+    ("external file too short", |m| {
+        external(m, &[("location", "short.bin")])
+    }),
+    ("external offset beyond the end", |m| {
+        external(
+            m,
+            &[
+                ("location", "weights.bin"),
+                ("offset", "18446744073709551615"),
+            ],
+        );
+    }),
+    ("external offset no number", |m| {
+        external(m, &[("location", "weights.bin"), ("offset", "-1")]);
+    }),
+    ("external length contradicts", |m| {
+        external(m, &[("location", "weights.bin"), ("length", "431")]);
+    }),
+    ("external without location", |m| external(m, &[])),
+    ("external location is a folder", |m| {
+        external(m, &[("location", ".")])
+    }),
+    // Convolution.
+    ("stride 0", |m| set(m, "c", ints("strides", &[1, 0]))),
+    ("dilation 0", |m| set(m, "c", ints("dilations", &[0, 1]))),
+    ("negative pads", |m| {
+        set(m, "c", ints("pads", &[0, 0, -1, 0]))
+    }),
+    ("huge pads", |m| {
+        set(m, "c", ints("pads", &[i64::MAX, 0, i64::MAX, 0]))
+    }),
+    ("three pads", |m| set(m, "c", ints("pads", &[0, 0, 0]))),
+    ("kernel_shape contradicts", |m| {
+        set(m, "c", ints("kernel_shape", &[5, 5]))
+    }),
+    ("group 0", |m| set(m, "c", int("group", 0))),
+    ("group does not divide", |m| set(m, "c", int("group", 2))),
+    ("unknown auto_pad", |m| {
+        set(m, "c", text("auto_pad", "SAME"))
+    }),
+    ("attribute of the wrong type", |m| {
+        set(m, "c", text("strides", "2"))
+    }),
+    ("unknown attribute", |m| {
+        set(m, "c", text("activation", "Relu"))
+    }),
+    ("bias of another size", |m| {
+        *weights(m, "b") = floats("b", &[5])
+    }),
+    ("weights of another layer", |m| {
+        *weights(m, "w") = floats("w", &[4, 2, 3, 3])
+    }),
+    ("one-dimensional convolution", |m| {
+        *weights(m, "w") = floats("w", &[4, 3, 3])
+    }),
+    ("window larger than the picture", |m| {
+        *weights(m, "w") = floats("w", &[4, 3, 13, 13]);
+        set(m, "c", ints("kernel_shape", &[13, 13]));
+    }),
+    ("weights computed at run time", |m| {
+        at(m, "c").input[1] = "x".into()
+    }),
+    ("no weights given", |m| at(m, "c").input.truncate(1)),
+    ("convolution over a constant", |m| {
+        at(m, "c").input[0] = "w".into()
+    }),
+    ("no output name", |m| at(m, "r").output.clear()),
+    // Pooling.
+    ("pool without kernel", |m| at(m, "m").attribute.clear()),
+    ("pool over padding alone", |m| {
+        set(m, "m", ints("pads", &[4, 0, 0, 0]))
+    }),
+    ("indices of a max pool", |m| {
+        at(m, "m").output.push("indices".into());
+        graph(m).output.push(value("indices", &[-1, 4, 4, 4]));
+    }),
+    ("mean over channels", |m| {
+        insert(m, "ReduceMean", &[], vec![ints("axes", &[1])])
+    }),
+    // Normalisation.
+    ("normalisation of another size", |m| {
+        insert(m, "BatchNormalization", &["s", "s", "s", "s"], vec![]);
+        graph(m).initializer.push(floats("s", &[3]));
+    }),
+    ("negative variance", |m| {
+        insert(m, "BatchNormalization", &["s", "s", "s", "s"], vec![]);
+        graph(m).initializer.push(floats("s", &[4]));
+    }),
+    ("training mode", |m| {
+        insert(
+            m,
+            "BatchNormalization",
+            &["b", "b", "b", "b"],
+            vec![int("training_mode", 1)],
+        );
+    }),
+    // Fully connected.
+    ("Gemm with B computed", |m| {
+        at(m, "d").input[1] = "flat".into()
+    }),
+    ("Gemm transA", |m| set(m, "d", int("transA", 1))),
+    ("Gemm of another size", |m| {
+        *weights(m, "dw") = floats("dw", &[2, 5])
+    }),
+    ("Gemm bias of another size", |m| {
+        *weights(m, "db") = floats("db", &[3])
+    }),
+    ("Gemm on a map", |m| at(m, "d").input[0] = "pool".into()),
+    // Elementwise.
+    ("other clip bounds", |m| {
+        insert(m, "Clip", &["lo", "hi"], vec![]);
+        for (name, bound) in [("lo", -1.0), ("hi", 1.0)] {
+            let mut tensor = floats(name, &[]);
+            tensor.float_data = vec![bound];
+            graph(m).initializer.push(tensor);
+        }
+    }),
+    ("sum of different extents", |m| {
+        insert(m, "Add", &["x"], vec![])
+    }),
+    ("product of two values", |m| {
+        insert(m, "Mul", &["conv"], vec![])
+    }),
+    ("constant per pixel", |m| {
+        insert(m, "Add", &["each"], vec![]);
+        graph(m).initializer.push(floats("each", &[8, 8]));
+    }),
+    ("division by zero", |m| {
+        insert(m, "Div", &["zero"], vec![]);
+        let mut tensor = floats("zero", &[1]);
+        tensor.float_data = vec![0.0];
+        graph(m).initializer.push(tensor);
+    }),
+    ("softmax over a map", |m| {
+        insert(m, "Softmax", &[], vec![int("axis", 1)])
+    }),
+    // Layout.
+    ("transpose in the middle", |m| {
+        insert(m, "Transpose", &[], vec![ints("perm", &[0, 2, 1, 3])]);
+    }),
+    ("perm names an axis twice", |m| {
+        insert(m, "Transpose", &[], vec![ints("perm", &[0, 1, 1, 3])]);
+    }),
+    ("channel shuffle", |m| {
+        insert(m, "Reshape", &["shape"], vec![]);
+        graph(m)
+            .initializer
+            .push(integers("shape", &[-1, 2, 2, 8, 8]));
+    }),
+    ("reshape to another size", |m| {
+        insert(m, "Reshape", &["shape"], vec![]);
+        graph(m).initializer.push(integers("shape", &[1, 5, 8, 8]));
+    }),
+    ("reshape overflows", |m| {
+        insert(m, "Reshape", &["shape"], vec![]);
+        graph(m)
+            .initializer
+            .push(integers("shape", &[i64::MAX, i64::MAX, -1]));
+    }),
+    ("reflecting pad", |m| {
+        insert(m, "Pad", &["pads"], vec![text("mode", "reflect")]);
+        graph(m)
+            .initializer
+            .push(integers("pads", &[0, 0, 1, 1, 0, 0, 1, 1]));
+    }),
+    ("cropping pad", |m| {
+        insert(m, "Pad", &["pads"], vec![]);
+        graph(m)
+            .initializer
+            .push(integers("pads", &[0, 0, -1, 0, 0, 0, 0, 0]));
+    }),
+    ("huge pad", |m| {
+        insert(m, "Pad", &["pads"], vec![]);
+        let pads = [0, 1 << 24, 1 << 24, 1 << 24, 0, 0, 0, 0];
+        graph(m).initializer.push(integers("pads", &pads));
+    }),
+    ("slice to nothing", |m| {
+        insert(m, "Slice", &["start", "end"], vec![]);
+        graph(m).initializer.push(integers("start", &[0, 5]));
+        graph(m).initializer.push(integers("end", &[1, 5]));
+    }),
+    ("slice backwards", |m| {
+        insert(m, "Slice", &["start", "end", "axes", "steps"], vec![]);
+        for (name, v) in [("start", -1), ("end", -9), ("axes", 3), ("steps", -1)] {
+            graph(m).initializer.push(integers(name, &[v]));
+        }
+    }),
+    ("squeeze of a long axis", |m| {
+        insert(m, "Squeeze", &[], vec![ints("axes", &[1])])
+    }),
+    // Operators that are not supported.
+    ("unknown operator", |m| insert(m, "Frobnicate", &[], vec![])),
+    ("unknown domain", |m| {
+        insert(m, "FusedConv", &[], vec![]);
+        at(m, "new").domain = "com.microsoft".into();
+    }),
+    ("local function", |m| {
+        insert(m, "Block", &[], vec![]);
+        at(m, "new").domain = "local".into();
+        m.functions.push(FunctionProto {
+            name: "Block".into(),
+            domain: "local".into(),
+            ..FunctionProto::default()
+        });
+    }),
+    ("concat", |m| {
+        insert(m, "Concat", &["conv"], vec![int("axis", 1)])
+    }),
+    ("resize", |m| insert(m, "Resize", &["", "scales"], vec![])),
+    ("sigmoid", |m| insert(m, "Sigmoid", &[], vec![])),
+    ("if", |m| {
+        let branch = AttributeProto {
+            name: "then_branch".into(),
+            r#type: attribute_type::GRAPH,
+            g: Some(GraphProto::default()),
+            ..AttributeProto::default()
+        };
+        insert(m, "If", &[], vec![branch]);
+    }),
+    ("loop", |m| insert(m, "Loop", &["", ""], vec![])),
+    ("cast to integers", |m| {
+        insert(m, "Cast", &[], vec![int("to", 7)])
+    }),
+    ("quantised", |m| {
+        insert(m, "QuantizeLinear", &["b"], vec![]);
+        at(m, "g").op_type = "DequantizeLinear".into();
+    }),
+    ("huge computed constant", |m| {
+        insert(m, "Add", &["big"], vec![]);
+        graph(m)
+            .node
+            .insert(0, node("ConstantOfShape", "k", &["size"], "big"));
+        graph(m)
+            .initializer
+            .push(integers("size", &[1 << 13, 1 << 13]));
+    }),
+    ("gather beyond the end", |m| {
+        insert(m, "Reshape", &["shape"], vec![]);
+        graph(m)
+            .node
+            .insert(0, node("Gather", "k", &["list", "index"], "shape"));
+        graph(m).initializer.push(integers("list", &[1, 2]));
+        graph(m).initializer.push(integers("index", &[7]));
+    }),
+    // Several faults at once.
+    ("many faults", |m| {
+        m.opset_import[0].version = 7;
+        insert(m, "Sigmoid", &[], vec![]);
+        set(m, "c", ints("strides", &[0, 0]));
+        weights(m, "dw").float_data[0] = f32::NAN;
+        weights(m, "db").dims = vec![3, 3];
+        graph(m).output.push(value("lost", &[1]));
+        let more = node("GRU", "gru", &["relu"], "state");
+        graph(m).node.push(more);
+        graph(m).output.push(value("state", &[1]));
+    }),
+];
+
+/// The folder of a file with external data: `weights.bin` is right for "w", `short.bin` too short,
+/// `link.bin` leads outside.
+fn folder() -> tempfile::TempDir {
+    let outer = tempfile::tempdir().expect("a folder");
+    let inner = outer.path().join("models");
+    std::fs::create_dir(&inner).expect("a folder");
+    std::fs::write(outer.path().join("secret.bin"), [0; 432]).expect("written");
+    std::fs::write(inner.join("weights.bin"), [0; 432]).expect("written");
+    std::fs::write(inner.join("short.bin"), [0; 100]).expect("written");
+    #[cfg(unix)]
+    std::os::unix::fs::symlink("../secret.bin", inner.join("link.bin")).expect("a link");
+    outer
+}
+
+#[test]
+fn the_unchanged_model_is_valid() {
+    let folder = folder();
+    let mut model = valid();
+    for external_data in [false, true] {
+        if external_data {
+            external(&mut model, &[("location", "weights.bin"), ("offset", "0")]);
+        }
+        let imported = import::from_bytes(
+            &model.encode_to_vec(),
+            &folder.path().join("models"),
+            "model.onnx",
+        );
+        let imported = imported.unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(imported.model.graph.nodes.len(), 5);
+        assert_eq!(imported.warnings, []);
+    }
+}
+
+#[test]
+fn every_bad_file_is_explained() {
+    let folder = folder();
+    let models = folder.path().join("models");
+    let mut golden = String::new();
+    let mut record = |name: &str, result: Result<import::Imported, Diagnostics>| {
+        let findings = result
+            .err()
+            .unwrap_or_else(|| panic!("'{name}' was accepted"));
+        assert!(!findings.0.is_empty(), "'{name}' without findings");
+        for finding in &findings.0 {
+            assert!(!finding.place.is_empty(), "{name}: {finding}");
+            assert!(!finding.message.is_empty(), "{name}: {finding}");
+            assert!(finding.hint.len() > 10, "{name}: {finding}");
+            assert_eq!(
+                finding.code.info().code,
+                finding.code.0,
+                "{name}: unlisted code"
+            );
+        }
+        let shown = findings.to_string();
+        let shown = shown.replace(&folder.path().display().to_string(), "FOLDER");
+        let _ = writeln!(golden, "== {name}\n{shown}\n");
+        findings
+    };
+    for (name, change) in CASES {
+        let mut model = valid();
+        change(&mut model);
+        let findings = record(
+            name,
+            import::from_bytes(&model.encode_to_vec(), &models, "model.onnx"),
+        );
+        assert_eq!(findings.exit_code(), ExitClass::Input.code(), "{name}");
+    }
+    let whole = valid().encode_to_vec();
+    let files: &[(&str, &[u8])] = &[
+        ("empty file", b""),
+        ("truncated file", &whole[..whole.len() / 2]),
+        ("garbage", &[0xff; 64]),
+        ("text", b"import torch\nprint('not a model')\n"),
+        ("PyTorch archive", b"PK\x03\x04 and so on"),
+        ("Keras file", b"\x89HDF\r\n\x1a\n"),
+        ("TensorFlow Lite file", b"\x1c\0\0\0TFL3"),
+        (
+            "Git LFS pointer",
+            b"version https://git-lfs.github.com/spec/v1\n",
+        ),
+    ];
+    for (name, bytes) in files {
+        let path = models.join("file.onnx");
+        std::fs::write(&path, bytes).expect("written");
+        record(name, import::load(&path));
+    }
+    record("a directory", import::load(&models));
+    record("a missing file", import::load(&models.join("missing.onnx")));
+
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/import_errors.txt");
+    if std::env::var_os("BLESS").is_some_and(|v| v == "1") {
+        std::fs::write(&path, &golden).expect("written");
+    }
+    let recorded = std::fs::read_to_string(&path).unwrap_or_default();
+    for (line, (new, old)) in golden.lines().zip(recorded.lines()).enumerate() {
+        assert_eq!(new, old, "line {}; BLESS=1 records anew", line + 1);
+    }
+    assert_eq!(golden.len(), recorded.len(), "BLESS=1 records anew");
+}
+
+#[test]
+fn several_faults_come_together() {
+    let mut model = valid();
+    let change = CASES.iter().find(|(name, _)| *name == "many faults");
+    change.expect("listed").1(&mut model);
+    let findings = import::from_bytes(&model.encode_to_vec(), Path::new("."), "model.onnx")
+        .expect_err("seven faults");
+    let mut codes: Vec<&str> = findings.0.iter().map(|f| f.code.0).collect();
+    codes.sort_unstable();
+    // Operator set, missing output, mis-sized constant, two operators, stride, NaN; nothing about
+    // the nodes behind them.
+    assert_eq!(
+        codes,
+        ["E101", "E103", "E106", "E200", "E200", "E203", "E208"],
+        "{findings}"
+    );
+}
+
+#[test]
+fn every_unsupported_node_is_listed() {
+    let mut model = valid();
+    for name in ["c", "r", "m", "g"] {
+        at(&mut model, name).op_type = format!("Custom_{name}");
+        at(&mut model, name).attribute.clear();
+    }
+    let findings = import::from_bytes(&model.encode_to_vec(), Path::new("."), "model.onnx")
+        .expect_err("four unsupported nodes");
+    let places: Vec<&str> = findings.0.iter().map(|f| f.place.as_str()).collect();
+    assert_eq!(
+        places,
+        ["c", "r", "m", "g"].map(|n| format!("node '{n}' (Custom_{n})")),
+        "{findings}"
+    );
+}
