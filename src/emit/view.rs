@@ -368,7 +368,16 @@ pub(super) fn preprocessing(program: &Program) -> Vec<String> {
     if p.mean.len() == 3 {
         lines.push(format!("The channels are {order}."));
     }
-    lines
+    // An empty comment line has no blank behind its mark.
+    (lines.into_iter())
+        .map(|line| {
+            if line.is_empty() {
+                line
+            } else {
+                format!(" {line}")
+            }
+        })
+        .collect()
 }
 
 /// For every channel, the integer of every pixel value, if the preparation is known.

@@ -1,11 +1,24 @@
 //! Hand-built programs.
 
-use nestc::bench::{self, BenchOptions, Compiled, EmulatorRunner};
-use nestc::emit::{Budgets, read_program, write_program};
-use nestc::image;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use nestc::bench::{
+    self, BenchOptions, Compiled, EmulatorRunner, Exchange, Recorder, ReplayRunner, Runner,
+};
+use nestc::diag::{self, Diagnostics};
+use nestc::emit::{self, Budgets, read_program, write_program};
+use nestc::image::{self, Image};
+use nestc::ir::eval::Executor;
+use nestc::ir::ids::{Id, LayerId, Level};
+use nestc::ir::program::Program;
+use nestc::report::{BenchReport, MeasuredBy};
+use nestc::target::MemoryKind;
+use nestc::units::Bytes;
 
 use crate::sample;
-use crate::support::{board, build_options, cargo_ok, emit_to};
+use crate::support::{Random, board, build_options, cargo, cargo_ok, emit_to};
 
 #[test]
 fn a_program_file_reads_back_as_it_was() {
@@ -16,7 +29,7 @@ fn a_program_file_reads_back_as_it_was() {
         let mut damaged = bytes.clone();
         damaged[at] ^= 1;
         let fault = read_program("x", &damaged).unwrap_err();
-        assert_eq!(fault.code, nestc::diag::PROGRAM_FILE, "byte {at}");
+        assert_eq!(fault.code, diag::PROGRAM_FILE, "byte {at}");
     }
     assert!(read_program("x", &bytes[..bytes.len() - 1]).is_err());
     assert!(read_program("x", b"").is_err());
@@ -24,6 +37,7 @@ fn a_program_file_reads_back_as_it_was() {
 
 #[test]
 fn emitted_sources_are_formatted_and_lint_free() {
+    // One level and one output, several of both, and enough levels that arrays need several lines.
     for (levels, outputs) in [(1, 1), (3, 2), (6, 1)] {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("out");
@@ -33,7 +47,6 @@ fn emitted_sources_are_formatted_and_lint_free() {
             &out,
             &[
                 "clippy",
-                "--release",
                 "--locked",
                 "--workspace",
                 "--quiet",
@@ -45,30 +58,276 @@ fn emitted_sources_are_formatted_and_lint_free() {
     }
 }
 
+/// A test file for the emitted model: every layer's checksum, and the outputs.
+const HOST_TEST: &str = r#"
+use tiny::{Arena, INPUT_LEN, LAYERS, Level};
+
+#[test]
+fn prints_what_it_computes() {
+    let mut input = [0; INPUT_LEN];
+    for (byte, element) in include_bytes!("input.bin").iter().zip(&mut input) {
+        *element = *byte as i8;
+    }
+    let mut arena = Arena::new();
+    for level in Level::ALL {
+        let mut seen = 0;
+        tiny::run_with(level, &input, &mut arena, |layer, output| {
+            assert_eq!(layer, &LAYERS[seen]);
+            seen += 1;
+            println!("{} {} {}", level.index(), layer.index, nest_format::checksum(output));
+        });
+        assert_eq!(seen, LAYERS.len());
+    }
+    assert_eq!(Level::from_index(Level::ALL.len()), None);
+}
+"#;
+
+#[test]
+fn the_model_crate_runs_on_the_host_as_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let program = sample::program("tiny", 3, 2);
+    emit_to(&out, &program);
+    let input = Random(77).bytes(432);
+    fs::create_dir(out.join("model/tests")).unwrap();
+    fs::write(out.join("model/tests/host.rs"), HOST_TEST).unwrap();
+    let raw: Vec<u8> = input.iter().map(|&q| q as u8).collect();
+    fs::write(out.join("model/tests/input.bin"), raw).unwrap();
+    // The unoptimised build, with its overflow checks and the kernels' assertions. The example in
+    // the documentation is compiled and run, too.
+    let host = host_triple();
+    let args = [
+        "test",
+        "--quiet",
+        "--package",
+        "tiny",
+        "--target",
+        &host,
+        "--",
+        "--nocapture",
+    ];
+    let output = cargo(&out, &args);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(text.contains("1 passed"), "{text}");
+    let mut executor = Executor::new(&program);
+    for level in 0..3 {
+        executor.run_with(Level::from_index(level), &input, &mut |step| {
+            let line = format!("{level} {} {}\n", step.step.index(), step.checksum());
+            assert!(text.contains(&line), "no line `{line}` in\n{text}");
+        });
+    }
+}
+
+fn host_triple() -> String {
+    let output = Command::new("rustc").arg("-vV").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("host: "));
+    line.unwrap().to_string()
+}
+
+fn compile(program: &Program, out: &Path) -> Compiled {
+    image::compile(program, &board(), Budgets::default(), out, &build_options())
+        .unwrap_or_else(|e| panic!("{e}"));
+    Compiled::open(out).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn measure(compiled: &Compiled, runner: &mut dyn Runner, verify: usize) -> BenchReport {
+    let options = BenchOptions {
+        verify,
+        ..BenchOptions::default()
+    };
+    bench::bench(compiled, runner, &options, &mut |_, _| {}).unwrap_or_else(|e| panic!("{e}"))
+}
+
 #[test]
 fn every_kind_of_layer_is_bit_exact_on_the_device() {
     for (name, levels, outputs) in [("tiny_nested", 3, 1), ("tiny_plain", 1, 2)] {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("out");
         let program = sample::program(name, levels, outputs);
-        let report = image::compile(
-            &program,
-            &board(),
-            Budgets::default(),
-            &out,
-            &build_options(),
-        )
-        .unwrap_or_else(|e| panic!("{e}"));
-        println!("{}", report.table());
-        let compiled = Compiled::open(&out).unwrap_or_else(|e| panic!("{e}"));
-        let mut runner = EmulatorRunner::new(&compiled).unwrap();
-        let options = BenchOptions {
-            verify: 4,
-            ..BenchOptions::default()
-        };
-        let report = bench::bench(&compiled, &mut runner, &options, &mut |_, _| {})
-            .unwrap_or_else(|e| panic!("{e}"));
-        println!("{}", report.table());
+        let compiled = compile(&program, &out);
+        elf_facts(&compiled.image);
+        output_files(&out, &compiled.image);
+        let mut recorder = Recorder::new(EmulatorRunner::new(&compiled).unwrap());
+        let report = measure(&compiled, &mut recorder, 4);
         bench::verdict(&report).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(report.bit_exact.inputs, 4);
+        assert_eq!(report.levels.len(), levels);
+        assert_eq!(report.levels[0].layers.len(), program.steps.len());
+        // Denser levels take longer, and the first run, with cold caches, longer than the median.
+        for pair in report.levels.windows(2) {
+            assert!(pair[0].cycles < pair[1].cycles);
+        }
+        for level in &report.levels {
+            assert!(level.cold_cycles > level.cycles);
+            assert!(
+                level
+                    .layers
+                    .iter()
+                    .all(|l| l.cycles.0 > 0 && l.instructions.0 > 0)
+            );
+        }
+        let stack = report.ram_bytes.stack.0;
+        assert!((100..4096).contains(&stack), "{stack} bytes of stack");
+        replayed(&compiled, recorder.exchanges, &report);
     }
+}
+
+/// A recorded session gives the same report, and a device that computes something else is caught.
+fn replayed(compiled: &Compiled, exchanges: Vec<Exchange>, report: &BenchReport) {
+    let mut replay = ReplayRunner::new(exchanges.clone());
+    let mut again = measure(compiled, &mut replay, 4);
+    assert_eq!(again.measured_by, MeasuredBy::Replay);
+    again.measured_by = report.measured_by;
+    again.emulator_model.clone_from(&report.emulator_model);
+    assert_eq!(&again, report);
+
+    // The checksums are the first read of the mailbox behind its start that is long enough.
+    let mailbox = compiled.image.address_of(image::MAILBOX_SYMBOL).unwrap();
+    let layers = compiled.program.steps.len();
+    let mut wrong = exchanges;
+    let checksums = wrong.iter_mut().find_map(|exchange| match exchange {
+        Exchange::Read { address, bytes } if *address > mailbox && bytes.len() == 4 * layers => {
+            Some(bytes)
+        }
+        _ => None,
+    });
+    checksums.unwrap()[4 * 7] ^= 1;
+    let report = measure(compiled, &mut ReplayRunner::new(wrong), 4);
+    assert_eq!(report.bit_exact.mismatches, 1);
+    let fault = bench::verdict(&report).unwrap_err();
+    assert_eq!(fault.code, diag::NOT_BIT_EXACT);
+    assert_eq!(fault.code.info().exit.code(), 1);
+    let step = &compiled.program.steps[LayerId::from_index(7)];
+    assert_eq!(fault.place, format!("layer {}", step.name));
+}
+
+/// What lies where, and what must not be in an image.
+fn elf_facts(image: &Image) {
+    let board = board();
+    let inside = |address: u32, kind| board.memory(kind).contains(address.into());
+    for (name, kind) in [
+        (".text", MemoryKind::Flash),
+        (".rodata", MemoryKind::Flash),
+        (".nest.itcm", MemoryKind::Itcm),
+        (".bss", MemoryKind::Dtcm),
+    ] {
+        let section = image.sections.iter().find(|s| s.name == name).unwrap();
+        assert!(inside(section.address, kind), "{section:?}");
+    }
+    let mut layers = 0;
+    for (name, &(address, size)) in &image.symbols {
+        // No formatting, no heap, and no index of the model that could be out of range.
+        for unwanted in ["4core3fmt", "panic_bounds_check", "slice_index", "alloc"] {
+            assert!(!name.contains(unwanted), "{name}");
+        }
+        if name.contains("layers") && size > 0 {
+            layers += u32::from(name.contains("3run"));
+            if ["STREAM", "PREFIX", "WEIGHTS", "REQUANT", "TABLE"]
+                .iter()
+                .any(|data| name.contains(data))
+            {
+                assert!(inside(address, MemoryKind::Flash), "{name} at {address:#x}");
+            }
+        }
+    }
+    assert!(
+        layers >= 19,
+        "a function for each layer, and {layers} are there"
+    );
+}
+
+fn output_files(out: &Path, image: &Image) {
+    let bin = fs::read(out.join(image::BIN_NAME)).unwrap();
+    let flash = board().memory(MemoryKind::Flash).origin;
+    for segment in &image.segments {
+        let at = (segment.address - flash) as usize;
+        assert_eq!(&bin[at..][..segment.bytes.len()], &segment.bytes[..]);
+    }
+    // The reset vector is the entry point.
+    assert_eq!(bin[4..8], image.entry.to_le_bytes());
+    let hex = fs::read_to_string(out.join(image::HEX_NAME)).unwrap();
+    assert!(hex.starts_with(":020000040800F2\n") && hex.ends_with(":00000001FF\n"));
+    let report: serde_json::Value =
+        serde_json::from_slice(&fs::read(out.join(image::REPORT_NAME)).unwrap()).unwrap();
+    let flash = &report["flash_bytes"];
+    let parts = ["weights", "indices", "requant", "code"].map(|p| flash[p].as_u64().unwrap());
+    assert_eq!(flash["total"].as_u64().unwrap(), parts.iter().sum::<u64>());
+    assert_eq!(flash["total"].as_u64().unwrap(), image.flash_total.0);
+}
+
+fn refusal(program: &Program, budgets: Budgets) -> Diagnostics {
+    emit::emit(program, &board(), budgets).unwrap_err()
+}
+
+#[test]
+fn what_does_not_fit_is_refused_with_both_numbers() {
+    let program = sample::program("tiny", 3, 1);
+    let faults = refusal(
+        &program,
+        Budgets {
+            flash: Some(Bytes(1000)),
+            ram: Some(Bytes(2000)),
+        },
+    );
+    let codes: Vec<_> = faults.0.iter().map(|f| f.code).collect();
+    assert_eq!(codes, [diag::FLASH_OVERFLOW, diag::RAM_OVERFLOW]);
+    assert!(
+        faults.0[0]
+            .message
+            .contains("--flash-budget allows 1,000 B")
+    );
+    assert!(faults.0[1].message.contains("--ram-budget allows 2,000 B"));
+
+    let mut big = program.clone();
+    big.activation_bytes = Bytes(600 * 1024);
+    big.name = "Not A Crate".into();
+    let codes: Vec<_> = (refusal(&big, Budgets::default()).0.iter())
+        .map(|f| f.code)
+        .collect();
+    assert_eq!(codes, [diag::MODEL_NAME, diag::RAM_OVERFLOW]);
+}
+
+#[test]
+fn a_large_arena_goes_to_the_bus_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let mut program = sample::program("tiny_wide", 1, 1);
+    program.activation_bytes = Bytes(200 * 1024);
+    let compiled = compile(&program, &out);
+    let sram = board().memory(MemoryKind::Sram).clone();
+    let section = (compiled.image.sections.iter())
+        .find(|s| s.name == ".nest.sram")
+        .unwrap();
+    assert!(sram.contains(section.address.into()) && section.bytes.0 > 200 * 1024);
+    let mut runner = EmulatorRunner::new(&compiled).unwrap();
+    let report = measure(&compiled, &mut runner, 1);
+    bench::verdict(&report).unwrap_or_else(|e| panic!("{e}"));
+}
+
+#[test]
+fn tensors_that_share_memory_are_refused() {
+    let mut program = sample::program("tiny", 1, 1);
+    let output = program.steps[LayerId::from_index(0)].output;
+    program.tensors[output].offset = 400;
+    let faults = refusal(&program, Budgets::default());
+    assert!(faults.0.iter().all(|f| f.code == diag::PROGRAM_LAYOUT));
+    assert!(faults.0[0].message.contains("overlap"), "{faults}");
+}
+
+#[test]
+fn a_folder_of_something_else_is_told_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let fault = Compiled::open(folder.path()).unwrap_err();
+    assert_eq!(fault.0[0].code, diag::IMAGE_MISSING);
+    let out = folder.path().join("out");
+    emit_to(&out, &sample::program("tiny", 1, 1));
+    let fault = Compiled::open(&out).unwrap_err();
+    assert_eq!(fault.0[0].code, diag::IMAGE_MISSING);
+    assert!(fault.0[0].message.contains("firmware.elf"), "{fault}");
 }

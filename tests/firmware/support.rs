@@ -66,4 +66,7 @@ impl Random {
     pub fn signed(&mut self, limit: i64) -> i64 {
         self.below(2 * limit as u64 + 1) as i64 - limit
     }
+    pub fn bytes(&mut self, n: usize) -> Vec<i8> {
+        (0..n).map(|_| self.next() as i8).collect()
+    }
 }
