@@ -99,7 +99,7 @@ impl Default for CompileOptions<'_> {
     fn default() -> Self {
         Self {
             calibration: None,
-            calibration_images: 512,
+            calibration_images: 256,
             range_rule: RangeRule::default(),
             preprocessing: None,
             limits: Limits::default(),

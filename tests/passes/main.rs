@@ -5,3 +5,4 @@ mod golden;
 mod interpret;
 mod random;
 mod real;
+mod rules;

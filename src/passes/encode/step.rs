@@ -73,7 +73,7 @@ pub(super) fn step(graph: &IntGraph, layer: &IntLayer) -> Result<Step, String> {
             "global_avg_pool",
             Kernel::GlobalAvgPool,
             Payload::GlobalAvgPool {
-                pixels: u32::try_from(x.pixels()).map_err(|_| format!("{} pixels", x.pixels()))?,
+                pixels: summed_pixels(x)?,
                 channels: narrow(x.c, "channels")?,
                 requant: requant.clone(),
             },
@@ -140,6 +140,11 @@ fn narrow(n: usize, what: &str) -> Result<u16, String> {
     u16::try_from(n).map_err(|_| format!("{n} {what}, and kernels count up to 65535"))
 }
 
+fn summed_pixels(x: Shape) -> Result<u32, String> {
+    at_most(MOST_SUMMED, x.pixels(), "pixels")?;
+    Ok(x.pixels() as u32)
+}
+
 fn hwc(shape: Shape) -> Result<[u16; 3], String> {
     Ok([
         narrow(shape.h, "rows")?,
@@ -148,7 +153,20 @@ fn hwc(shape: Shape) -> Result<[u16; 3], String> {
     ])
 }
 
+/// Elements that a 32-bit accumulator can sum: of activations alone, and of products with weights.
+const MOST_SUMMED: usize = 1 << 23;
+const MOST_PRODUCTS: usize = 1 << 17;
+
+fn at_most(limit: usize, n: usize, what: &str) -> Result<(), String> {
+    if n <= limit {
+        Ok(())
+    } else {
+        Err(format!("{n} {what}, and 32 bits hold the sum of {limit}"))
+    }
+}
+
 fn geometry(window: &Window, x: Shape, y: Shape) -> Result<Geometry, String> {
+    at_most(MOST_SUMMED, window.taps(), "taps")?;
     Ok(Geometry {
         in_h: narrow(x.h, "input rows")?,
         in_w: narrow(x.w, "input columns")?,
@@ -298,6 +316,8 @@ fn generic(
     requant: Vec<Vec<nest_format::Requant>>,
     pad: Vec<i8>,
 ) -> Result<Chosen, String> {
+    let row = op.group_channels * op.window.taps();
+    at_most(MOST_PRODUCTS, row, "weights in a row")?;
     let payload = Payload::ConvGeneric {
         geometry,
         groups: narrow(op.groups, "groups")?,

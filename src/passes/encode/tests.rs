@@ -59,7 +59,15 @@ fn gaps_are_bridged_at_the_reach_of_a_delta() {
     }
     // Downwards one column more. At 64 and 65 the way up ends in a filler, which is the first bridge
     // down.
-    for (gap, words) in [(32, 1), (33, 1), (64, 1), (65, 1), (96, 2), (97, 2), (129, 2)] {
+    for (gap, words) in [
+        (32, 1),
+        (33, 1),
+        (64, 1),
+        (65, 1),
+        (96, 2),
+        (97, 2),
+        (129, 2),
+    ] {
         let mut weights = vec![0; gap + 1];
         (weights[0], weights[gap]) = (5, 7);
         let mut level_of = vec![1u8; gap + 1];
