@@ -242,6 +242,18 @@
 @ Entry i runs: move the column and extract the weight (during entry i-1), load both planes, multiply
 @ plane 0, multiply plane 1 (during entry i+1).
 
+@ The two entries of the word in \w, whose column r1 already is and whose first weight is in r11;
+@ looks ahead to the next word, loaded into \t. One line is one cycle.
+.macro NEST_P4_WORD w, t, ps, spare
+    ldr.w r8, [r1,#0];              ldr r9, [r1,#\ps]
+    sxtab r1, r1, \w, ror #16;      smlal r6, r7, r12, r10
+    asr.w r12, \w, #24;             ldr.w \t, [r0], #4
+    smlal r4, r5, r11, r8;          \spare
+    ldr.w r8, [r1,#0];              ldr r10, [r1,#\ps]
+    sxtab r1, r1, \t;               smlal r6, r7, r11, r9
+    sxtb.w r11, \t, ror #8;         smlal r4, r5, r12, r8
+.endm
+
 .macro NEST_CONV_P4 name, ps
     NEST_ENTER \name
 2:  @ tile: r0 words, r2 cursor, r3 end of words
@@ -267,34 +279,9 @@
     beq 5f
     .p2align 3
 3:  @ the word in r2; the next one to r3
-    ldr.w r8, [r1,#0]
-    ldr r9, [r1,#\ps]
-    sxtab r1, r1, r2, ror #16
-    smlal r6, r7, r12, r10
-    asr.w r12, r2, #24
-    smlal r4, r5, r11, r8
-    ldr.w r3, [r0], #4
-    ldr.w r8, [r1,#0]
-    ldr r10, [r1,#\ps]
-    smlal r6, r7, r11, r9
-    sxtab r1, r1, r3
-    smlal r4, r5, r12, r8
-    sxtb.w r11, r3, ror #8
+    NEST_P4_WORD r2, r3, \ps, nop
 4:  @ the word in r3; the next one to r2
-    ldr.w r8, [r1,#0]
-    ldr r9, [r1,#\ps]
-    sxtab r1, r1, r3, ror #16
-    smlal r6, r7, r12, r10
-    asr.w r12, r3, #24
-    smlal r4, r5, r11, r8
-    ldr.w r2, [r0], #4
-    ldr.w r8, [r1,#0]
-    ldr r10, [r1,#\ps]
-    smlal r6, r7, r11, r9
-    sxtab r1, r1, r2
-    smlal r4, r5, r12, r8
-    cmp r0, lr
-    sxtb.w r11, r2, ror #8
+    NEST_P4_WORD r3, r2, \ps, "cmp r0, lr"
     bne 3b
 5:  @ the last word, in r2
     ldr.w r8, [r1,#0]
