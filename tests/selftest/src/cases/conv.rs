@@ -184,6 +184,83 @@ fn dense(report: &mut Report, seed: u32, g: Geometry) {
     });
 }
 
+/// Rows as heavy as the formats allow: the packed sums touch both ends of their 23 bits.
+fn heaviest(report: &mut Report, weight: i8, value: i8, other: i8) {
+    const COLUMNS: usize = 258;
+    let count = (((1 << 22) - 1) / 128 / i32::from(weight).abs()) as usize;
+    let g = square(4, COLUMNS as u16, 2, 1, 1);
+    let outputs = g.out_pixels() * 2;
+    let entry = |column: usize| Entry {
+        delta: i8::from(column > 0),
+        weight: if column < count { weight } else { 0 },
+    };
+    // Neighbouring pixels, which share packed words, differ.
+    let fill = |input: &mut [i8]| {
+        for (pixel, channels) in input.chunks_exact_mut(COLUMNS).enumerate() {
+            channels.fill(if pixel % 2 == 0 { value } else { other });
+        }
+    };
+    // The exact sums are -2^22 + 256 and the like: show them on a scale of 2^15.
+    let constants = [Requant::new(0, 1 << 17); 2];
+    let tables: [&[Requant]; 1] = [&constants];
+    for tile in [Tile::P8, Tile::P4, Tile::P2] {
+        let name = kernel_for(Kernel::ConvNested(tile));
+        let name = format_args!("{name}/heaviest_{weight}_{value}_{other}");
+        report.case(name, |arena, expected| {
+            let words = arena.take::<u32>(COLUMNS);
+            let prefix = arena.take::<u16>(2);
+            let input = arena.take::<i8>(g.out_pixels() * COLUMNS);
+            let output = arena.take::<i8>(outputs);
+            let scratch = arena.take::<u32>(nest_kernels::conv_nested_scratch_words(&g, tile));
+            for (at, word) in words.iter_mut().enumerate() {
+                let column = at * 2 % COLUMNS;
+                *word = Entry::pair(entry(column), entry(column + 1));
+            }
+            prefix.fill(COLUMNS as u16 / 2);
+            fill(input);
+            let layer = ConvNested {
+                geometry: g,
+                stream: NestedStream::new(2, COLUMNS as u16, 1, words, prefix),
+                requant: &tables,
+                pad: &[0],
+                tile,
+            };
+            if let Some(expected) = expected {
+                reference::conv_nested(&layer, 0, input, &mut expected[..outputs], &mut []);
+            }
+            nest_kernels::conv_nested(&layer, 0, input, output, scratch);
+            output
+        });
+    }
+    let name = kernel_for(Kernel::ConvDense);
+    let name = format_args!("{name}/heaviest_{weight}_{value}_{other}");
+    report.case(name, |arena, expected| {
+        let blocks = COLUMNS.div_ceil(4);
+        let words = arena.take::<u32>(blocks * 2);
+        let input = arena.take::<i8>(g.out_pixels() * COLUMNS);
+        let output = arena.take::<i8>(outputs);
+        let scratch = arena.take::<u32>(nest_kernels::conv_dense_scratch_words(&g));
+        words.fill(0);
+        for column in 0..count {
+            for row in 0..2 {
+                words[column / 4 * 2 + row] |= u32::from(weight as u8) << (8 * (column % 4));
+            }
+        }
+        fill(input);
+        let layer = ConvDense {
+            geometry: g,
+            weights: DenseWeights::new(2, COLUMNS as u16, words),
+            requant: &tables,
+            pad: &[0],
+        };
+        if let Some(expected) = expected {
+            reference::conv_dense(&layer, 0, input, &mut expected[..outputs], &mut []);
+        }
+        nest_kernels::conv_dense(&layer, 0, input, output, scratch);
+        output
+    });
+}
+
 /// A geometry of small extents: any kernel, stride, dilation and pads, and every tail.
 pub fn geometry(random: &mut Random, depthwise: bool) -> Geometry {
     let in_h = random.between(1, 9) as u16;
@@ -276,6 +353,13 @@ pub fn run(report: &mut Report) {
             let levels = random.between(1, 3) as usize;
             let longest = random.between(0, 6);
             nested(report, seed + 100 + n, g, tile, levels, longest);
+        }
+    }
+    for weight in [127, -127, -128] {
+        for value in [-128, 127] {
+            for other in [-128, 127] {
+                heaviest(report, weight, value, other);
+            }
         }
     }
     dense(report, 1, square(8, 32, 9, 3, 1));
