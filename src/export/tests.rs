@@ -1,3 +1,5 @@
+//! What is written reads back the same.
+
 use std::path::Path;
 
 use super::*;

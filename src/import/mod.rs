@@ -26,7 +26,7 @@ use crate::diag::{self, Diagnostic, Diagnostics, Result};
 use crate::ir::float::{FloatGraph, Shape, Value};
 use crate::ir::ids::ValueId;
 use crate::ir::nested::NestedModel;
-use crate::ir::verify::verify_nested;
+use crate::ir::verify::{Breach, verify_nested};
 use builder::{Builder, fresh};
 use node::Operand;
 use proto::{DimensionValue, GraphProto, ModelProto, TypeValue, ValueInfoProto, data_type};
@@ -225,7 +225,10 @@ fn from_proto(model: &ModelProto, folder: &Path, place: &str) -> Result<Imported
                 builder.graph.input = Some(value);
                 builder.define(&input.name, fresh(value, read.dims));
             }
-            Err(finding) => builder.findings.0.extend(finding),
+            Err(finding) => {
+                builder.findings.0.extend(finding);
+                builder.define(&input.name, Operand::UnknownValue);
+            }
         },
         inputs => {
             let names: Vec<_> = inputs.iter().map(|v| v.name.as_str()).collect();
@@ -259,18 +262,7 @@ fn from_proto(model: &ModelProto, folder: &Path, place: &str) -> Result<Imported
     };
     let breaches = verify_nested(&model);
     if !breaches.is_empty() {
-        return Err(Diagnostics(
-            (breaches.iter())
-                .map(|breach| {
-                    Diagnostic::new(
-                        diag::UNSOUND_IMPORT,
-                        place,
-                        format!("the imported graph breaks a rule: {breach}"),
-                        "this is an error in nestc: please report it with the model",
-                    )
-                })
-                .collect(),
-        ));
+        return Err(unsound(&breaches, place));
     }
     Ok(Imported {
         model,
@@ -280,6 +272,19 @@ fn from_proto(model: &ModelProto, folder: &Path, place: &str) -> Result<Imported
         batch,
         warnings,
     })
+}
+
+/// Findings about breaches of the rules of graphs: no file should lead to any.
+pub fn unsound(breaches: &[Breach], place: &str) -> Diagnostics {
+    let finding = |breach: &Breach| {
+        Diagnostic::new(
+            diag::UNSOUND_IMPORT,
+            place,
+            format!("the imported graph breaks a rule: {breach}"),
+            "this is an error in nestc: please report it with the model",
+        )
+    };
+    Diagnostics(breaches.iter().map(finding).collect())
 }
 
 /// Numbers names that ONNX allows to be the same (those of nodes) or to be missing.
@@ -555,7 +560,7 @@ fn outputs<'m>(builder: &mut Builder<'m>, graph: &'m GraphProto, place: &str) ->
                 ));
                 continue;
             }
-            Operand::Unknown => continue,
+            Operand::Unknown | Operand::UnknownValue => continue,
         };
         let result = if Some(view.value) == builder.graph.input {
             Err(refuse(

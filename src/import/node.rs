@@ -10,8 +10,10 @@ use crate::diag::{self, Diagnostic};
 /// What a name of the file stands for.
 #[derive(Clone, Debug)]
 pub enum Operand {
-    /// The result of something already reported; whatever reads it says nothing more.
+    /// A constant that is already reported; whatever reads it says nothing more.
     Unknown,
+    /// The same for a value computed at run time.
+    UnknownValue,
     /// Known at import.
     Constant(Rc<Constant>),
     /// A value of the float graph.

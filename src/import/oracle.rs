@@ -17,8 +17,8 @@ use crate::ir::float::Shape;
 /// Both compute in single precision in different orders of summation.
 pub const TOLERANCE: f32 = 1e-4;
 
-/// Multiply-accumulates up to which a check is worth its time: a second of plain loops.
-const MAX_MACS: u64 = 1_000_000_000;
+/// Multiply-accumulates up to which a check is worth its time: about a second of plain loops.
+const MAX_MACS: u64 = 400_000_000;
 
 /// How far the imported graph is from tract's result.
 #[derive(Clone, Debug, PartialEq)]

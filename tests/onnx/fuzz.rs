@@ -7,8 +7,8 @@ use nestc::import;
 use nestc::import::proto::{DimensionValue, ModelProto, TypeValue, data_type};
 use prost::Message;
 
-use crate::bad_input::valid;
 use crate::python;
+use crate::small_model::valid;
 
 /// SplitMix64.
 struct Random(u64);

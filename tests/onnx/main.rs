@@ -6,3 +6,4 @@ mod fuzz;
 mod networks;
 mod operators;
 mod python;
+mod small_model;

@@ -33,6 +33,32 @@ fn tensor(path: &Path) -> Vec<f32> {
     }
 }
 
+/// Networks out of scope and the codes of what is said about them, each once.
+const OUT_OF_SCOPE: [(&str, &[&str]); 5] = [
+    ("mlperf_resnet8_cifar10_qdq", &["E110"]),
+    ("mlperf_mobilenetv1_025_vww96_qdq", &["E110"]),
+    ("google_mobilenetv1_025_128_imagenet_qdq", &["E110"]),
+    ("fastestdet_160", &["E200"]),
+    ("ultraface_slim_160x120", &["E200", "E213"]),
+];
+
+#[test]
+fn out_of_scope_networks_are_explained() {
+    let Some(folder) = std::env::var_os("NESTC_MODELS") else {
+        eprintln!("SKIPPED: set NESTC_MODELS to the folder of the reference networks");
+        return;
+    };
+    for (name, expected) in OUT_OF_SCOPE {
+        let path = Path::new(&folder).join(name).join("model.onnx");
+        let findings = import::load(&path).expect_err(name);
+        let mut codes: Vec<&str> = findings.0.iter().map(|f| f.code.0).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        println!("{name}: {} findings", findings.0.len());
+        assert_eq!(codes, expected, "{name}: {findings}");
+    }
+}
+
 #[test]
 fn third_party_networks_agree_with_onnxruntime() {
     let Some(folder) = std::env::var_os("NESTC_MODELS") else {

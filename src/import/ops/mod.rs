@@ -139,7 +139,7 @@ pub fn import<'m>(builder: &mut Builder<'m>, proto: &'m NodeProto) {
         Ok(operand) => operand,
         Err(finding) => {
             builder.findings.push(finding);
-            Operand::Unknown
+            unknown(builder, proto)
         }
     };
     let mut outputs = proto.output.iter();
@@ -160,12 +160,34 @@ pub fn import<'m>(builder: &mut Builder<'m>, proto: &'m NodeProto) {
     }
 }
 
+/// What stands for the result of a reported node. The extents of a value are a constant, known or
+/// not.
+fn unknown<'m>(builder: &mut Builder<'m>, proto: &'m NodeProto) -> Operand {
+    if proto.op_type == "Shape" {
+        return Operand::Unknown;
+    }
+    let mut names = proto.input.iter().filter(|name| !name.is_empty());
+    if names.any(|name| is_value(&builder.operand(name))) {
+        Operand::UnknownValue
+    } else {
+        Operand::Unknown
+    }
+}
+
+fn is_value(operand: &Operand) -> bool {
+    matches!(operand, Operand::View(_) | Operand::UnknownValue)
+}
+
+fn is_unknown(operand: &Operand) -> bool {
+    matches!(operand, Operand::Unknown | Operand::UnknownValue)
+}
+
 fn operand<'m>(builder: &mut Builder<'m>, proto: &'m NodeProto) -> Step<Operand> {
     let place = NodeReader::place_of(proto);
     let row = ROWS.iter().find(|row| row.name == proto.op_type);
     if is_standard(proto) && is_quantised(&proto.op_type) {
         // One finding for the whole file names them all.
-        return Ok(Operand::Unknown);
+        return Ok(unknown(builder, proto));
     }
     if !is_standard(proto) || (row.is_none() && !fold::knows(&proto.op_type)) {
         return Err(unsupported(proto, place));
@@ -185,7 +207,17 @@ fn operand<'m>(builder: &mut Builder<'m>, proto: &'m NodeProto) -> Step<Operand>
     };
     check_form(&node, row)?;
     let given = || node.inputs.iter().flatten();
-    if given().any(|i| matches!(i, Operand::Unknown)) {
+    if row.is_none() && given().any(is_value) {
+        return Err(node.finding(
+            diag::UNSUPPORTED_OP,
+            format!(
+                "operator {} over values computed at run time",
+                proto.op_type
+            ),
+            remedy(&proto.op_type),
+        ));
+    }
+    if given().any(is_unknown) {
         // What is known of the node can be looked at all the same.
         if PARAMETERISED.contains(&proto.op_type.as_str()) {
             for index in 1..node.inputs.len() {
@@ -194,21 +226,15 @@ fn operand<'m>(builder: &mut Builder<'m>, proto: &'m NodeProto) -> Step<Operand>
                 }
             }
         }
-        return Ok(Operand::Unknown);
+        return Ok(unknown(builder, proto));
     }
     match row {
         _ if given().all(|i| matches!(i, Operand::Constant(_))) && fold::knows(&proto.op_type) => {
             fold::fold(builder, &node)
         }
         Some(row) => (row.import)(builder, &node),
-        None => Err(node.finding(
-            diag::UNSUPPORTED_OP,
-            format!(
-                "operator {} over values computed at run time",
-                proto.op_type
-            ),
-            "nestc computes it over constants only: simplify the model (onnxsim)",
-        )),
+        // Values and unknown operands are dealt with, so all are constants `fold` knows.
+        None => fold::fold(builder, &node),
     }
 }
 
@@ -277,7 +303,21 @@ fn unsupported(proto: &NodeProto, place: String) -> Diagnostic {
         );
     }
     let control = matches!(proto.op_type.as_str(), "If" | "Loop" | "Scan");
-    let hint = match proto.op_type.as_str() {
+    Diagnostic::new(
+        if control {
+            diag::CONTROL_FLOW
+        } else {
+            diag::UNSUPPORTED_OP
+        },
+        place,
+        format!("operator {} is not supported", proto.op_type),
+        remedy(&proto.op_type),
+    )
+}
+
+/// What to do without an operator.
+fn remedy(op_type: &str) -> &'static str {
+    match op_type {
         "If" | "Loop" | "Scan" => {
             "control flow is decided at export: trace the model (torch.onnx.export), then simplify it (onnxsim)"
         }
@@ -297,17 +337,7 @@ fn unsupported(proto: &NodeProto, place: String) -> Diagnostic {
         }
         "GlobalMaxPool" => "use global average pooling or a MaxPool over the whole map",
         _ => "`nestc explain E200` lists the operators; replace it in the model before export",
-    };
-    Diagnostic::new(
-        if control {
-            diag::CONTROL_FLOW
-        } else {
-            diag::UNSUPPORTED_OP
-        },
-        place,
-        format!("operator {} is not supported", proto.op_type),
-        hint,
-    )
+    }
 }
 
 #[cfg(test)]

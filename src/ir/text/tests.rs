@@ -1,3 +1,5 @@
+//! Texts read back; wrong ones name their line.
+
 use super::*;
 use crate::ir::float::FloatOp;
 use crate::ir::ids::{Id, NodeId};
