@@ -62,6 +62,7 @@ train-model: data build ## Train the committed nested ResNet-8 anew on full CIFA
 
 acceptance: data setup-device setup-python ## Hold the accuracy and size bars; NESTC_MODELS names a folder of ONNX models
 	$(CARGO) test --release -p nestc --test acceptance -- --include-ignored --nocapture
+	$(CARGO) test --release -p nestc --test onnx networks -- --nocapture
 
 setup-device:
 	@rustup target list --installed 2>/dev/null | grep -qx $(DEVICE) || rustup target add $(DEVICE)
