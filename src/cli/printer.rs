@@ -82,6 +82,17 @@ impl Printer {
         }
     }
 
+    /// Prints something that does not stop the run but should be read.
+    pub fn warning(&self, warning: &Diagnostic) {
+        let text = warning.to_string();
+        let text = text.strip_prefix("error").unwrap_or(&text);
+        if self.color {
+            eprintln!("\x1b[1;33mwarning\x1b[0m{text}");
+        } else {
+            eprintln!("warning{text}");
+        }
+    }
+
     /// A remark on standard error.
     pub fn note(&self, text: &str) {
         eprintln!("{text}");

@@ -1,0 +1,86 @@
+//! What several verbs do with a model and its data.
+
+use std::path::Path;
+
+use super::printer::Printer;
+use crate::data::{DataSpec, Dataset, Split};
+use crate::diag::{Diagnostic, NO_CALIBRATION, OUTPUT_IS_INPUT, Result};
+use crate::import;
+use crate::ir::float::FloatGraph;
+use crate::ir::nested::NestedModel;
+
+/// The key of the training record that holds the data specification.
+pub const DATA_KEY: &str = "data";
+
+/// Reads a model and prints its warnings.
+pub fn load(path: &Path, printer: &Printer) -> Result<NestedModel> {
+    let imported = import::load(path)?;
+    for warning in &imported.warnings {
+        printer.warning(warning);
+    }
+    Ok(imported.model)
+}
+
+/// Reads a data set for `model`: prepared as the model was trained unless the specification says
+/// otherwise, and checked against the model's input.
+pub fn load_data(spec: &DataSpec, split: Split, model: &NestedModel) -> Result<Dataset> {
+    let spec = spec.with_split(split);
+    let data = spec.load(model.preprocessing.as_ref())?;
+    data.expect_shape(&spec.to_string(), model.graph.input_shape())?;
+    Ok(data)
+}
+
+/// The data the model was trained on, by its own record.
+pub fn recorded_data(model: &NestedModel) -> Option<DataSpec> {
+    let text = model.training.as_ref()?.get(DATA_KEY)?.as_str()?;
+    DataSpec::parse(text).ok()
+}
+
+/// The images to calibrate with: those asked for, else those the model was trained on. `None` for
+/// a model that has no record.
+pub fn calibration(asked: Option<&DataSpec>, model: &NestedModel) -> Result<Option<Dataset>> {
+    if let Some(spec) = asked {
+        return load_data(spec, Split::Train, model).map(Some);
+    }
+    let Some(spec) = recorded_data(model) else {
+        return Ok(None);
+    };
+    load_data(&spec, Split::Train, model).map(Some).map_err(|mut faults| {
+        faults.0.insert(
+            0,
+            Diagnostic::new(
+                NO_CALIBRATION,
+                spec.to_string(),
+                format!(
+                    "the model was trained on `{spec}`, which cannot be read now ({} findings)",
+                    faults.0.len()
+                ),
+                "name images with --calibrate SPEC",
+            ),
+        );
+        faults
+    })
+}
+
+/// Refuses to write a result over the file it is made from.
+pub fn refuse_overwrite(model: &Path, output: &Path) -> Result<()> {
+    let same = match (model.canonicalize(), output.canonicalize()) {
+        (Ok(a), Ok(b)) => a == b,
+        _ => model == output,
+    };
+    if !same {
+        return Ok(());
+    }
+    Err(Diagnostic::new(
+        OUTPUT_IS_INPUT,
+        output.display().to_string(),
+        format!("-o is {}, the model that is read", output.display()),
+        "give another file name",
+    )
+    .into())
+}
+
+/// How many classes a classifier of one output tells apart.
+pub fn output_count(graph: &FloatGraph) -> usize {
+    graph.outputs.first().map_or(0, |&o| graph.shape(o).len())
+}
