@@ -1,10 +1,13 @@
 //! The command line: arguments in, results and messages out. The only module that prints.
 
 pub mod args;
+mod eval;
 mod explain;
 pub mod fail_if;
 mod lists;
+mod model;
 mod printer;
+mod process;
 
 use std::ffi::OsString;
 use std::io;
@@ -56,6 +59,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> io::Result<u8> {
 
 fn dispatch(verb: &Verb, printer: &Printer) -> Result<io::Result<()>> {
     match verb {
+        Verb::Eval(args) => eval::run(args, printer),
         Verb::Explain(args) => explain::run(args, printer),
         Verb::Targets => Ok(lists::targets(printer)),
         Verb::Kernels => Ok(lists::kernels(printer)),
