@@ -93,9 +93,9 @@ impl Printer {
         }
     }
 
-    /// A remark on standard error.
-    pub fn note(&self, text: &str) {
-        eprintln!("{text}");
+    /// A short step that is done, on standard error.
+    pub fn step(&self, label: &str, text: &str) {
+        eprintln!("{label:>10} {text}");
     }
 
     /// A long step of `total` units: a bar on a terminal, a line at its end elsewhere.
