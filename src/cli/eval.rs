@@ -1,19 +1,21 @@
 //! `nestc eval`: the accuracy of every level.
 
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use serde::Serialize;
 
 use super::args::{EvalArgs, Precision};
-use super::model;
 use super::printer::{Printer, table};
-use super::process;
-use crate::data::{Dataset, Split};
+use super::watch::Watch;
+use super::{compile, model, process};
+use crate::data::{DataSpec, Dataset, Split};
 use crate::diag::Result;
 use crate::ir::float::{FloatGraph, FloatOp};
 use crate::ir::ids::Id;
 use crate::ir::nested::NestedModel;
+use crate::passes::{Artefact, evaluate_int8};
 use crate::train::Inference;
 
 /// Images run at once.
@@ -26,10 +28,10 @@ pub struct LevelFigures {
     pub level: usize,
     /// Share of prunable weights that are zero.
     pub sparsity: f64,
-    /// Share of images whose largest output is their class.
-    pub accuracy_top1: f64,
-    /// Mean cross-entropy against the labels.
-    pub loss: f64,
+    /// Share of images whose largest output is their class, where there were labels.
+    pub accuracy_top1: Option<f64>,
+    /// Mean cross-entropy; not measured in int8.
+    pub loss: Option<f64>,
 }
 
 /// The document of `nestc eval --json`.
@@ -54,7 +56,7 @@ pub fn run(args: &EvalArgs, printer: &Printer) -> Result<io::Result<()>> {
     let start = Instant::now();
     let (precision, levels) = match args.precision {
         Precision::Float => ("float", float_levels(&nested, &data, printer)),
-        Precision::Int8 => ("int8", Vec::new()),
+        Precision::Int8 => ("int8", int8_levels(args, nested, &data, printer)?),
     };
     let seconds = start.elapsed().as_secs_f64();
     let document = Evaluation {
@@ -76,22 +78,68 @@ pub fn run(args: &EvalArgs, printer: &Printer) -> Result<io::Result<()>> {
     Ok(printer.result(&document, &text))
 }
 
+/// Every level in the device's arithmetic.
+fn int8_levels(
+    args: &EvalArgs,
+    nested: NestedModel,
+    data: &Dataset,
+    printer: &Printer,
+) -> Result<Vec<LevelFigures>> {
+    let asked = args.calibrate.clone().or_else(|| {
+        let same_set = DataSpec {
+            split: None,
+            limit: None,
+            ..args.data.clone()
+        };
+        model::recorded_data(&nested).is_none().then_some(same_set)
+    });
+    let calibration = model::calibration(asked.as_ref(), &nested)?;
+    let mut watch = Watch::new(printer, None);
+    let artefact = compile::lower(nested, calibration.as_ref(), None, &mut watch)?;
+    let Artefact::Program(program) = artefact else {
+        unreachable!("the whole pipeline gives a program")
+    };
+    let progress = printer.progress("eval", data.len() as u64);
+    let done = AtomicU64::new(0);
+    let accuracies = evaluate_int8(&program, data, &|images| {
+        let images = images as u64;
+        progress.set(done.fetch_add(images, Ordering::Relaxed) + images);
+    })?;
+    progress.finish(&format!("{} images", data.len()));
+    Ok(accuracies
+        .iter()
+        .zip(&program.sparsities)
+        .enumerate()
+        .map(|(level, (accuracy, &sparsity))| LevelFigures {
+            level,
+            sparsity,
+            accuracy_top1: Some(accuracy.top1()),
+            loss: None,
+        })
+        .collect())
+}
+
 /// The levels for people.
 pub fn level_table(levels: &[LevelFigures]) -> String {
-    let mut rows = vec![["level", "sparsity", "top-1", "loss"].map(String::from).to_vec()];
+    let mut rows = vec![
+        ["level", "sparsity", "top-1", "loss"]
+            .map(String::from)
+            .to_vec(),
+    ];
     for l in levels {
         rows.push(vec![
             l.level.to_string(),
             format!("{:.1} %", l.sparsity * 100.0),
-            format!("{:.2} %", l.accuracy_top1 * 100.0),
-            format!("{:.4}", l.loss),
+            l.accuracy_top1
+                .map_or("-".into(), |a| format!("{:.2} %", a * 100.0)),
+            l.loss.map_or("-".into(), |loss| format!("{loss:.4}")),
         ]);
     }
     table(&rows)
 }
 
 /// Every level in float arithmetic.
-pub fn float_levels(nested: &NestedModel, data: &Dataset, printer: &Printer) -> Vec<LevelFigures> {
+fn float_levels(nested: &NestedModel, data: &Dataset, printer: &Printer) -> Vec<LevelFigures> {
     let total = data.len() * nested.level_count();
     let progress = printer.progress("eval", total as u64);
     let mut figures = Vec::new();
@@ -102,8 +150,8 @@ pub fn float_levels(nested: &NestedModel, data: &Dataset, printer: &Printer) -> 
         figures.push(LevelFigures {
             level: level.index(),
             sparsity: nested.levels[level.index()].sparsity,
-            accuracy_top1,
-            loss,
+            accuracy_top1: Some(accuracy_top1),
+            loss: Some(loss),
         });
     }
     progress.finish(&format!("{total} images"));
@@ -124,7 +172,11 @@ fn float_level(graph: &FloatGraph, data: &Dataset, done: &mut dyn FnMut(usize)) 
     let mut inputs = vec![0.0; BATCH * image];
     let (mut right, mut loss) = (0usize, 0.0);
     for (batch, labels) in labels.chunks(BATCH).enumerate() {
-        for (i, input) in inputs.chunks_exact_mut(image).take(labels.len()).enumerate() {
+        for (i, input) in inputs
+            .chunks_exact_mut(image)
+            .take(labels.len())
+            .enumerate()
+        {
             data.input(batch * BATCH + i, input);
         }
         let results = network.run(&inputs[..labels.len() * image], labels.len());

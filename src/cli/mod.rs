@@ -1,13 +1,16 @@
 //! The command line: arguments in, results and messages out. The only module that prints.
 
 pub mod args;
+mod compile;
 mod eval;
 mod explain;
+mod export;
 pub mod fail_if;
 mod lists;
 mod model;
 mod printer;
 mod process;
+mod watch;
 
 use std::ffi::OsString;
 use std::io;
@@ -59,6 +62,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> io::Result<u8> {
 
 fn dispatch(verb: &Verb, printer: &Printer) -> Result<io::Result<()>> {
     match verb {
+        Verb::Export(args) => export::run(args, printer),
+        Verb::Compile(args) => compile::run(args, printer),
         Verb::Eval(args) => eval::run(args, printer),
         Verb::Explain(args) => explain::run(args, printer),
         Verb::Targets => Ok(lists::targets(printer)),

@@ -45,21 +45,23 @@ pub fn calibration(asked: Option<&DataSpec>, model: &NestedModel) -> Result<Opti
     let Some(spec) = recorded_data(model) else {
         return Ok(None);
     };
-    load_data(&spec, Split::Train, model).map(Some).map_err(|mut faults| {
-        faults.0.insert(
-            0,
-            Diagnostic::new(
-                NO_CALIBRATION,
-                spec.to_string(),
-                format!(
-                    "the model was trained on `{spec}`, which cannot be read now ({} findings)",
-                    faults.0.len()
+    load_data(&spec, Split::Train, model)
+        .map(Some)
+        .map_err(|mut faults| {
+            faults.0.insert(
+                0,
+                Diagnostic::new(
+                    NO_CALIBRATION,
+                    spec.to_string(),
+                    format!(
+                        "the model was trained on `{spec}`, which cannot be read now ({} findings)",
+                        faults.0.len()
+                    ),
+                    "name images with --calibrate SPEC",
                 ),
-                "name images with --calibrate SPEC",
-            ),
-        );
-        faults
-    })
+            );
+            faults
+        })
 }
 
 /// Refuses to write a result over the file it is made from.

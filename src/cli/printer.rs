@@ -1,5 +1,6 @@
 //! Everything nestc prints: the result on standard output, the rest on standard error.
 
+use std::cell::Cell;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
@@ -8,9 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::diag::{Diagnostic, Diagnostics};
-
-/// The version of every JSON document.
-pub const SCHEMA_VERSION: u32 = 1;
+use crate::report::SCHEMA_VERSION;
 
 /// Writes results and messages in the way the command line asked for.
 #[derive(Debug)]
@@ -18,6 +17,8 @@ pub struct Printer {
     json: bool,
     terminal: bool,
     color: bool,
+    /// Whether standard output has its document.
+    has_result: Cell<bool>,
 }
 
 impl Printer {
@@ -29,19 +30,21 @@ impl Printer {
             json,
             terminal,
             color: terminal && !no_color,
+            has_result: Cell::new(false),
         }
-    }
-
-    /// Whether the result is a JSON document.
-    pub fn is_json(&self) -> bool {
-        self.json
     }
 
     /// Prints the result: `document` as JSON with `schema_version` first, or `text`.
     pub fn result(&self, document: &impl Serialize, text: &str) -> io::Result<()> {
+        self.report(&Document::new(document), text)
+    }
+
+    /// Prints a result whose document has a schema version of its own.
+    pub fn report(&self, document: &impl Serialize, text: &str) -> io::Result<()> {
+        self.has_result.set(true);
         let mut out = io::stdout().lock();
         if self.json {
-            serde_json::to_writer_pretty(&mut out, &Document::new(document))?;
+            serde_json::to_writer_pretty(&mut out, document)?;
             out.write_all(b"\n")?;
         } else {
             out.write_all(text.as_bytes())?;
@@ -49,12 +52,13 @@ impl Printer {
         out.flush()
     }
 
-    /// Prints findings on standard error and, where JSON was asked for, as the document.
+    /// Prints findings on standard error and, where JSON was asked for and no result was printed,
+    /// as the document.
     pub fn findings(&self, findings: &Diagnostics) -> io::Result<()> {
         for finding in &findings.0 {
             self.finding(finding);
         }
-        if !self.json {
+        if !self.json || self.has_result.get() {
             return Ok(());
         }
         let errors: Vec<Value> = findings
@@ -136,18 +140,18 @@ impl Progress {
         }
     }
 
-    /// One unit is done.
-    pub fn step(&self) {
+    /// `done` of `total` units are done.
+    pub fn set_of(&self, done: u64, total: u64) {
         if let Some(bar) = &self.bar {
-            bar.inc(1);
+            bar.set_length(total);
+            bar.set_position(done);
         }
     }
 
-    /// A line that stays: above the bar on a terminal.
-    pub fn line(&self, text: &str) {
-        match &self.bar {
-            Some(bar) => bar.println(format!("{:>10} {text}", self.label)),
-            None => eprintln!("{:>10} {text}", self.label),
+    /// Says something beside the bar.
+    pub fn message(&self, text: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(text.to_string());
         }
     }
 

@@ -199,6 +199,22 @@ impl DataSpec {
         spec
     }
 
+    /// The test images that belong to these training images, if the set has such: the same
+    /// specification with `split=test`.
+    pub fn test_split(&self) -> Option<Self> {
+        let there = |name: &str| self.path.join(name).exists();
+        let has = match self.kind {
+            Kind::Cifar10 => there("test_batch.bin"),
+            Kind::Idx => there("t10k-images-idx3-ubyte") || there("t10k-images.idx3-ubyte"),
+            Kind::Folder => there("test") || there("val"),
+            Kind::Npy => false,
+        };
+        (has && self.split != Some(Split::Test)).then(|| Self {
+            split: Some(Split::Test),
+            ..self.clone()
+        })
+    }
+
     fn set(&mut self, text: &str, key: &str, value: &str) -> Result<(), Diagnostic> {
         let bad = |accepts: &str| {
             Diagnostic::new(

@@ -1,0 +1,102 @@
+//! `nestc bench`: run compiled firmware, compare it with the host, hold it to conditions.
+
+use std::io;
+
+use super::args::{BenchArgs, RunnerArg};
+use super::compile;
+use super::fail_if::{Measured, MeasuredLevel};
+use super::printer::Printer;
+use crate::bench::{self, BenchOptions, Compiled, EmulatorRunner, Runner};
+use crate::data::{DataSpec, Split};
+use crate::diag::{
+    CONDITION_HOLDS, Diagnostic, Diagnostics, NOT_MEASURED, Result,
+};
+use crate::report::BenchReport;
+
+/// Runs the bench.
+pub fn run(args: &BenchArgs, printer: &Printer) -> Result<io::Result<()>> {
+    let compiled = Compiled::open(&args.dir)?;
+    let options = BenchOptions {
+        verify: args.verify as usize,
+        data: inputs(args, &compiled, printer),
+        ..BenchOptions::default()
+    };
+    let mut runner: Box<dyn Runner> = match args.on {
+        RunnerArg::Emulator => Box::new(EmulatorRunner::new(&compiled)?),
+        RunnerArg::Probe => unreachable!(),
+    };
+    let progress = printer.progress("bench", 0);
+    let report = bench::bench(&compiled, runner.as_mut(), &options, &mut |done, total| {
+        progress.set_of(done as u64, total as u64);
+    })?;
+    progress.finish(&format!("{} levels", report.levels.len()));
+
+    let written = printer.report(&report, &report.table());
+    // The report is complete in any case; what fails decides the exit code only.
+    let mut failures = Diagnostics::default();
+    if let Err(mismatch) = bench::verdict(&report) {
+        failures.push(mismatch);
+    }
+    judge(args, &measured(&report), &mut failures);
+    failures.into_result(written)
+}
+
+/// The data asked for, else those the folder names if they can be read, else none: random inputs.
+fn inputs(args: &BenchArgs, compiled: &Compiled, printer: &Printer) -> Option<DataSpec> {
+    if let Some(spec) = &args.data {
+        return Some(spec.with_split(Split::Test));
+    }
+    let spec = compile::recorded_data(&args.dir)?;
+    let spec = spec.test_split().unwrap_or(spec);
+    let probe = DataSpec {
+        limit: Some(1),
+        ..spec.clone()
+    };
+    match probe.load(compiled.program.preprocessing.as_ref()) {
+        Ok(_) => Some(spec),
+        Err(findings) => {
+            // Cycles and bit-exactness can be had without pictures.
+            for finding in &findings.0 {
+                printer.warning(finding);
+            }
+            None
+        }
+    }
+}
+
+fn measured(report: &BenchReport) -> Measured {
+    Measured {
+        flash: report.flash_bytes.total.0,
+        ram: report.ram_bytes.total.0,
+        levels: report
+            .levels
+            .iter()
+            .map(|l| MeasuredLevel {
+                cycles: l.cycles.0,
+                latency_ms: l.latency_ms,
+                accuracy: l.accuracy_top1,
+            })
+            .collect(),
+    }
+}
+
+fn judge(args: &BenchArgs, measured: &Measured, failures: &mut Diagnostics) {
+    for condition in &args.fail_if {
+        let place = format!("--fail-if '{condition}'");
+        match condition.holds(measured) {
+            Ok(None) => {}
+            Ok(Some(value)) => failures.push(Diagnostic::new(
+                CONDITION_HOLDS,
+                place,
+                format!("{value}, so `{condition}` holds"),
+                "see the report for the layer that costs most",
+            )),
+            Err(missing) => failures.push(Diagnostic::new(
+                NOT_MEASURED,
+                place,
+                missing,
+                "give what is needed, or drop the condition",
+            )),
+        }
+    }
+}

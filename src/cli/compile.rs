@@ -1,0 +1,91 @@
+//! `nestc compile`: from a model to a firmware workspace, its image and its report.
+
+use std::io;
+use std::path::Path;
+
+use serde_json::json;
+
+use super::args::CompileArgs;
+use super::model;
+use super::printer::Printer;
+use super::watch::Watch;
+use crate::data::Dataset;
+use crate::diag::Result;
+use crate::emit::{self, Budgets};
+use crate::export;
+use crate::image::{self, BuildOptions};
+use crate::ir::nested::NestedModel;
+use crate::passes::{self, Artefact, CompileOptions, PIPELINE};
+use crate::target::Board;
+use crate::units::Bytes;
+
+/// The file of the output folder that says which data set belongs to the model.
+pub const DATA_NAME: &str = "data.json";
+
+/// Compiles.
+pub fn run(args: &CompileArgs, printer: &Printer) -> Result<io::Result<()>> {
+    let board = Board::named(&args.target)?;
+    let last = args.stop_after.as_deref();
+    for pass in [last, args.dump_after.as_deref()].into_iter().flatten() {
+        passes::find_pass(pass)?;
+    }
+    emit::check_output(&args.output)?;
+    let nested = model::load(&args.model, printer)?;
+    let data = args
+        .calibrate
+        .clone()
+        .or_else(|| model::recorded_data(&nested));
+    let calibration = model::calibration(args.calibrate.as_ref(), &nested)?;
+
+    let mut watch = Watch::new(printer, args.dump_after.as_deref());
+    let artefact = lower(nested, calibration.as_ref(), last, &mut watch)?;
+    let dumped = watch.dumped.unwrap_or_default();
+    let program = match (artefact, last) {
+        (Artefact::Program(program), None) => program,
+        _ => {
+            let document = json!({ "stopped_after": last, "text": dumped });
+            return Ok(printer.result(&document, &dumped));
+        }
+    };
+    let budgets = Budgets {
+        flash: args.flash_budget.map(Bytes),
+        ram: args.ram_budget.map(Bytes),
+    };
+    let build = printer.progress("build", 1);
+    let report = image::compile(
+        &program,
+        &board,
+        budgets,
+        &args.output,
+        &BuildOptions::default(),
+    )?;
+    if let Some(spec) = data {
+        let text = json!({ "data": spec.to_string() }).to_string() + "\n";
+        export::replace(&args.output.join(DATA_NAME), text.as_bytes())?;
+    }
+    build.finish(&format!("firmware in {}", args.output.display()));
+    Ok(printer.report(&report, &format!("{dumped}{}", report.table())))
+}
+
+/// Runs the pipeline up to `last`, or all of it.
+pub fn lower(
+    nested: NestedModel,
+    calibration: Option<&Dataset>,
+    last: Option<&str>,
+    watch: &mut Watch<'_>,
+) -> Result<Artefact> {
+    let options = CompileOptions {
+        preprocessing: calibration.map(|data| data.preprocessing.clone()),
+        calibration,
+        ..CompileOptions::default()
+    };
+    let end = PIPELINE.last().map_or("", |pass| pass.name);
+    passes::compile_until(nested, &options, last.unwrap_or(end), watch)
+}
+
+/// The data specification that `compile` left in a folder.
+pub fn recorded_data(folder: &Path) -> Option<crate::data::DataSpec> {
+    let text = std::fs::read_to_string(folder.join(DATA_NAME)).ok()?;
+    let document: serde_json::Value = serde_json::from_str(&text).ok()?;
+    document.get("data")?.as_str()?.parse().ok()
+}

@@ -1,0 +1,163 @@
+//! `nestc train`: prune to nested levels, fine-tune, write the nested model.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::args::{LossArg, TrainArgs};
+use super::eval::{LevelFigures, level_table};
+use super::model::{self, DATA_KEY};
+use super::printer::{Printer, Progress as Bar};
+use crate::data::Split;
+use crate::diag::Result;
+use crate::export;
+use crate::train::{self, EpochSummary, Loss, Progress, TrainOptions, TrainReport};
+
+/// The document of `nestc train --json`.
+#[derive(Debug, Serialize)]
+struct Training<'a> {
+    model: &'a Path,
+    output: &'a Path,
+    data: String,
+    #[serde(flatten)]
+    report: &'a TrainReport,
+}
+
+/// Trains.
+pub fn run(args: &TrainArgs, printer: &Printer) -> Result<io::Result<()>> {
+    model::refuse_overwrite(&args.model, &args.output)?;
+    let plain = model::load(&args.model, printer)?;
+    let data = model::load_data(&args.data, Split::Train, &plain)?;
+    let validation = args
+        .data
+        .test_split()
+        .map(|spec| model::load_data(&spec, Split::Test, &plain))
+        .transpose()?;
+    let defaults = TrainOptions::default();
+    let options = TrainOptions {
+        levels: args.levels.0.clone(),
+        epochs: args.epochs as usize,
+        loss: match args.loss {
+            LossArg::Auto => Loss::Auto,
+            LossArg::Labels => Loss::Labels,
+            LossArg::Distill => Loss::Distill,
+        },
+        learning_rate: args.lr.unwrap_or(defaults.learning_rate),
+        batch: args.batch.map_or(defaults.batch, |n| n as usize),
+        seed: args.seed,
+        threads: args.threads.map(|n| n as usize),
+        resume: args.resume,
+        checkpoint: checkpoint_of(&args.output),
+        ..defaults
+    };
+    let mut show = Show {
+        printer,
+        bar: None,
+        epochs: options.epochs,
+        started: Instant::now(),
+    };
+    let mut trained = train::train(
+        &plain.graph,
+        &data,
+        validation.as_ref(),
+        &options,
+        &mut show,
+    )?;
+    if let Some(Value::Object(record)) = &mut trained.model.training {
+        record.insert(DATA_KEY.into(), args.data.to_string().into());
+    }
+    export::write_nest(&trained.model, &args.output)?;
+    // The model holds everything now; a checkpoint that stays would only invite a wrong --resume.
+    let _ = std::fs::remove_file(&options.checkpoint);
+
+    let report = &trained.report;
+    let levels: Vec<LevelFigures> = report
+        .levels
+        .iter()
+        .map(|l| LevelFigures {
+            level: l.level,
+            sparsity: l.sparsity,
+            accuracy_top1: l.accuracy_top1,
+            loss: Some(l.loss),
+        })
+        .collect();
+    let measured_on = match &validation {
+        Some(test) => format!("{} test images", test.len()),
+        None => "no test images".into(),
+    };
+    let text = format!(
+        "{} training images, {} epochs, {:.0} images/s; accuracy on {measured_on}\n{}wrote {}\n",
+        data.len(),
+        report.epochs,
+        report.images_per_second,
+        level_table(&levels),
+        args.output.display()
+    );
+    let document = Training {
+        model: &args.model,
+        output: &args.output,
+        data: args.data.to_string(),
+        report,
+    };
+    Ok(printer.result(&document, &text))
+}
+
+/// The checkpoint stands beside the output.
+fn checkpoint_of(output: &Path) -> PathBuf {
+    let mut name = output.as_os_str().to_owned();
+    name.push(".checkpoint");
+    name.into()
+}
+
+/// A bar an epoch on a terminal, a line an epoch elsewhere.
+struct Show<'a> {
+    printer: &'a Printer,
+    bar: Option<Bar>,
+    epochs: usize,
+    started: Instant,
+}
+
+impl Progress for Show<'_> {
+    fn epoch_started(&mut self, epoch: usize, epochs: usize, steps: usize) {
+        let label = format!("{}/{epochs}", epoch + 1);
+        self.bar = Some(self.printer.progress(&label, steps as u64));
+    }
+
+    fn step(&mut self, step: usize, images_per_second: f64) {
+        if let Some(bar) = &self.bar {
+            bar.set(step as u64 + 1);
+            bar.message(&format!("{images_per_second:.0} images/s"));
+        }
+    }
+
+    fn epoch_finished(&mut self, summary: &EpochSummary) {
+        let levels: Vec<String> = summary
+            .levels
+            .iter()
+            .zip(&summary.sparsity)
+            .map(|(l, s)| {
+                let accuracy = l.accuracy_top1.or(l.training_accuracy);
+                match accuracy {
+                    Some(a) => format!("{:.0} %: {:.2} % (loss {:.3})", s * 100.0, a * 100.0, l.loss),
+                    None => format!("{:.0} %: loss {:.3}", s * 100.0, l.loss),
+                }
+            })
+            .collect();
+        let text = format!(
+            "{}  [{:.0} images/s, {} s]",
+            levels.join("  "),
+            summary.images_per_second,
+            self.started.elapsed().as_secs()
+        );
+        match self.bar.take() {
+            Some(bar) => bar.finish(&text),
+            None => {
+                let label = format!("{}/{}", summary.epoch + 1, self.epochs);
+                self.printer.step(&label, &text);
+            }
+        }
+    }
+}
