@@ -86,6 +86,8 @@ codes! {
         "A condition names a level the model does not have, or the accuracy where no labelled images were given. A condition that cannot be judged is refused rather than taken as passed.";
     OUTPUT_IS_INPUT "E007" Input "the output would overwrite the input"
         "The file named with -o is the model that is read. Choose another name.";
+    NO_PROBE "E008" Surroundings "this version cannot run firmware on a debug probe"
+        "`nestc bench --on probe` is part of the command line's contract, but this version measures in the emulator only. The emitted workspace itself runs on a board: `cargo run --release` in its bench folder flashes it with probe-rs.";
     // E1xx: reading ONNX files
     NOT_A_MODEL "E100" Input "the file is not an ONNX model"
         "An ONNX file is one protobuf message holding a graph. This file is empty, cut short, of another kind or damaged. Download or export it again; for PyTorch, Keras and TensorFlow Lite files the message names the converter.";

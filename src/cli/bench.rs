@@ -8,9 +8,7 @@ use super::fail_if::{Measured, MeasuredLevel};
 use super::printer::Printer;
 use crate::bench::{self, BenchOptions, Compiled, EmulatorRunner, Runner};
 use crate::data::{DataSpec, Split};
-use crate::diag::{
-    CONDITION_HOLDS, Diagnostic, Diagnostics, NOT_MEASURED, Result,
-};
+use crate::diag::{CONDITION_HOLDS, Diagnostic, Diagnostics, NO_PROBE, NOT_MEASURED, Result};
 use crate::report::BenchReport;
 
 /// Runs the bench.
@@ -23,7 +21,7 @@ pub fn run(args: &BenchArgs, printer: &Printer) -> Result<io::Result<()>> {
     };
     let mut runner: Box<dyn Runner> = match args.on {
         RunnerArg::Emulator => Box::new(EmulatorRunner::new(&compiled)?),
-        RunnerArg::Probe => unreachable!(),
+        RunnerArg::Probe => return Err(no_probe(args, &compiled).into()),
     };
     let progress = printer.progress("bench", 0);
     let report = bench::bench(&compiled, runner.as_mut(), &options, &mut |done, total| {
@@ -39,6 +37,16 @@ pub fn run(args: &BenchArgs, printer: &Printer) -> Result<io::Result<()>> {
     }
     judge(args, &measured(&report), &mut failures);
     failures.into_result(written)
+}
+
+fn no_probe(args: &BenchArgs, compiled: &Compiled) -> Diagnostic {
+    let chip = args.chip.as_ref().unwrap_or(&compiled.board.probe_rs_chip);
+    Diagnostic::new(
+        NO_PROBE,
+        "--on probe",
+        format!("{chip} on a debug probe is asked for, and this version runs the emulator only"),
+        "leave --on out, or flash the image with probe-rs yourself",
+    )
 }
 
 /// The data asked for, else those the folder names if they can be read, else none: random inputs.

@@ -1,6 +1,7 @@
 //! The command line: arguments in, results and messages out. The only module that prints.
 
 pub mod args;
+mod bench;
 mod compile;
 mod eval;
 mod explain;
@@ -63,6 +64,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> io::Result<u8> {
 fn dispatch(verb: &Verb, printer: &Printer) -> Result<io::Result<()>> {
     match verb {
         Verb::Export(args) => export::run(args, printer),
+        Verb::Bench(args) => bench::run(args, printer),
         Verb::Compile(args) => compile::run(args, printer),
         Verb::Eval(args) => eval::run(args, printer),
         Verb::Explain(args) => explain::run(args, printer),
