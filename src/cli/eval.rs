@@ -12,14 +12,9 @@ use super::watch::Watch;
 use super::{compile, model, process};
 use crate::data::{DataSpec, Dataset, Split};
 use crate::diag::Result;
-use crate::ir::float::{FloatGraph, FloatOp};
-use crate::ir::ids::Id;
 use crate::ir::nested::NestedModel;
 use crate::passes::{Artefact, evaluate_int8};
-use crate::train::Inference;
-
-/// Images run at once.
-const BATCH: usize = 64;
+use crate::train;
 
 /// One level's figures.
 #[derive(Debug, Serialize)]
@@ -55,7 +50,7 @@ pub fn run(args: &EvalArgs, printer: &Printer) -> Result<io::Result<()>> {
     data.expect_labels(&args.data.to_string(), model::output_count(&nested.graph))?;
     let start = Instant::now();
     let (precision, levels) = match args.precision {
-        Precision::Float => ("float", float_levels(&nested, &data, printer)),
+        Precision::Float => ("float", float_levels(args, &nested, &data)?),
         Precision::Int8 => ("int8", int8_levels(args, nested, &data, printer)?),
     };
     let seconds = start.elapsed().as_secs_f64();
@@ -67,7 +62,7 @@ pub fn run(args: &EvalArgs, printer: &Printer) -> Result<io::Result<()>> {
         images_per_second: (data.len() * levels.len()) as f64 / seconds,
         levels,
         seconds,
-        peak_rss_bytes: process::peak_rss_bytes(),
+        peak_rss_bytes: train::peak_rss_bytes(),
     };
     let text = format!(
         "{} images, {} arithmetic\n{}",
@@ -139,74 +134,22 @@ pub fn level_table(levels: &[LevelFigures]) -> String {
 }
 
 /// Every level in float arithmetic.
-fn float_levels(nested: &NestedModel, data: &Dataset, printer: &Printer) -> Vec<LevelFigures> {
-    let total = data.len() * nested.level_count();
-    let progress = printer.progress("eval", total as u64);
-    let mut figures = Vec::new();
-    for level in nested.level_ids() {
-        let (accuracy_top1, loss) = float_level(&nested.level(level), data, &mut |images| {
-            progress.set((level.index() * data.len() + images) as u64);
-        });
-        figures.push(LevelFigures {
-            level: level.index(),
-            sparsity: nested.levels[level.index()].sparsity,
-            accuracy_top1: Some(accuracy_top1),
-            loss: Some(loss),
-        });
-    }
-    progress.finish(&format!("{total} images"));
-    figures
-}
-
-/// Accuracy and mean cross-entropy of one network.
-fn float_level(graph: &FloatGraph, data: &Dataset, done: &mut dyn FnMut(usize)) -> (f64, f64) {
-    let mut network = Inference::new(graph);
-    let outputs = network.output_len();
-    let ends_in_softmax = graph
-        .outputs
-        .first()
-        .and_then(|&o| graph.producer(o))
-        .is_some_and(|n| matches!(graph.nodes[n].op, FloatOp::Softmax));
-    let labels = data.labels.as_deref().unwrap_or_default();
-    let image = data.shape.len();
-    let mut inputs = vec![0.0; BATCH * image];
-    let (mut right, mut loss) = (0usize, 0.0);
-    for (batch, labels) in labels.chunks(BATCH).enumerate() {
-        for (i, input) in inputs
-            .chunks_exact_mut(image)
-            .take(labels.len())
-            .enumerate()
-        {
-            data.input(batch * BATCH + i, input);
-        }
-        let results = network.run(&inputs[..labels.len() * image], labels.len());
-        for (result, &label) in results.chunks_exact(outputs).zip(labels) {
-            right += usize::from(argmax(result) == label as usize);
-            loss += cross_entropy(result, label as usize, ends_in_softmax);
-        }
-        done(batch * BATCH + labels.len());
-    }
-    let n = data.len() as f64;
-    (right as f64 / n, loss / n)
-}
-
-/// The first of the largest.
-fn argmax(values: &[f32]) -> usize {
-    let mut best = 0;
-    for (i, &v) in values.iter().enumerate() {
-        if v > values[best] {
-            best = i;
-        }
-    }
-    best
-}
-
-/// `-ln p(class)` from logits, or from probabilities.
-fn cross_entropy(values: &[f32], class: usize, are_probabilities: bool) -> f64 {
-    if are_probabilities {
-        return -f64::from(values[class].max(f32::MIN_POSITIVE)).ln();
-    }
-    let max = f64::from(values.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-    let sum: f64 = values.iter().map(|&v| (f64::from(v) - max).exp()).sum();
-    sum.ln() + max - f64::from(values[class])
+fn float_levels(
+    args: &EvalArgs,
+    nested: &NestedModel,
+    data: &Dataset,
+) -> Result<Vec<LevelFigures>> {
+    let threads = args.threads.map(|n| n as usize);
+    let evaluations = train::evaluate(nested, data, threads)?;
+    Ok(evaluations
+        .iter()
+        .zip(&nested.levels)
+        .enumerate()
+        .map(|(level, (evaluation, info))| LevelFigures {
+            level,
+            sparsity: info.sparsity,
+            accuracy_top1: evaluation.accuracy_top1,
+            loss: evaluation.loss,
+        })
+        .collect())
 }

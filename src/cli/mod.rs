@@ -2,6 +2,7 @@
 
 pub mod args;
 mod bench;
+mod check;
 mod compile;
 mod eval;
 mod explain;
@@ -11,6 +12,7 @@ mod lists;
 mod model;
 mod printer;
 mod process;
+mod train;
 mod watch;
 
 use std::ffi::OsString;
@@ -63,6 +65,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> io::Result<u8> {
 
 fn dispatch(verb: &Verb, printer: &Printer) -> Result<io::Result<()>> {
     match verb {
+        Verb::Train(args) => train::run(args, printer),
         Verb::Export(args) => export::run(args, printer),
         Verb::Bench(args) => bench::run(args, printer),
         Verb::Compile(args) => compile::run(args, printer),
@@ -76,7 +79,7 @@ fn dispatch(verb: &Verb, printer: &Printer) -> Result<io::Result<()>> {
             let script = String::from_utf8_lossy(&script).into_owned();
             Ok(printer.result(&serde_json::json!({ "script": script }), &script))
         }
-        _ => Err(Diagnostic::new(BAD_ARGUMENT, "nestc", "not wired yet", "wait").into()),
+        Verb::Check(args) => check::run(args, printer),
     }
 }
 

@@ -12,13 +12,19 @@ use crate::ir::nested::NestedModel;
 /// The key of the training record that holds the data specification.
 pub const DATA_KEY: &str = "data";
 
-/// Reads a model and prints its warnings.
+/// Reads a model and prints its warnings. It is called as its file is: exporters name nearly all
+/// graphs alike.
 pub fn load(path: &Path, printer: &Printer) -> Result<NestedModel> {
     let imported = import::load(path)?;
     for warning in &imported.warnings {
         printer.warning(warning);
     }
-    Ok(imported.model)
+    let mut model = imported.model;
+    if let Some(stem) = path.file_stem() {
+        let stem = stem.to_string_lossy();
+        model.graph.name = stem.strip_suffix(".nest").unwrap_or(&stem).to_string();
+    }
+    Ok(model)
 }
 
 /// Reads a data set for `model`: prepared as the model was trained unless the specification says

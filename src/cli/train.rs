@@ -141,7 +141,12 @@ impl Progress for Show<'_> {
             .map(|(l, s)| {
                 let accuracy = l.accuracy_top1.or(l.training_accuracy);
                 match accuracy {
-                    Some(a) => format!("{:.0} %: {:.2} % (loss {:.3})", s * 100.0, a * 100.0, l.loss),
+                    Some(a) => format!(
+                        "{:.0} %: {:.2} % (loss {:.3})",
+                        s * 100.0,
+                        a * 100.0,
+                        l.loss
+                    ),
                     None => format!("{:.0} %: loss {:.3}", s * 100.0, l.loss),
                 }
             })

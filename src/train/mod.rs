@@ -28,6 +28,7 @@ pub use evaluate::{Evaluation, evaluate};
 pub use inference::Inference;
 pub use options::{
     EpochSummary, LevelEpoch, LevelReport, Progress, TrainOptions, TrainReport, Trained,
+    peak_rss_bytes,
 };
 pub use recipe::loss::Loss;
 pub use recipe::routing::Routing;

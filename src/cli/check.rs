@@ -1,0 +1,183 @@
+//! `nestc check`: what in a model is not supported, and what it would take on a board.
+
+use std::io;
+
+use serde::Serialize;
+
+use super::args::CheckArgs;
+use super::compile;
+use super::model;
+use super::printer::{Printer, table};
+use super::watch::Watch;
+use crate::diag::Result;
+use crate::emit::{self, Budgets};
+use crate::image;
+use crate::ir::float::FloatOp;
+use crate::ir::ids::NodeId;
+use crate::ir::nested::NestedModel;
+use crate::ir::program::Program;
+use crate::passes::Artefact;
+use crate::target::Board;
+use crate::units::{Bytes, Cycles, Macs, group_thousands};
+
+/// The document of `nestc check --json`.
+#[derive(Debug, Serialize)]
+struct Checked {
+    model: String,
+    input: [usize; 3],
+    outputs: Vec<[usize; 3]>,
+    nodes: usize,
+    weights: u64,
+    macs: Macs,
+    levels: Vec<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<Estimate>,
+}
+
+/// What the model would take on a board. Exact but for code size and cycles.
+#[derive(Debug, Serialize)]
+struct Estimate {
+    board: String,
+    arena_memory: String,
+    activation_bytes: Bytes,
+    scratch_bytes: Bytes,
+    model_flash_bytes: Bytes,
+    levels: Vec<LevelEstimate>,
+}
+
+/// One level.
+#[derive(Debug, Serialize)]
+struct LevelEstimate {
+    level: usize,
+    effective_macs: Macs,
+    estimated_cycles: Cycles,
+    estimated_latency_ms: f64,
+}
+
+/// Checks.
+pub fn run(args: &CheckArgs, printer: &Printer) -> Result<io::Result<()>> {
+    let board = args.target.as_deref().map(Board::named).transpose()?;
+    let nested = model::load(&args.model, printer)?;
+    let mut checked = describe(args, &nested);
+    if let Some(board) = board {
+        // Weights and memory do not depend on the ranges, so synthetic inputs serve.
+        let mut watch = Watch::silent(printer);
+        let artefact = compile::lower(nested, None, None, &mut watch)?;
+        let Artefact::Program(program) = artefact else {
+            unreachable!("the whole pipeline gives a program")
+        };
+        checked.target = Some(estimate(&program, &board)?);
+    }
+    let text = text(&checked);
+    Ok(printer.result(&checked, &text))
+}
+
+fn describe(args: &CheckArgs, nested: &NestedModel) -> Checked {
+    let graph = &nested.graph;
+    let extent = |v| {
+        let s = graph.shape(v);
+        [s.c, s.h, s.w]
+    };
+    Checked {
+        model: args.model.display().to_string(),
+        input: extent(graph.input()),
+        outputs: graph.outputs.iter().map(|&o| extent(o)).collect(),
+        nodes: graph.nodes.len(),
+        weights: graph.nodes.iter().map(|n| weights(&n.op)).sum(),
+        macs: Macs(graph.nodes.ids().map(|id: NodeId| graph.macs(id)).sum()),
+        levels: nested.levels.iter().map(|l| l.sparsity).collect(),
+        target: None,
+    }
+}
+
+fn weights(op: &FloatOp) -> u64 {
+    match op {
+        FloatOp::Conv(conv) => conv.weight.len() as u64,
+        FloatOp::Dense(dense) => dense.weight.len() as u64,
+        _ => 0,
+    }
+}
+
+fn estimate(program: &Program, board: &Board) -> Result<Estimate> {
+    let memory = emit::place(program, board, Budgets::default())?;
+    let levels = (0..program.level_count())
+        .map(|level| {
+            let cycles = estimated_cycles(program, level);
+            LevelEstimate {
+                level,
+                effective_macs: image::effective_macs(program, level),
+                estimated_cycles: cycles,
+                estimated_latency_ms: cycles.milliseconds_at(board.clock.core_hz),
+            }
+        })
+        .collect();
+    Ok(Estimate {
+        board: board.name.clone(),
+        arena_memory: memory.name.clone(),
+        activation_bytes: program.activation_bytes,
+        scratch_bytes: Bytes(4 * program.scratch_words as u64),
+        model_flash_bytes: emit::model_bytes(program),
+        levels,
+    })
+}
+
+/// Cycles from rates a kernel: what the emulator measures on ResNet-8, rounded up.
+fn estimated_cycles(program: &Program, level: usize) -> Cycles {
+    let cycles = program.steps.iter().map(|step| {
+        let out = program.tensors[step.output].shape.len() as f64;
+        let macs = step.effective_macs[level].0 as f64;
+        let (per_mac, per_output) = match step.kernel.split("__").next().unwrap_or_default() {
+            "conv2d_s8_nested" => (1.0, 12.0),
+            "conv2d_s8_dense_2x4" => (0.65, 25.0),
+            "conv2d_s8_generic" => (8.0, 20.0),
+            "depthwise_s8_dense_3x3" => (3.0, 15.0),
+            "depthwise_s8_dense" => (6.0, 20.0),
+            "dense_s8_nested" | "dense_s8_dense" => (4.0, 20.0),
+            _ => (0.0, 6.0),
+        };
+        per_mac * macs + per_output * out
+    });
+    Cycles(cycles.sum::<f64>() as u64)
+}
+
+fn text(checked: &Checked) -> String {
+    let extent = |[c, h, w]: [usize; 3]| format!("{c}x{h}x{w}");
+    let outputs: Vec<String> = checked.outputs.iter().map(|&o| extent(o)).collect();
+    let sparsities: Vec<String> = checked
+        .levels
+        .iter()
+        .map(|s| format!("{:.1} %", s * 100.0))
+        .collect();
+    let mut out = format!(
+        "{}: every node is supported\ninput   {}\noutput  {}\nnodes   {}\nweights {}\nMACs    {}\nlevels  {}\n",
+        checked.model,
+        extent(checked.input),
+        outputs.join(", "),
+        checked.nodes,
+        group_thousands(checked.weights),
+        group_thousands(checked.macs.0),
+        sparsities.join(", "),
+    );
+    let Some(on) = &checked.target else {
+        return out;
+    };
+    out += &format!(
+        "\nfits {}: weights, indices and constants {}; arena {} + scratch {} in {}\n",
+        on.board, on.model_flash_bytes, on.activation_bytes, on.scratch_bytes, on.arena_memory
+    );
+    let mut rows = vec![
+        ["level", "MACs", "cycles (estimate)", "ms (estimate)"]
+            .map(String::from)
+            .to_vec(),
+    ];
+    for l in &on.levels {
+        rows.push(vec![
+            l.level.to_string(),
+            group_thousands(l.effective_macs.0),
+            group_thousands(l.estimated_cycles.0),
+            format!("{:.1}", l.estimated_latency_ms),
+        ]);
+    }
+    out += &table(&rows);
+    out
+}
