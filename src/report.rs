@@ -411,3 +411,151 @@ impl BenchReport {
         table(&rows)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> BenchReport {
+        BenchReport {
+            schema_version: SCHEMA_VERSION,
+            nestc_version: "0.1.0".into(),
+            model: "net".into(),
+            target: "stm32h743".into(),
+            clock_hz: Hertz(480_000_000),
+            measured_by: MeasuredBy::Emulator,
+            emulator_model: Some("m7-1".into()),
+            inputs: "random, seed 1".into(),
+            flash_bytes: FlashBytes {
+                weights: Bytes(1000),
+                indices: Bytes(200),
+                requant: Bytes(30),
+                code: Bytes(4),
+                total: Bytes(1234),
+            },
+            ram_bytes: RamBytes::default(),
+            bit_exact: BitExact {
+                inputs: 8,
+                ..BitExact::default()
+            },
+            levels: vec![BenchLevel {
+                level: 0,
+                sparsity: 0.9,
+                nonzero_weights: 5,
+                macs: Macs(100),
+                effective_macs: Macs(10),
+                accuracy_top1: Some(0.875),
+                accuracy_images: 64,
+                cycles: Cycles(4800),
+                cold_cycles: Cycles(4900),
+                instructions: Instructions(5000),
+                latency_ms: 0.01,
+                layers: vec![BenchLayer {
+                    name: "conv".into(),
+                    op: "conv2d".into(),
+                    kernel: "k".into(),
+                    cycles: Cycles(4800),
+                    instructions: Instructions(5000),
+                    macs: Macs(100),
+                    effective_macs: Macs(10),
+                }],
+            }],
+        }
+    }
+
+    fn keys(value: &serde_json::Value) -> Vec<&str> {
+        let object = value.as_object().expect("an object");
+        object.keys().map(String::as_str).collect()
+    }
+
+    #[test]
+    fn the_fields_others_rely_on_are_there() {
+        let text = serde_json::to_string(&report()).unwrap();
+        assert!(text.starts_with("{\"schema_version\":1,"), "{text}");
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        for key in [
+            "schema_version",
+            "nestc_version",
+            "model",
+            "target",
+            "clock_hz",
+            "measured_by",
+            "emulator_model",
+            "flash_bytes",
+            "ram_bytes",
+            "bit_exact",
+            "levels",
+        ] {
+            assert!(keys(&json).contains(&key), "{key}");
+        }
+        assert_eq!(json["measured_by"], "emulator");
+        assert_eq!(json["clock_hz"], 480_000_000);
+        for (object, expected) in [
+            (
+                &json["flash_bytes"],
+                vec!["code", "indices", "requant", "total", "weights"],
+            ),
+            (
+                &json["ram_bytes"],
+                vec!["arena", "scratch", "stack", "total"],
+            ),
+            (&json["bit_exact"], vec!["inputs", "mismatches"]),
+        ] {
+            let mut found = keys(object);
+            found.sort_unstable();
+            assert_eq!(found, expected);
+        }
+        let level = &json["levels"][0];
+        for key in [
+            "level",
+            "sparsity",
+            "nonzero_weights",
+            "macs",
+            "effective_macs",
+            "accuracy_top1",
+            "accuracy_images",
+            "cycles",
+            "instructions",
+            "latency_ms",
+            "layers",
+        ] {
+            assert!(keys(level).contains(&key), "{key}");
+        }
+        let mut found = keys(&level["layers"][0]);
+        found.sort_unstable();
+        assert_eq!(
+            found,
+            [
+                "cycles",
+                "effective_macs",
+                "instructions",
+                "kernel",
+                "macs",
+                "name",
+                "op"
+            ]
+        );
+        assert_eq!(
+            serde_json::from_str::<BenchReport>(&text).unwrap(),
+            report()
+        );
+    }
+
+    #[test]
+    fn the_table_is_aligned_and_names_what_measured() {
+        let text = report().table();
+        let expected = "\
+net on stm32h743 at 480 MHz, measured by emulator, model m7-1
+flash   1,234 B = weights 1,000 + indices 200 + requantisation 30 + code 4
+RAM     0 B = arena 0 + scratch 0 + stack 0
+bit-exact with the host on 8 inputs (random, seed 1) at every level
+
+level  sparsity    top-1  non-zero  MACs  cycles   cold  instructions    ms
+0        90.0 %  87.50 %         5    10   4,800  4,900         5,000  0.01
+
+layer      op  level 0 cycles  per MAC
+conv   conv2d           4,800   480.00
+";
+        assert_eq!(text, expected);
+    }
+}

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::diag::{Diagnostic, Diagnostics, FLASH_OVERFLOW, MODEL_NAME, RAM_OVERFLOW, Result};
 use crate::ir::ids::{Id, LayerId};
 use crate::ir::program::Program;
+use crate::ir::text_int;
 use crate::report::SCHEMA_VERSION;
 use crate::target::{Board, Memory, MemoryKind};
 use crate::units::Bytes;
@@ -361,6 +362,7 @@ pub fn emit(program: &Program, board: &Board, budgets: Budgets) -> Result<Vec<Fi
     for (path, source) in RUNTIME_FILES {
         add(&format!("runtime/{path}"), (*source).to_string());
     }
+    add("program.txt", text_int::print_program(program));
     files.push(File {
         path: PROGRAM_FILE_NAME.into(),
         bytes: write_program(program),

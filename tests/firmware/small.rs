@@ -18,7 +18,7 @@ use nestc::target::MemoryKind;
 use nestc::units::Bytes;
 
 use crate::sample;
-use crate::support::{Random, board, build_options, cargo, cargo_ok, emit_to};
+use crate::support::{Random, board, build_options, cargo, cargo_ok, command, emit_to};
 
 #[test]
 fn a_program_file_reads_back_as_it_was() {
@@ -114,6 +114,24 @@ fn the_model_crate_runs_on_the_host_as_well() {
         String::from_utf8_lossy(&output.stderr)
     );
     assert!(text.contains("1 passed"), "{text}");
+    let mut doc = command(
+        &out,
+        &[
+            "doc",
+            "--quiet",
+            "--no-deps",
+            "--package",
+            "tiny",
+            "--target",
+            &host,
+        ],
+    );
+    let doc = doc.env("RUSTDOCFLAGS", "-D warnings").output().unwrap();
+    assert!(
+        doc.status.success(),
+        "{}",
+        String::from_utf8_lossy(&doc.stderr)
+    );
     let mut executor = Executor::new(&program);
     for level in 0..3 {
         executor.run_with(Level::from_index(level), &input, &mut |step| {

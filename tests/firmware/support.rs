@@ -26,15 +26,20 @@ pub fn emit_to(folder: &Path, program: &Program) {
     emit::write_folder(folder, &files).unwrap_or_else(|e| panic!("{e}"));
 }
 
-/// Runs cargo in an emitted workspace, with its settings and none of the outer cargo's.
-pub fn cargo(folder: &Path, args: &[&str]) -> Output {
+/// A cargo command in an emitted workspace, with its settings and none of the outer cargo's.
+pub fn command(folder: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO"));
     command.current_dir(folder).args(args);
     for variable in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_TARGET_DIR"] {
         command.env_remove(variable);
     }
     command.env("CARGO_TARGET_DIR", build_options().target_dir.unwrap());
-    command.output().unwrap()
+    command
+}
+
+/// Runs cargo in an emitted workspace.
+pub fn cargo(folder: &Path, args: &[&str]) -> Output {
+    command(folder, args).output().unwrap()
 }
 
 /// As [`cargo`], and fails with its output.
