@@ -15,20 +15,15 @@ const BATCH: usize = 32;
 const SYNTHETIC_IMAGES: usize = 64;
 
 /// How a range is chosen from what was seen.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum RangeRule {
     /// The smallest and the largest value seen.
     MinMax,
     /// The range that keeps this share of all values on either side, e.g. `0.9999`.
     Percentile(f64),
     /// The range of least mean squared quantisation error, clipping included.
+    #[default]
     LeastSquares,
-}
-
-impl Default for RangeRule {
-    fn default() -> Self {
-        RangeRule::LeastSquares
-    }
 }
 
 /// A range of reals.

@@ -245,7 +245,7 @@ fn random_node(
         }
         5 => {
             // Grouped, not depthwise.
-            if x.c % 2 != 0 || x.c < 4 {
+            if !x.c.is_multiple_of(2) || x.c < 4 {
                 return None;
             }
             FloatOp::Conv(conv(r, x, 6, 2, window(3, 1, 1), true))

@@ -100,7 +100,7 @@ fn an_addition_of_values_still_needed_gets_its_own_place() {
 #[test]
 fn offsets_are_whole_words() {
     let (plan, _) = placed(&[3, 5, 7], vec![other(&[0], 1), other(&[1], 2)], &[2, 1, 0]);
-    assert!(plan.offsets.iter().all(|o| o % 4 == 0));
+    assert!(plan.offsets.iter().all(|o| o.is_multiple_of(4)));
     assert_eq!(plan.bytes, 4 + 8 + 8);
 }
 
@@ -123,12 +123,12 @@ fn random_plans_never_overlap() {
         for i in 1..n {
             let a = (r.next() % i as u64) as usize;
             let b = i - 1;
-            if r.next() % 3 == 0 && sizes[a] == sizes[b] {
+            if r.next().is_multiple_of(3) && sizes[a] == sizes[b] {
                 sizes.push(sizes[a]);
                 steps.push(add(&[a, b], i));
             } else {
                 sizes.push(16 * (1 + r.next() as usize % 8));
-                steps.push(other(&[if r.next() % 4 == 0 { a } else { b }], i));
+                steps.push(other(&[if r.next().is_multiple_of(4) { a } else { b }], i));
             }
         }
         let (plan, steps) = placed(&sizes, steps, &[n - 1]);
