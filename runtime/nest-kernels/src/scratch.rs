@@ -83,7 +83,7 @@ pub(crate) const fn nested_layout(tile: Tile, columns: usize, pixels_out: usize)
     let plane_stride = plane_stride(tile, columns);
     let per_block = at_least_1(plane_stride / columns);
     let block_words = plane_stride * pixels_of(tile) / 2;
-    let blocks = at_least_1(PASS_WORDS / block_words);
+    let blocks = at_least_1(PASS_WORDS / at_least_1(block_words));
     let wanted = at_least_1(pixels_out.div_ceil(pixels_of(tile)));
     let tiles = min(min(wanted, MAX_TILES), blocks * per_block);
     Layout {
@@ -98,7 +98,11 @@ pub(crate) const fn nested_layout(tile: Tile, columns: usize, pixels_out: usize)
 pub const fn conv_nested_scratch_words(geometry: &Geometry, tile: Tile) -> usize {
     let pixels = geometry.out_pixels();
     let layout = nested_layout(effective_tile(tile, pixels), geometry.columns(), pixels);
-    layout.tiles.div_ceil(layout.per_block) * layout.block_words
+    // `per_block` is never 0, but the compiler must see that to leave out a panic.
+    match layout.per_block {
+        0 => 0,
+        per_block => layout.tiles.div_ceil(per_block) * layout.block_words,
+    }
 }
 
 /// Words of a tile of 4 pixels of [`crate::conv_dense`]: two for each column, columns rounded up

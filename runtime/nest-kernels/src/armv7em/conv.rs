@@ -118,6 +118,8 @@ pub fn conv_nested(
         Tile::P2 => nest_kernels_conv_nested_p2,
     };
     let per_tile = pixels_of(tile);
+    // Never 0, which the compiler does not know.
+    let per_block = layout.per_block.max(1);
     let mut packer = Packer::new(g, input, at.pad, Step::Plane);
     // A single pixel fills its tile twice, both results at one place.
     let step = if pixels == 1 { 0 } else { rows };
@@ -128,8 +130,7 @@ pub fn conv_nested(
         while next < pixels && tiles.len < layout.tiles {
             // The last tile overlaps the one before it.
             let first = next.min(pixels.saturating_sub(per_tile));
-            let base = tiles.len / layout.per_block * layout.block_words
-                + tiles.len % layout.per_block * columns;
+            let base = tiles.len / per_block * layout.block_words + tiles.len % per_block * columns;
             let activations = scratch.wrapping_add(base);
             for plane in 0..per_tile / 2 {
                 let pixel = first + 2 * plane;
