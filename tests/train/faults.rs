@@ -1,0 +1,187 @@
+//! Every fault is a coded diagnostic with both values, and found before anything is computed.
+
+use nestc::data::Dataset;
+use nestc::diag::Diagnostics;
+use nestc::ir::float::{FloatGraph, FloatOp, Shape};
+use nestc::train::{EpochSummary, Loss, Progress, TrainOptions, evaluate, train};
+
+use crate::support::{network, options, pictures};
+
+fn fail(graph: &FloatGraph, data: &Dataset, options: &TrainOptions) -> Diagnostics {
+    let error = train(graph, data, None, options, &mut ()).unwrap_err();
+    for finding in &error.0 {
+        assert!(!finding.hint.is_empty() && !finding.place.is_empty());
+    }
+    error
+}
+
+/// The codes, and that each of `says` stands in one of the messages.
+fn expect(error: &Diagnostics, codes: &[&str], says: &[&str]) {
+    let found: Vec<String> = error.0.iter().map(|d| d.code.to_string()).collect();
+    assert_eq!(found, codes, "{error}");
+    for what in says {
+        assert!(error.to_string().contains(what), "{what:?} in {error}");
+    }
+}
+
+#[test]
+fn all_faults_of_options_and_data_are_reported_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut data = pictures(30, 1);
+    data.class_count = 7;
+    data.shape = Shape::map(3, 24, 6);
+    let wrong = TrainOptions {
+        levels: vec![0.5, 0.5, 1.0, -0.1],
+        epochs: 0,
+        learning_rate: f32::NAN,
+        ..options(folder.path())
+    };
+    let error = fail(&network(), &data, &wrong);
+    let codes = [
+        "E402", "E403", "E001", "E001", "E401", "E401", "E401", "E405",
+    ];
+    let says = [
+        "3x24x6",
+        "3x12x12",
+        "7 classes",
+        "4 outputs",
+        "50 % is given twice",
+        "100 % is not",
+        "-10 % is not",
+        "30 images",
+        "batch of 40",
+    ];
+    expect(&error, &codes, &says);
+    assert_eq!(error.exit_code(), 2);
+    assert!(!wrong.checkpoint.exists());
+}
+
+#[test]
+fn labels_that_are_missing_or_out_of_range() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = options(folder.path());
+    let mut data = pictures(100, 1);
+    data.labels.as_mut().unwrap()[17] = 4;
+    expect(
+        &fail(&network(), &data, &options),
+        &["E404"],
+        &["image 17", "0..4"],
+    );
+    data.labels = None;
+    expect(
+        &fail(&network(), &data, &options),
+        &["E406"],
+        &["--loss distill"],
+    );
+}
+
+#[test]
+fn networks_that_cannot_be_trained() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = options(folder.path());
+    let data = pictures(100, 1);
+    let mut two_outputs = network();
+    let inner = two_outputs.nodes.iter().next().unwrap().output;
+    two_outputs.outputs.push(inner);
+    let error = fail(&two_outputs, &data, &options);
+    expect(&error, &["E400"], &["conv0 (8x12x12)"]);
+    let model = nestc::ir::nested::NestedModel::plain(two_outputs);
+    expect(&evaluate(&model, &data, None).unwrap_err(), &["E400"], &[]);
+
+    // Every convolution behind the first made depthwise: nothing is left to prune.
+    let mut small = network();
+    for node in small.nodes.iter_mut().skip(1) {
+        if let FloatOp::Conv(c) = &mut node.op {
+            c.groups *= c.group_channels;
+            c.group_channels = 1;
+            c.weight.truncate(c.out_channels * c.window.taps());
+        }
+    }
+    expect(&fail(&small, &data, &options), &["E407"], &[]);
+}
+
+#[test]
+fn a_loss_that_is_not_a_number_names_the_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = TrainOptions {
+        learning_rate: 1e30,
+        ..options(folder.path())
+    };
+    let error = fail(&network(), &pictures(240, 1), &options);
+    expect(&error, &["E408"], &["epoch 1, step ", "of 6", "--lr"]);
+}
+
+struct StopAtOnce;
+
+impl Progress for StopAtOnce {
+    fn epoch_finished(&mut self, summary: &EpochSummary) {
+        assert!(summary.levels.iter().all(|l| l.loss.is_finite()));
+    }
+    fn should_stop(&mut self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn checkpoints_of_other_runs_and_damaged_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = options(folder.path());
+    let data = pictures(100, 1);
+    train(&network(), &data, None, &options, &mut StopAtOnce).unwrap();
+    let resume = TrainOptions {
+        resume: true,
+        ..options.clone()
+    };
+
+    let other = TrainOptions {
+        levels: vec![0.8],
+        seed: 9,
+        loss: Loss::Auto,
+        threads: Some(1),
+        ..resume.clone()
+    };
+    let error = fail(&network(), &pictures(120, 1), &other);
+    let codes = ["E411", "E411", "E411", "E411"];
+    let says = [
+        "--levels 90,50,0, this run has 80",
+        "--seed 0, this run has 9",
+        "--loss labels, this run has auto",
+        "of 100 images",
+        "of 120 images",
+    ];
+    expect(&error, &codes, &says);
+    let mut retrained = network();
+    for node in retrained.nodes.iter_mut() {
+        if let FloatOp::Dense(dense) = &mut node.op {
+            dense.weight[3] += 0.5;
+        }
+    }
+    expect(
+        &fail(&retrained, &data, &resume),
+        &["E411"],
+        &["the network of SHA-256"],
+    );
+
+    let whole = std::fs::read(&options.checkpoint).unwrap();
+    let damaged: Vec<Vec<u8>> = vec![
+        Vec::new(),
+        b"something else entirely, but longer than a checkpoint's fixed parts".to_vec(),
+        whole[..whole.len() - 1].to_vec(),
+        [&whole[..], b"x"].concat(),
+        {
+            let mut flipped = whole.clone();
+            flipped[whole.len() / 2] ^= 4;
+            flipped
+        },
+    ];
+    for bytes in damaged {
+        std::fs::write(&options.checkpoint, bytes).unwrap();
+        expect(
+            &fail(&network(), &data, &resume),
+            &["E410"],
+            &["small.checkpoint"],
+        );
+    }
+    // Without --resume what lies there does not matter.
+    train(&network(), &data, None, &options, &mut StopAtOnce).unwrap();
+}
