@@ -222,8 +222,6 @@ codes! {
         "Levels leave out weights of convolutions that are not grouped, the first one excepted. The first convolution, depthwise convolutions and the classifier have few weights that matter much; they stay dense.";
     DIVERGED "E408" Input "the loss is no longer a number"
         "The weights have grown without bound, which happens when the learning rate is too high for this network, batch size or data. Nothing is written but the checkpoint of the epoch before. Lower --lr; without --resume training begins anew.";
-    NO_THREADS "E409" Surroundings "the threads to train on could not be started"
-        "The operating system refused to start that many threads. Give fewer with --threads.";
     CHECKPOINT_CORRUPT "E410" Input "the checkpoint is damaged"
         "The file does not have the layout of a checkpoint or does not match its own checksum. nestc replaces checkpoints as a whole, so a damaged one comes from elsewhere: another program, a full disk under another path, a bad transfer. Delete it or train without --resume.";
     CHECKPOINT_MISMATCH "E411" Input "the checkpoint belongs to another run"

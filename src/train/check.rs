@@ -197,12 +197,8 @@ fn levels(levels: &[f64]) -> Result<()> {
 /// The threads to work with.
 pub(super) fn threads(count: Option<usize>) -> Result<Threads> {
     Threads::new(count).map_err(|error| {
-        Diagnostic::new(
-            diag::NO_THREADS,
-            "--threads",
-            format!("cannot start {} threads: {error}", count.unwrap_or(0)),
-            "give fewer threads",
-        )
-        .into()
+        let action = format!("start {} threads", count.unwrap_or(0));
+        let error = std::io::Error::other(error);
+        Diagnostic::io(std::path::Path::new("--threads"), &action, &error).into()
     })
 }

@@ -176,7 +176,11 @@ fn compare(path: &Path, stored: &Fingerprint, own: &Fingerprint) -> Result<()> {
                 diag::CHECKPOINT_MISMATCH,
                 path.display().to_string(),
                 format!("it was written with {key} {then}, this run has {now}"),
-                format!("give {key} {then} again, or train without --resume"),
+                if key.starts_with("--") {
+                    format!("give {key} {then} again, or train without --resume")
+                } else {
+                    "give what the checkpoint was written with, or train without --resume".into()
+                },
             ));
         }
     }

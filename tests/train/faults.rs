@@ -1,10 +1,13 @@
 //! Every fault is a coded diagnostic with both values, and found before anything is computed.
 
+use std::path::Path;
+
 use nestc::data::Dataset;
 use nestc::diag::Diagnostics;
 use nestc::ir::float::{FloatGraph, FloatOp, Shape};
 use nestc::train::{EpochSummary, Loss, Progress, TrainOptions, evaluate, train};
 
+use crate::golden;
 use crate::support::{network, options, pictures};
 
 fn fail(graph: &FloatGraph, data: &Dataset, options: &TrainOptions) -> Diagnostics {
@@ -15,8 +18,32 @@ fn fail(graph: &FloatGraph, data: &Dataset, options: &TrainOptions) -> Diagnosti
     error
 }
 
+/// The texts of all findings, for comparison with the recorded ones.
+#[derive(Default)]
+struct Log(String);
+
+impl Log {
+    fn add(&mut self, error: &Diagnostics, folder: &Path) {
+        let text = error.to_string();
+        self.0 += &text.replace(&folder.display().to_string(), "FOLDER");
+        self.0 += "\n";
+    }
+}
+
+#[test]
+fn every_message_is_as_recorded() {
+    let mut log = Log::default();
+    options_and_data(&mut log);
+    labels(&mut log);
+    networks(&mut log);
+    divergence(&mut log);
+    checkpoints(&mut log);
+    golden::check("train", &log.0);
+}
+
 /// The codes, and that each of `says` stands in one of the messages.
-fn expect(error: &Diagnostics, codes: &[&str], says: &[&str]) {
+fn expect(log: &mut Log, folder: &Path, error: &Diagnostics, codes: &[&str], says: &[&str]) {
+    log.add(error, folder);
     let found: Vec<String> = error.0.iter().map(|d| d.code.to_string()).collect();
     assert_eq!(found, codes, "{error}");
     for what in says {
@@ -24,8 +51,8 @@ fn expect(error: &Diagnostics, codes: &[&str], says: &[&str]) {
     }
 }
 
-#[test]
-fn all_faults_of_options_and_data_are_reported_at_once() {
+/// All faults of options and data are reported at once.
+fn options_and_data(log: &mut Log) {
     let folder = tempfile::tempdir().unwrap();
     let mut data = pictures(30, 1);
     data.class_count = 7;
@@ -51,32 +78,36 @@ fn all_faults_of_options_and_data_are_reported_at_once() {
         "30 images",
         "batch of 40",
     ];
-    expect(&error, &codes, &says);
+    expect(log, folder.path(), &error, &codes, &says);
     assert_eq!(error.exit_code(), 2);
     assert!(!wrong.checkpoint.exists());
 }
 
-#[test]
-fn labels_that_are_missing_or_out_of_range() {
+/// Labels that are missing or out of range.
+fn labels(log: &mut Log) {
     let folder = tempfile::tempdir().unwrap();
     let options = options(folder.path());
     let mut data = pictures(100, 1);
     data.labels.as_mut().unwrap()[17] = 4;
     expect(
+        log,
+        folder.path(),
         &fail(&network(), &data, &options),
         &["E404"],
         &["image 17", "0..4"],
     );
     data.labels = None;
     expect(
+        log,
+        folder.path(),
         &fail(&network(), &data, &options),
         &["E406"],
         &["--loss distill"],
     );
 }
 
-#[test]
-fn networks_that_cannot_be_trained() {
+/// Networks that cannot be trained.
+fn networks(log: &mut Log) {
     let folder = tempfile::tempdir().unwrap();
     let options = options(folder.path());
     let data = pictures(100, 1);
@@ -84,9 +115,15 @@ fn networks_that_cannot_be_trained() {
     let inner = two_outputs.nodes.iter().next().unwrap().output;
     two_outputs.outputs.push(inner);
     let error = fail(&two_outputs, &data, &options);
-    expect(&error, &["E400"], &["conv0 (8x12x12)"]);
+    expect(log, folder.path(), &error, &["E400"], &["conv0 (8x12x12)"]);
     let model = nestc::ir::nested::NestedModel::plain(two_outputs);
-    expect(&evaluate(&model, &data, None).unwrap_err(), &["E400"], &[]);
+    expect(
+        log,
+        folder.path(),
+        &evaluate(&model, &data, None).unwrap_err(),
+        &["E400"],
+        &[],
+    );
 
     // Every convolution behind the first made depthwise: nothing is left to prune.
     let mut small = network();
@@ -97,18 +134,30 @@ fn networks_that_cannot_be_trained() {
             c.weight.truncate(c.out_channels * c.window.taps());
         }
     }
-    expect(&fail(&small, &data, &options), &["E407"], &[]);
+    expect(
+        log,
+        folder.path(),
+        &fail(&small, &data, &options),
+        &["E407"],
+        &[],
+    );
 }
 
-#[test]
-fn a_loss_that_is_not_a_number_names_the_step() {
+/// A loss that is not a number names the step.
+fn divergence(log: &mut Log) {
     let folder = tempfile::tempdir().unwrap();
     let options = TrainOptions {
         learning_rate: 1e30,
         ..options(folder.path())
     };
     let error = fail(&network(), &pictures(240, 1), &options);
-    expect(&error, &["E408"], &["epoch 1, step ", "of 6", "--lr"]);
+    expect(
+        log,
+        folder.path(),
+        &error,
+        &["E408"],
+        &["epoch 1, step ", "of 6", "--lr"],
+    );
 }
 
 struct StopAtOnce;
@@ -122,8 +171,8 @@ impl Progress for StopAtOnce {
     }
 }
 
-#[test]
-fn checkpoints_of_other_runs_and_damaged_ones() {
+/// Checkpoints of other runs and damaged ones.
+fn checkpoints(log: &mut Log) {
     let folder = tempfile::tempdir().unwrap();
     let options = options(folder.path());
     let data = pictures(100, 1);
@@ -149,7 +198,7 @@ fn checkpoints_of_other_runs_and_damaged_ones() {
         "of 100 images",
         "of 120 images",
     ];
-    expect(&error, &codes, &says);
+    expect(log, folder.path(), &error, &codes, &says);
     let mut retrained = network();
     for node in retrained.nodes.iter_mut() {
         if let FloatOp::Dense(dense) = &mut node.op {
@@ -157,6 +206,8 @@ fn checkpoints_of_other_runs_and_damaged_ones() {
         }
     }
     expect(
+        log,
+        folder.path(),
         &fail(&retrained, &data, &resume),
         &["E411"],
         &["the network of SHA-256"],
@@ -177,6 +228,8 @@ fn checkpoints_of_other_runs_and_damaged_ones() {
     for bytes in damaged {
         std::fs::write(&options.checkpoint, bytes).unwrap();
         expect(
+            log,
+            folder.path(),
             &fail(&network(), &data, &resume),
             &["E410"],
             &["small.checkpoint"],

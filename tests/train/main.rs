@@ -2,6 +2,8 @@
 //! killed.
 
 mod faults;
+#[path = "../cli/golden.rs"]
+mod golden;
 mod resume;
 mod support;
 

@@ -1,3 +1,5 @@
+//! Every kernel against plain loops, and every instruction set against the others, to the bit.
+
 use super::convolve::*;
 use super::elementwise::*;
 use super::*;
