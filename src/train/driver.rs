@@ -213,7 +213,7 @@ impl<'a> Run<'a> {
         let frozen = (RAMP * total as f64) as usize;
         if now == frozen {
             self.state.rank(&self.sparsities);
-        } else if now < frozen && now % RANK_EVERY == 0 {
+        } else if now < frozen && now.is_multiple_of(RANK_EVERY) {
             let share = ramp(now as f64 / total as f64);
             let cuts: Vec<f64> = self.sparsities.iter().map(|s| s * share).collect();
             self.state.rank(&cuts);
@@ -243,7 +243,7 @@ impl<'a> Run<'a> {
             let warmup = self.steps.min(total / 4).max(1);
             cosine(self.options.learning_rate, now, total, warmup)
         };
-        for level in 0..levels {
+        for (level, sums) in tallies.iter_mut().enumerate() {
             self.state.load_shared(level);
             let state = &mut self.state.levels[level];
             let prepared = &mut self.prepared[level];
@@ -264,8 +264,8 @@ impl<'a> Run<'a> {
             if !tally.loss.is_finite() {
                 return Err(self.diverged(epoch, step, level, rate));
             }
-            tallies[level].loss += tally.loss;
-            tallies[level].right += tally.right;
+            sums.loss += tally.loss;
+            sums.right += tally.right;
             let gradients = self.engine.backward(&state.params, prepared, logits, &seed);
             for (shared, sum) in self.state.shared.iter().zip(&mut shared) {
                 self.options.routing.add(
@@ -347,7 +347,7 @@ impl<'a> Run<'a> {
             })
             .collect();
         let mut graph = self.graph.clone();
-        let (weight_levels, level_params) = self.state.store(self.engine.plan(), &mut graph);
+        let stored = self.state.store(self.engine.plan(), &mut graph);
         let levels = reports
             .iter()
             .map(|r| LevelInfo {
@@ -358,8 +358,8 @@ impl<'a> Run<'a> {
         let model = NestedModel {
             graph,
             levels,
-            weight_levels: weight_levels.into_iter().collect(),
-            level_params: level_params.into_iter().collect(),
+            weight_levels: stored.weight_levels,
+            level_params: stored.level_params,
             preprocessing: match self.train.pixels {
                 Pixels::U8(_) => Some(self.train.preprocessing.clone()),
                 Pixels::F32(_) => None,

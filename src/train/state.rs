@@ -1,5 +1,7 @@
 //! Everything that training changes.
 
+use std::collections::BTreeMap;
+
 use crate::ir::float::{FloatGraph, FloatOp};
 use crate::ir::ids::NodeId;
 use crate::ir::nested::{LevelParams, PRUNED};
@@ -35,6 +37,13 @@ impl LevelState {
     pub fn masks(&self) -> Vec<Option<&[bool]>> {
         self.masks.iter().map(Option::as_deref).collect()
     }
+}
+
+/// What a nested model has beside its graph.
+#[derive(Debug)]
+pub(super) struct Stored {
+    pub weight_levels: BTreeMap<NodeId, Vec<u8>>,
+    pub level_params: BTreeMap<NodeId, Vec<LevelParams>>,
 }
 
 /// The state between two steps.
@@ -183,11 +192,7 @@ impl State {
     }
 
     /// The densest level in `graph`, and what a nested model adds to it.
-    pub fn store(
-        &mut self,
-        plan: &Plan,
-        graph: &mut FloatGraph,
-    ) -> (Vec<(NodeId, Vec<u8>)>, Vec<(NodeId, Vec<LevelParams>)>) {
+    pub fn store(&mut self, plan: &Plan, graph: &mut FloatGraph) -> Stored {
         let densest = self.levels.len() - 1;
         self.load_shared(densest);
         self.levels[densest].params.store(plan, graph);
@@ -200,7 +205,7 @@ impl State {
                 Some((plan.params[s.param].node, owners.iter().map(mark).collect()))
             })
             .collect();
-        let mut own: Vec<(NodeId, Vec<LevelParams>)> = Vec::new();
+        let mut level_params = BTreeMap::new();
         let graphs: Vec<FloatGraph> = self
             .levels
             .iter()
@@ -227,9 +232,12 @@ impl State {
                     _ => None,
                 })
                 .collect();
-            own.push((info.node, params));
+            level_params.insert(info.node, params);
         }
-        (weight_levels, own)
+        Stored {
+            weight_levels,
+            level_params,
+        }
     }
 }
 

@@ -118,7 +118,7 @@ pub fn pictures(count: usize, seed: u64) -> Dataset {
         for c in 0..SHAPE.c {
             for y in 0..SHAPE.h {
                 for x in 0..SHAPE.w {
-                    let along = if class % 2 == 0 { y } else { x };
+                    let along = if class.is_multiple_of(2) { y } else { x };
                     let bright = along.abs_diff(at) < 2 && c == class / 2;
                     let noise = 50.0 * numbers.next();
                     pixels.push((110.0 + noise + if bright { 70.0 } else { 0.0 }) as u8);

@@ -254,6 +254,7 @@ impl Linear {
     }
 
     /// Writes the output.
+    #[allow(clippy::too_many_arguments)]
     pub fn forward(
         &self,
         isa: Isa,

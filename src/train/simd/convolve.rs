@@ -214,6 +214,7 @@ fn dense_row_generic<S: Simd, const Q: usize>(
 
 /// The tile whose first pixel is `col` and whose first channel is `first`; the row was checked.
 #[inline(always)]
+#[allow(clippy::too_many_arguments)]
 fn dense_step<S: Simd, const Q: usize>(
     simd: S,
     offsets: &Offsets,
@@ -464,10 +465,11 @@ fn dense_gradient_generic<S: Simd>(
                     for m in 0..$m {
                         tile[m] = offsets.list[(tap + m).min(taps - 1)] as usize;
                     }
-                    // SAFETY: `band.check` covers every pixel of the band with the furthest offset
-                    // and the last channel.
-                    let acc =
-                        unsafe { gradient_tile::<S, $m, $q>(simd, x, dy, band, tile, channels) };
+                    let acc = {
+                        // SAFETY: `band.check` covers every pixel of the band with the furthest
+                        // offset and the last channel.
+                        unsafe { gradient_tile::<S, $m, $q>(simd, x, dy, band, tile, channels) }
+                    };
                     for m in 0..$m {
                         let mut column = [simd.splat(0.0); 4];
                         for q in 0..$q {
@@ -520,10 +522,11 @@ fn list_gradient_generic<S: Simd>(
                         tile[m] = taps[(tap + m).min(taps.len() - 1)].offset as usize;
                     }
                     let channel = [output * band.dy_channel];
-                    // SAFETY: `band.check` covers every pixel of the band with the furthest offset
-                    // and the last channel.
-                    let [acc] =
-                        unsafe { gradient_tile::<S, $m, 1>(simd, x, dy, band, tile, channel) };
+                    let [acc] = {
+                        // SAFETY: `band.check` covers every pixel of the band with the furthest
+                        // offset and the last channel.
+                        unsafe { gradient_tile::<S, $m, 1>(simd, x, dy, band, tile, channel) }
+                    };
                     for quad in 0..$m / 4 {
                         let at = 4 * quad;
                         let sums = simd.sums([acc[at], acc[at + 1], acc[at + 2], acc[at + 3]]);

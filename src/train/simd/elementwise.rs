@@ -143,6 +143,7 @@ fn moments_generic<S: Simd>(
 }
 
 #[inline(always)]
+#[allow(clippy::too_many_arguments)]
 fn gate_generic<S: Simd>(
     simd: S,
     activation: Activation,
@@ -191,6 +192,7 @@ fn gate_generic<S: Simd>(
 }
 
 #[inline(always)]
+#[allow(clippy::too_many_arguments)]
 fn slope_generic<S: Simd>(
     simd: S,
     slope: &Slope<'_>,
