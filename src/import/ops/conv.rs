@@ -159,7 +159,7 @@ pub fn conv<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operan
     let groups = node.int("group")?.unwrap_or(1);
     let groups = usize::try_from(groups)
         .ok()
-        .filter(|&g| g > 0 && shape.c % g == 0 && out_channels % g == 0)
+        .filter(|&g| g > 0 && shape.c.is_multiple_of(g) && out_channels.is_multiple_of(g))
         .ok_or_else(|| {
             node.finding(
                 diag::ATTRIBUTE_VALUE,

@@ -136,8 +136,15 @@ pub fn batch_norm<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<
         .map(|c| c.floats().unwrap_or_default().to_vec());
     let mut next = || vectors.next().unwrap_or_default();
     let (gamma, beta, mean, var) = (next(), next(), next(), next());
-    let variance = |v: &f32| f64::from(*v) + f64::from(epsilon);
-    if let Some(i) = var.iter().position(|v| !(variance(v) > 0.0)) {
+    if !epsilon.is_finite() {
+        return Err(node.finding(
+            diag::NON_FINITE,
+            format!("epsilon is {epsilon}"),
+            "the file is damaged: epsilon is about 0.00001 in any usual export",
+        ));
+    }
+    let positive = |v: &f32| f64::from(*v) + f64::from(epsilon) > 0.0;
+    if let Some(i) = var.iter().position(|v| !positive(v)) {
         return Err(node.finding(
             diag::NEGATIVE_VARIANCE,
             format!("variance {} of channel {i}, epsilon {epsilon}", var[i]),

@@ -80,7 +80,7 @@ pub fn target_shape(node: &NodeReader<'_>, found: &[usize], wanted: &[i64]) -> S
     let count: usize = found.iter().product();
     let product = target.iter().try_fold(1usize, |p, &d| p.checked_mul(d));
     match (product, open) {
-        (Some(p), Some(i)) if p > 0 && count % p == 0 => target[i] = count / p,
+        (Some(p), Some(i)) if p > 0 && count.is_multiple_of(p) => target[i] = count / p,
         (Some(p), None) if p == count => {}
         _ => return Err(refuse()),
     }

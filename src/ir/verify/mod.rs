@@ -213,8 +213,8 @@ fn ranges(place: &str, node: &Node, graph: &FloatGraph, breaches: &mut Vec<Breac
             let channels = graph.shape(node.inputs[0]).c;
             let fits = conv.groups > 0
                 && conv.out_channels > 0
-                && conv.out_channels % conv.groups == 0
-                && channels % conv.groups == 0
+                && conv.out_channels.is_multiple_of(conv.groups)
+                && channels.is_multiple_of(conv.groups)
                 && channels / conv.groups == conv.group_channels;
             if !fits {
                 breach(format!(
@@ -284,6 +284,7 @@ fn parameters(place: &str, op: &FloatOp, breaches: &mut Vec<Breach>) {
                 count("parameters", vector.len(), Some(bn.gamma.len()));
             }
             all.extend([bn.gamma.as_slice(), &bn.beta, &bn.mean, &bn.var]);
+            all.push(std::slice::from_ref(&bn.epsilon));
         }
         FloatOp::ChannelAffine { scale, shift } => {
             count("shifts", shift.len(), Some(scale.len()));
@@ -311,8 +312,9 @@ fn weight_count(conv: &Conv) -> Option<usize> {
 
 /// What is wrong with a normalisation's variances, if anything.
 fn bad_variance(bn: &BatchNorm) -> Option<String> {
-    let positive = |v: f32| f64::from(v) + f64::from(bn.epsilon) > 0.0;
-    let bad = bn.var.iter().find(|v| !positive(**v))?;
+    let sum = |v: f32| f64::from(v) + f64::from(bn.epsilon);
+    let usable = |v: f32| sum(v) > 0.0 && sum(v).is_finite();
+    let bad = bn.var.iter().find(|v| !usable(**v))?;
     Some(format!("variance {bad} with epsilon {}", bn.epsilon))
 }
 

@@ -226,6 +226,11 @@ fn every_graph_rule_can_fail() {
             }
         }),
         ("V010", |g| {
+            if let FloatOp::BatchNorm(bn) = &mut g.nodes[node(1)].op {
+                bn.epsilon = f32::INFINITY;
+            }
+        }),
+        ("V010", |g| {
             if let FloatOp::Pad(pad) = &mut g.nodes[node(5)].op {
                 pad.value = f32::NEG_INFINITY;
             }
