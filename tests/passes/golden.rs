@@ -13,7 +13,8 @@ use nestc::passes::{
 use crate::chain::dataset;
 use crate::random::{ModelBuilder, window};
 
-fn expect(name: &str, text: &str) {
+/// Compares with `tests/golden/passes/NAME`.
+pub fn expect(name: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/golden/passes")
         .join(name);
@@ -30,7 +31,7 @@ fn expect(name: &str, text: &str) {
     );
 }
 
-const SMALL: &str = r#"# A block with a shortcut, two levels.
+pub const SMALL: &str = r#"# A block with a shortcut, two levels.
 int "small"
 sparsities [0.75, 0.25]
 tensor t0 "x" shape=[2, 3, 3] quant=[[0.5, -3], [0.5, -3]]

@@ -1,3 +1,5 @@
+//! Round trips and faults of the text form.
+
 use super::*;
 
 const TEXT: &str = r#"int "small"

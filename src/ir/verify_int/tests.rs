@@ -1,3 +1,5 @@
+//! A failing case for every rule.
+
 use super::*;
 use crate::ir::ids::{Id, LayerId, TensorId};
 use crate::ir::int::{IntGraph, IntOp, Quant};

@@ -1,3 +1,5 @@
+//! Streams come back as they went in, at every level.
+
 use nest_format::{Entry, NestedStream};
 
 use super::*;

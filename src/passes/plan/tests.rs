@@ -1,3 +1,5 @@
+//! Plans keep live tensors apart and reach the bound.
+
 use super::*;
 use crate::units::Macs;
 

@@ -1,0 +1,104 @@
+//! Every finding of the passes, as the user reads it: `tests/golden/passes.txt`.
+
+use nestc::diag::{Diagnostic, Diagnostics};
+use nestc::ir::float::{FloatOp, Pad, Shape, Window};
+use nestc::ir::int::IntGraph;
+use nestc::ir::nested::NestedModel;
+use nestc::ir::text_int::parse;
+use nestc::ir::verify_int::verify;
+use nestc::passes::{CompileOptions, Limits, Observer, compile, encode, find_pass, plan};
+use nestc::units::Bytes;
+
+use crate::golden::{SMALL, expect};
+use crate::random::{ModelBuilder, Random, conv};
+
+fn compile_error(model: NestedModel) -> Diagnostics {
+    compile(model, &CompileOptions::default(), &mut ()).expect_err("refused")
+}
+
+fn chain(input: Shape, ops: Vec<FloatOp>) -> NestedModel {
+    let (mut b, mut value) = ModelBuilder::new(input, 1);
+    for op in ops {
+        value = b.node(op, &[value]);
+    }
+    b.finish(&[value])
+}
+
+fn warning() -> Diagnostics {
+    struct Warnings(Diagnostics);
+    impl Observer for Warnings {
+        fn warning(&mut self, diagnostic: Diagnostic) {
+            self.0.push(diagnostic);
+        }
+    }
+    let mut seen = Warnings(Diagnostics::default());
+    let model = chain(Shape::map(1, 2, 2), vec![FloatOp::Relu]);
+    compile(model, &CompileOptions::default(), &mut seen).expect("compiles");
+    seen.0
+}
+
+fn not_finite() -> Diagnostics {
+    let huge = FloatOp::ChannelAffine {
+        scale: vec![1e30],
+        shift: vec![0.0],
+    };
+    let ops = vec![huge.clone(), FloatOp::Relu, huge, FloatOp::Relu];
+    compile_error(chain(Shape::map(1, 2, 2), ops))
+}
+
+fn pad_below_relu() -> Diagnostics {
+    let pad = FloatOp::Pad(Pad {
+        c: [1, 0],
+        h: [0; 2],
+        w: [0; 2],
+        value: -1.0,
+    });
+    let x = Shape::map(1, 2, 2);
+    let c = FloatOp::Conv(conv(&mut Random(1), x, 2, 1, Window::UNIT, true));
+    compile_error(chain(x, vec![c, FloatOp::Relu, pad]))
+}
+
+fn too_many_channels() -> Diagnostics {
+    let x = Shape::map(70_000, 1, 1);
+    let c = FloatOp::Conv(conv(&mut Random(1), x, 2, 1, Window::UNIT, false));
+    compile_error(chain(x, vec![c]))
+}
+
+fn no_room() -> Diagnostics {
+    let limits = Limits {
+        ram: Some(Bytes(5000)),
+        flash: Some(Bytes(200)),
+    };
+    plan(encode(small()).expect("encodes"), &limits).expect_err("refused")
+}
+
+fn small() -> IntGraph {
+    parse(SMALL).expect("reads")
+}
+
+fn malformed() -> Diagnostics {
+    let mut graph = small();
+    graph.outputs.clear();
+    verify(&graph).expect_err("refused")
+}
+
+fn unreadable() -> Diagnostics {
+    let text = SMALL.replace("= add(", "= plus(");
+    parse(&text).expect_err("refused")
+}
+
+#[test]
+fn findings_read_as_recorded() {
+    let all = [
+        warning(),
+        not_finite(),
+        pad_below_relu(),
+        too_many_channels(),
+        no_room(),
+        find_pass("optimise").expect_err("refused"),
+        malformed(),
+        unreadable(),
+    ];
+    let texts: Vec<String> = all.iter().map(ToString::to_string).collect();
+    expect("../passes.txt", &(texts.join("\n\n") + "\n"));
+}
