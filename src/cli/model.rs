@@ -12,10 +12,10 @@ use crate::ir::nested::NestedModel;
 /// The key of the training record that holds the data specification.
 pub const DATA_KEY: &str = "data";
 
-/// Reads a model and prints its warnings. It is called as its file is: exporters name nearly all
+/// Reads a model, checks the import against tract and prints warnings. It is called as its file is: exporters name nearly all
 /// graphs alike.
 pub fn load(path: &Path, printer: &Printer) -> Result<NestedModel> {
-    let imported = import::load(path)?;
+    let imported = import::load_checked(path)?;
     for warning in &imported.warnings {
         printer.warning(warning);
     }
