@@ -48,9 +48,34 @@ const MAX_DECODED: usize = 1 << 21;
 
 /// An instruction as the run loop needs it.
 struct Decoded {
+    /// See [`key`].
+    key: u64,
+    /// Slot of the instruction that ran after this one last time.
+    successor: u32,
     instruction: Instruction,
     class: Class,
     traced: bool,
+}
+
+impl Decoded {
+    /// What occupies slot 0, which stands for "not decoded".
+    fn sentinel(config: &TimingConfig) -> Self {
+        let instruction = Instruction::undefined(0, 2);
+        Self {
+            key: u64::MAX,
+            successor: 0,
+            class: Class::of(&instruction, config),
+            instruction,
+            traced: false,
+        }
+    }
+}
+
+/// Address and generation of a decoded instruction: a slot that holds the key still holds that
+/// instruction.
+#[inline(always)]
+fn key(pc: u32, generation: u32) -> u64 {
+    u64::from(generation) << 32 | u64::from(pc)
 }
 
 /// An emulated Cortex-M7 with its memory.
@@ -73,9 +98,11 @@ pub struct Machine {
     bus: Bus,
     /// `None` in functional runs.
     pipeline: Option<Box<Pipeline>>,
-    /// Instructions decoded so far, in the order they first ran; the bus knows which address
-    /// has which.
+    /// Instructions decoded so far, in the order they first ran, after a sentinel; the bus knows
+    /// which address has which.
     decoded: Vec<Decoded>,
+    /// Slot of the instruction that ran last.
+    last: u32,
     executed: u64,
     symbols: Symbols,
     tracepoints: BTreeSet<u32>,
@@ -91,9 +118,10 @@ impl Machine {
             cpu: Cpu::new(0, map.boot),
             bus: Bus::new(&map),
             pipeline: config.timed.then(|| Box::new(Pipeline::new(&config))),
+            decoded: vec![Decoded::sentinel(&config)],
+            last: 0,
             map,
             config,
-            decoded: Vec::new(),
             executed: 0,
             symbols: Symbols::default(),
             tracepoints: BTreeSet::new(),
@@ -166,7 +194,7 @@ impl Machine {
     pub fn add_tracepoint(&mut self, address: u32) {
         let address = address & !1;
         self.tracepoints.insert(address);
-        self.bus.set_decoded(address, 0);
+        self.bus.forget_decoded(address);
     }
 
     /// The snapshots since the last call.
@@ -206,11 +234,13 @@ impl Machine {
     ) -> Result<Stop, FaultKind> {
         while self.executed < limit {
             let pc = self.cpu.next;
-            let slot = match self.bus.decoded_at(pc) {
-                0 => self.decode(pc)?,
-                slot => slot,
-            };
-            let decoded = &self.decoded[slot as usize - 1];
+            // Usually what followed the last instruction before follows it again.
+            let mut slot = self.decoded[self.last as usize].successor;
+            if self.decoded[slot as usize].key != key(pc, self.bus.generation()) {
+                slot = self.find(pc)?;
+            }
+            self.last = slot;
+            let decoded = &self.decoded[slot as usize];
             let i = &decoded.instruction;
             self.bus.now = pipeline.as_ref().map_or(self.executed, |p| p.cycle());
             if decoded.traced {
@@ -280,24 +310,38 @@ impl Machine {
         }
     }
 
-    /// Decodes the instruction at `pc` and returns its slot.
+    /// The slot of the instruction at `pc`, which is decoded if it has none.
+    fn find(&mut self, pc: u32) -> Result<u32, FaultKind> {
+        let slot = match self.bus.decoded_at(pc) {
+            0 => self.decode(pc)?,
+            slot => slot,
+        };
+        self.decoded[slot as usize].key = key(pc, self.bus.generation());
+        self.decoded[self.last as usize].successor = slot;
+        Ok(slot)
+    }
+
+    /// Decodes the instruction at `pc` into a new slot.
     #[cold]
     fn decode(&mut self, pc: u32) -> Result<u32, FaultKind> {
         let (first, second) = self.bus.fetch(pc)?;
         if is_wide(first) {
             self.bus.fetch(pc.wrapping_add(2))?;
         }
-        let instruction = decode(pc, first, second);
         if self.decoded.len() == MAX_DECODED {
             self.bus.forget_all_decoded();
-            self.decoded.clear();
+            self.decoded.truncate(1);
+            self.last = 0;
         }
+        let instruction = decode(pc, first, second);
+        let slot = self.decoded.len() as u32;
         self.decoded.push(Decoded {
-            instruction,
+            key: u64::MAX,
+            successor: 0,
             class: Class::of(&instruction, &self.config),
+            instruction,
             traced: self.tracepoints.contains(&pc),
         });
-        let slot = self.decoded.len() as u32;
         self.bus.set_decoded(pc, slot);
         Ok(slot)
     }

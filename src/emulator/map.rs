@@ -213,12 +213,13 @@ impl MemoryMap {
         }
     }
 
-    /// The board `mps2-an500` of QEMU: 4 MB of zero-wait code and data memory each, no
-    /// peripherals. It is here to run one ELF in both emulators and compare.
+    /// The board `mps2-an500` of QEMU: 4 MB of zero-wait code and data memory each, 16 MB of RAM
+    /// behind the bus, no peripherals. It is here to run one ELF in both emulators and compare.
     pub fn mps2_an500() -> Self {
         let mut regions = vec![
             Region::new("code", 0x0000_0000, 4096 * KIB, RegionKind::Itcm),
             Region::new("RAM", 0x2000_0000, 4096 * KIB, RegionKind::Dtcm),
+            Region::new("PSRAM", 0x6000_0000, 16 * 1024 * KIB, RegionKind::Sram),
         ];
         for region in &mut regions {
             region.fill = 0; // as QEMU does

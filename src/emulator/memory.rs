@@ -13,19 +13,23 @@ pub(super) struct Block {
     base: u32,
     data: Vec<u8>,
     kind: RegionKind,
-    /// For each halfword, the number of its decoded instruction plus one, or 0; empty until the
-    /// first instruction is fetched from here.
-    pub decoded: Vec<u32>,
+    /// For each halfword, the slot of its decoded instruction, or 0; empty until the first
+    /// instruction is fetched from here.
+    decoded: Vec<u32>,
 }
 
 impl Block {
-    /// Forgets the decoded instructions that overlap `offset..offset + length`.
+    /// Forgets the decoded instructions that overlap `offset..offset + length`; true if there
+    /// were any.
     #[cold]
-    fn forget_decoded(&mut self, offset: usize, length: usize) {
+    fn forget_decoded(&mut self, offset: usize, length: usize) -> bool {
         // An instruction that starts in the halfword before may reach into this one.
         let first = (offset / 2).saturating_sub(1);
         let last = ((offset + length - 1) / 2).min(self.decoded.len() - 1);
-        self.decoded[first..=last].fill(0);
+        let entries = &mut self.decoded[first..=last];
+        let any = entries.iter().any(|&slot| slot != 0);
+        entries.fill(0);
+        any
     }
 }
 
@@ -58,6 +62,7 @@ pub(super) struct Bus {
     pub now: u64,
     /// 3 while CCR.UNALIGN_TRP is set, else 0: the low address bits that must be clear.
     alignment: u32,
+    generation: u32,
 }
 
 impl Bus {
@@ -75,6 +80,7 @@ impl Bus {
             system: System::new(),
             now: 0,
             alignment: 0,
+            generation: 0,
         };
         for region in &map.regions {
             if region.kind == RegionKind::Peripheral {
@@ -187,8 +193,8 @@ impl Bus {
                     && address & self.alignment & (N as u32 - 1) == 0 =>
             {
                 bytes.copy_from_slice(&value.to_le_bytes()[..N]);
-                if !block.decoded.is_empty() {
-                    block.forget_decoded(at, N);
+                if !block.decoded.is_empty() && block.forget_decoded(at, N) {
+                    self.generation = self.generation.wrapping_add(1);
                 }
                 Ok(())
             }
@@ -291,20 +297,25 @@ impl Bus {
             return false;
         };
         target.copy_from_slice(bytes);
-        if !block.decoded.is_empty() && !bytes.is_empty() {
-            block.forget_decoded(at, bytes.len());
+        if !block.decoded.is_empty() && !bytes.is_empty() && block.forget_decoded(at, bytes.len()) {
+            self.generation = self.generation.wrapping_add(1);
         }
         true
     }
 
-    /// The slot that holds the decoded instruction at `pc`.
+    /// Changes whenever a decoded instruction is forgotten.
     #[inline(always)]
+    pub fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// The slot that holds the decoded instruction at `pc`, or 0.
     pub fn decoded_at(&self, pc: u32) -> u32 {
         let (block, at) = self.locate(pc);
         block.decoded.get(at / 2).copied().unwrap_or(0)
     }
 
-    /// Remembers the decoded instruction at `pc`; 0 forgets it.
+    /// Remembers the slot of the decoded instruction at `pc`.
     pub fn set_decoded(&mut self, pc: u32, slot: u32) {
         let number = self.block_number(pc);
         let block = &mut self.blocks[number];
@@ -317,8 +328,15 @@ impl Bus {
         }
     }
 
+    /// Forgets the decoded instruction at `pc`.
+    pub fn forget_decoded(&mut self, pc: u32) {
+        self.generation = self.generation.wrapping_add(1);
+        self.set_decoded(pc, 0);
+    }
+
     /// Forgets every decoded instruction.
     pub fn forget_all_decoded(&mut self) {
+        self.generation = self.generation.wrapping_add(1);
         for block in &mut self.blocks {
             block.decoded = Vec::new();
         }

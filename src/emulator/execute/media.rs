@@ -194,7 +194,7 @@ impl Cpu {
     /// SEL: each byte from `rn` where its GE bit is set, else from `rm`.
     pub(super) fn select_bytes(&mut self, i: &Instruction) {
         let mask = (0..4).fold(0, |m, k| {
-            m | u32::from(self.ge >> k & 1) * (0xff << (8 * k))
+            m | (u32::from(self.ge >> k & 1) * (0xff << (8 * k)))
         });
         self.set(i.rd, self.reg(i.rn) & mask | self.reg(i.rm) & !mask);
     }

@@ -209,7 +209,9 @@ impl Pipeline {
         let offsets = self.latencies[latency as usize];
         let done = cycle + extra;
         self.set_core(class.results[0], done, &offsets);
-        self.set_core(class.results[1], done, &offsets);
+        if class.results[1] != NOWHERE {
+            self.set_core(class.results[1], done, &offsets);
+        }
         if class.sets_flags {
             self.ready[usize::from(row::FLAGS)] = done + 1;
         }
@@ -221,7 +223,7 @@ impl Pipeline {
         }
         if class.float_results > 0 {
             for k in 0..class.float_results {
-                let r = class.float_result + k & 31;
+                let r = (class.float_result + k) & 31;
                 self.ready[usize::from(row::FLOAT + r)] = done + offsets[0];
                 self.ready[usize::from(row::FLOAT_ADDEND + r)] = done + offsets[1];
                 self.ready[usize::from(row::FLOAT_STORE + r)] = done + offsets[2];
