@@ -41,7 +41,7 @@ pub(super) enum Op {
     /// `imm` = the eight bits of ITSTATE.
     It,
     Nop, Pld, Barrier, Wfi, Bkpt, Svc,
-    /// `variant` bit 0: disable; bit 1: PRIMASK; bit 2: FAULTMASK.
+    /// `variant` bit 0: disable; bit 1: FAULTMASK; bit 2: PRIMASK.
     Cps,
     Mrs, Msr,
     /// `imm` = the encoding.

@@ -156,8 +156,8 @@ impl Machine {
         }
         let boot = self.map.boot;
         let loaded = image.segments.iter().any(|s| {
-            boot.wrapping_sub(s.address) as usize <= s.bytes.len().saturating_sub(8)
-                && boot >= s.address
+            let offset = boot.checked_sub(s.address);
+            offset.is_some_and(|offset| offset as usize + 8 <= s.bytes.len())
         });
         let word = |at: u32| match self.bus.bytes(at, 4) {
             Some(b) => u32::from_le_bytes([b[0], b[1], b[2], b[3]]),

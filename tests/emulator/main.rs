@@ -1,5 +1,8 @@
 //! The emulator against QEMU's Cortex-M7, and its clock against published measurements.
 
+mod errors;
+#[path = "../cli/golden.rs"]
+mod golden;
 mod qemu;
 #[path = "../kernels/firmware.rs"]
 mod selftest;

@@ -415,12 +415,8 @@ impl Cpu {
             Op::Strex | Op::Strexb | Op::Strexh => self.store_exclusive(bus, i)?,
             Op::Clrex => self.reservation = None,
 
-            Op::B => {
-                if i.imm == self.r[15].wrapping_sub(4) && i.cond == super::instruction::ALWAYS {
-                    return Err(FaultKind::EndlessLoop);
-                }
-                self.next = i.imm;
-            }
+            Op::B if i.imm == self.r[15].wrapping_sub(4) => return Err(FaultKind::EndlessLoop),
+            Op::B => self.next = i.imm,
             Op::Bl => {
                 self.r[14] = self.next | 1;
                 self.next = i.imm;

@@ -1,7 +1,7 @@
 //! What the pipeline needs to know of an instruction, worked out once when it is decoded.
 
 use super::{LongMultiplyPairing, TimingConfig};
-use crate::emulator::instruction::{Instruction, Mode, Op, Shift, set_flags};
+use crate::emulator::instruction::{ALWAYS, Instruction, Mode, Op, Shift, set_flags};
 
 /// Rows of the table of ready times, one for each place where an operand is taken up. The first
 /// four hold core registers (0..15), the others single registers (0..32).
@@ -122,6 +122,8 @@ pub(in crate::emulator) struct Class {
     pub(super) sets_flags: bool,
     pub(super) sets_fpscr: bool,
     pub(super) branch: Branch,
+    /// Where a direct branch leads; the highest address for all else.
+    pub(super) target: u32,
     /// Address bits that are set in an unaligned access.
     pub(super) alignment: u8,
     /// Register list of LDM and STM.
@@ -150,6 +152,7 @@ impl Class {
                 sets_flags: i.flags != set_flags::NEVER,
                 sets_fpscr: false,
                 branch: Branch::No,
+                target: u32::MAX,
                 alignment: 0,
                 list: 0,
                 after_float_mac: false,
@@ -302,11 +305,15 @@ impl Builder {
             | Stm | Ldrex | Ldrexb | Ldrexh | Strex | Strexb | Strexh | Tbb | Tbh => {
                 self.transfer(i);
             }
-            B => self.branch(if i.cond < 14 {
-                Branch::Conditional
-            } else {
-                Branch::Direct
-            }),
+            B => {
+                let conditional = i.cond != ALWAYS;
+                self.branch(if conditional {
+                    Branch::Conditional
+                } else {
+                    Branch::Direct
+                });
+                self.class.target = i.imm;
+            }
             Bl => {
                 self.branch(Branch::Direct);
                 self.result(14, Latency::LateAlu);
@@ -320,6 +327,7 @@ impl Builder {
             }
             Cbz | Cbnz => {
                 self.branch(Branch::Conditional);
+                self.class.target = i.imm;
                 self.source(row::ALU, i.rn);
             }
             Barrier => {

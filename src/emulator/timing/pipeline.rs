@@ -147,8 +147,7 @@ impl Pipeline {
             self.cycle += extra;
             self.closed = true;
         }
-        let predicated_branch = class.branch != Branch::No || class.list != 0;
-        if predicated_branch {
+        if class.branch != Branch::No {
             self.branch(class, retired, cycle);
         }
     }
@@ -426,9 +425,8 @@ impl Pipeline {
     #[inline(always)]
     fn branch(&mut self, class: &Class, retired: &Retired, issued: u64) {
         let taken = retired.next != retired.pc.wrapping_add(class.length.into());
-        if class.branch == Branch::Conditional || (retired.predicated && class.branch != Branch::No)
-        {
-            let backward = taken && retired.next < retired.pc;
+        if class.branch == Branch::Conditional || retired.predicated {
+            let backward = class.target < retired.pc;
             if self.predict(retired.pc, taken, backward) != taken {
                 self.counters.mispredicts += 1;
                 let early_flags = self.ready(row::FLAGS) + 2 <= issued;
