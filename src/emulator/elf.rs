@@ -33,7 +33,7 @@ pub(super) fn parse(file: &[u8]) -> Result<Image<'_>> {
     let machine = header.e_machine(endian);
     if machine != elf::EM_ARM || endian != Endianness::Little {
         let message = format!(
-            "machine type {machine} of {endian:?} byte order, not Arm ({}) of Little",
+            "an ELF file for machine {machine} in {endian:?} byte order, where Arm is {} in Little",
             elf::EM_ARM
         );
         return Err(bad(message).into());

@@ -7,7 +7,7 @@ use super::elf::{self, Symbols};
 use super::execute::{Cpu, Next};
 use super::fault::{Fault, FaultKind};
 use super::instruction::{ALWAYS, Instruction, Op};
-use super::map::MemoryMap;
+use super::map::{MemoryMap, RegionKind};
 use super::memory::Bus;
 use super::semihosting;
 use super::timing::{Class, Counters, Pipeline, Retired, TimingConfig};
@@ -169,7 +169,9 @@ impl Machine {
             findings.push(Diagnostic::new(
                 NO_VECTOR_TABLE,
                 format!("{boot:#010x}"),
-                format!("stack pointer {sp:#010x}, reset vector {entry:#010x}"),
+                format!(
+                    "the reset vector is {entry:#010x} (with stack pointer {sp:#010x}), not an odd address in memory"
+                ),
                 "link the vector table to the address the core starts from",
             ));
         }
@@ -179,11 +181,11 @@ impl Machine {
         Ok(())
     }
 
+    /// The memories of the map, for the reader.
     fn regions(&self) -> String {
-        let names: Vec<String> = self
-            .map
-            .regions
-            .iter()
+        let memories = self.map.regions.iter();
+        let names: Vec<String> = memories
+            .filter(|r| r.kind != RegionKind::Peripheral)
             .map(|r| format!("{} {:#010x} ({} KB)", r.name, r.base, r.size / 1024))
             .collect();
         names.join(", ")
