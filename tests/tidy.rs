@@ -51,7 +51,8 @@ fn sources() -> Vec<Source> {
                 continue;
             }
             if entry.file_type().unwrap().is_dir() {
-                if name != "target" {
+                // Build folders, but not the module of that name.
+                if name != "target" || path == "src/target" {
                     walk(&entry.path(), &format!("{path}/"), out);
                 }
                 continue;
