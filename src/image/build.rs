@@ -20,6 +20,8 @@ const QUOTED_LINES: usize = 20;
 pub struct BuildOptions {
     /// The build folder; otherwise that of `NESTC_TARGET_DIR`, otherwise `target` in the workspace.
     pub target_dir: Option<PathBuf>,
+    /// The cargo to start; otherwise that of `CARGO`, otherwise `cargo`.
+    pub cargo: Option<PathBuf>,
 }
 
 /// Builds the bench image of the workspace in `folder` and gives the ELF file's path.
@@ -41,7 +43,9 @@ pub fn build(
         .unwrap_or_else(|| folder.join("target"));
     let target_dir = std::path::absolute(&target_dir)
         .map_err(|e| Diagnostic::io(&target_dir, "find the absolute path", &e))?;
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+    let cargo = (options.cargo.clone().map(OsString::from))
+        .or_else(|| env::var_os("CARGO"))
+        .unwrap_or_else(|| OsString::from("cargo"));
     let mut command = Command::new(&cargo);
     command
         .current_dir(&folder)

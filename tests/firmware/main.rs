@@ -1,7 +1,10 @@
 //! Emitted workspaces: they compile, are clean, hold what they should, and compute on the device
 //! what the host computes.
 
+#[path = "../cli/golden.rs"]
+mod golden;
 mod real;
+mod refusals;
 mod sample;
 mod small;
 mod support;

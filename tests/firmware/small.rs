@@ -7,8 +7,8 @@ use std::process::Command;
 use nestc::bench::{
     self, BenchOptions, Compiled, EmulatorRunner, Exchange, Recorder, ReplayRunner, Runner,
 };
-use nestc::diag::{self, Diagnostics};
-use nestc::emit::{self, Budgets, read_program, write_program};
+use nestc::diag;
+use nestc::emit::{Budgets, read_program, write_program};
 use nestc::image::{self, Image};
 use nestc::ir::eval::Executor;
 use nestc::ir::ids::{Id, LayerId, Level};
@@ -279,38 +279,6 @@ fn output_files(out: &Path, image: &Image) {
     assert_eq!(flash["total"].as_u64().unwrap(), image.flash_total.0);
 }
 
-fn refusal(program: &Program, budgets: Budgets) -> Diagnostics {
-    emit::emit(program, &board(), budgets).unwrap_err()
-}
-
-#[test]
-fn what_does_not_fit_is_refused_with_both_numbers() {
-    let program = sample::program("tiny", 3, 1);
-    let faults = refusal(
-        &program,
-        Budgets {
-            flash: Some(Bytes(1000)),
-            ram: Some(Bytes(2000)),
-        },
-    );
-    let codes: Vec<_> = faults.0.iter().map(|f| f.code).collect();
-    assert_eq!(codes, [diag::FLASH_OVERFLOW, diag::RAM_OVERFLOW]);
-    assert!(
-        faults.0[0]
-            .message
-            .contains("--flash-budget allows 1,000 B")
-    );
-    assert!(faults.0[1].message.contains("--ram-budget allows 2,000 B"));
-
-    let mut big = program.clone();
-    big.activation_bytes = Bytes(600 * 1024);
-    big.name = "Not A Crate".into();
-    let codes: Vec<_> = (refusal(&big, Budgets::default()).0.iter())
-        .map(|f| f.code)
-        .collect();
-    assert_eq!(codes, [diag::MODEL_NAME, diag::RAM_OVERFLOW]);
-}
-
 #[test]
 fn a_large_arena_goes_to_the_bus_memory() {
     let folder = tempfile::tempdir().unwrap();
@@ -326,26 +294,4 @@ fn a_large_arena_goes_to_the_bus_memory() {
     let mut runner = EmulatorRunner::new(&compiled).unwrap();
     let report = measure(&compiled, &mut runner, 1);
     bench::verdict(&report).unwrap_or_else(|e| panic!("{e}"));
-}
-
-#[test]
-fn tensors_that_share_memory_are_refused() {
-    let mut program = sample::program("tiny", 1, 1);
-    let output = program.steps[LayerId::from_index(0)].output;
-    program.tensors[output].offset = 400;
-    let faults = refusal(&program, Budgets::default());
-    assert!(faults.0.iter().all(|f| f.code == diag::PROGRAM_LAYOUT));
-    assert!(faults.0[0].message.contains("overlap"), "{faults}");
-}
-
-#[test]
-fn a_folder_of_something_else_is_told_so() {
-    let folder = tempfile::tempdir().unwrap();
-    let fault = Compiled::open(folder.path()).unwrap_err();
-    assert_eq!(fault.0[0].code, diag::IMAGE_MISSING);
-    let out = folder.path().join("out");
-    emit_to(&out, &sample::program("tiny", 1, 1));
-    let fault = Compiled::open(&out).unwrap_err();
-    assert_eq!(fault.0[0].code, diag::IMAGE_MISSING);
-    assert!(fault.0[0].message.contains("firmware.elf"), "{fault}");
 }
