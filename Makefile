@@ -58,7 +58,7 @@ $(CIFAR10)/test_batch.bin:
 
 train-model: data build ## Train the committed nested ResNet-8 anew on full CIFAR-10
 	$(NESTC) train models/resnet8_cifar10.onnx --data cifar10:$(CIFAR10),$(PREPARATION) \
-		--levels 90,80,50 --epochs 30 --seed 1 -o models/resnet8_cifar10.nest.onnx
+		--levels 90,80,50 --epochs 10 --seed 1 -o models/resnet8_cifar10.nest.onnx
 
 acceptance: data setup-device setup-python ## Hold the accuracy and size bars; NESTC_MODELS names a folder of ONNX models
 	$(CARGO) test --release -p nestc --test acceptance -- --include-ignored --nocapture

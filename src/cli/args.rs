@@ -82,7 +82,7 @@ pub enum LossArg {
 /// `nestc train`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  nestc train net.onnx --data cifar10:data/cifar10,mean=125.3/123.0/113.9,std=63.0/62.1/66.7 \\\n      --levels 90,80,50 --epochs 30 -o net.nest.onnx"
+    after_help = "Example:\n  nestc train net.onnx --data cifar10:data/cifar10,mean=125.3/123.0/113.9,std=63.0/62.1/66.7 \\\n      --levels 90,80,50 --epochs 10 -o net.nest.onnx"
 )]
 pub struct TrainArgs {
     /// The pretrained ONNX file.
@@ -94,7 +94,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "LIST", default_value = "90,70,50", value_parser = levels)]
     pub levels: Levels,
     /// Passes over the training images.
-    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub epochs: u32,
     /// What to train against.
     #[arg(long, value_enum, default_value_t = LossArg::Auto)]
