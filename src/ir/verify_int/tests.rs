@@ -61,6 +61,7 @@ fn rules(result: crate::diag::Result<()>) -> Vec<String> {
     let Err(all) = result else { return Vec::new() };
     (all.0.iter())
         .filter_map(|d| {
+            assert_eq!(d.code, crate::diag::IR_INVALID);
             d.message
                 .strip_prefix("rule ")?
                 .split(',')

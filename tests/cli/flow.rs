@@ -1,0 +1,214 @@
+//! The whole way from the command line, on the committed network and sample: check, train,
+//! evaluate, export, compile, bench; and what each step refuses.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use crate::golden;
+
+const PREPARATION: &str = "mean=125.3/123.0/113.9,std=63.0/62.1/66.7";
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+struct Flow {
+    folder: tempfile::TempDir,
+}
+
+impl Flow {
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Runs nestc in the folder.
+    fn nestc(&self, args: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_nestc"))
+            .current_dir(self.folder.path())
+            .env(
+                "NESTC_TARGET_DIR",
+                Path::new(env!("CARGO_TARGET_TMPDIR")).join("firmware-build"),
+            )
+            .args(args)
+            .output()
+            .unwrap()
+    }
+
+    /// Runs nestc, which must succeed, and reads the document it prints.
+    fn json(&self, args: &[&str]) -> Value {
+        let output = self.nestc(&[args, &["--json"]].concat());
+        assert_eq!(
+            output.status.code(),
+            Some(0),
+            "{args:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(
+            text.starts_with("{\n  \"schema_version\": 1,\n  \"nestc_version\": \""),
+            "{text}"
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// Runs nestc, which must exit with `code`, and gives its findings.
+    fn refused(&self, code: i32, args: &[&str]) -> String {
+        let output = self.nestc(args);
+        let findings = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {findings}");
+        let at = findings
+            .find("error[")
+            .unwrap_or_else(|| panic!("{args:?}: {findings}"));
+        format!("$ nestc {}\n{}\n", args.join(" "), &findings[at..])
+    }
+}
+
+/// The levels of a document that have `field`.
+fn levels<'a>(document: &'a Value, field: &str) -> Vec<&'a Value> {
+    document["levels"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|level| &level[field])
+        .collect()
+}
+
+#[test]
+fn from_a_pretrained_network_to_a_report() {
+    let flow = Flow {
+        folder: tempfile::tempdir().unwrap(),
+    };
+    let models = repository().join("models");
+    fs::copy(models.join("resnet8_cifar10.onnx"), flow.path("net.onnx")).unwrap();
+    fs::create_dir(flow.path("sample")).unwrap();
+    for name in ["data_batch_1.bin", "test_batch.bin"] {
+        fs::copy(
+            models.join("cifar10-sample").join(name),
+            flow.path("sample").join(name),
+        )
+        .unwrap();
+    }
+    let mut refusals = String::new();
+
+    let checked = flow.json(&["check", "net.onnx", "--target", "stm32h743"]);
+    assert_eq!(checked["macs"], 12_501_632);
+    assert_eq!(checked["target"]["arena_memory"], "DTCM");
+
+    let data = format!("cifar10:sample,limit=64,{PREPARATION}");
+    let train = ["train", "net.onnx", "--data", &data, "--levels", "80,0"];
+    refusals += &flow.refused(2, &[&train[..], &["-o", "net.onnx"]].concat());
+    let trained = flow.json(
+        &[
+            &train[..],
+            &["--epochs", "1", "--batch", "64", "-o", "n.nest.onnx"],
+        ]
+        .concat(),
+    );
+    assert_eq!(levels(&trained, "level"), [0, 1]);
+    assert!((trained["levels"][0]["sparsity"].as_f64().unwrap() - 0.8).abs() < 0.001);
+    assert!(trained["levels"][0]["accuracy_top1"].is_number());
+    assert!(!flow.path("n.nest.onnx.checkpoint").exists());
+
+    // Preparation and data need no repetition: the model remembers them.
+    let test = ["--data", "cifar10:sample,limit=64"];
+    let float = flow.json(&[&["eval", "n.nest.onnx"], &test[..]].concat());
+    assert_eq!(float["images"], 64);
+    let int8 = flow.json(&[&["eval", "n.nest.onnx", "--precision", "int8"], &test[..]].concat());
+    assert_eq!(levels(&int8, "sparsity"), levels(&float, "sparsity"));
+
+    refusals += &flow.refused(
+        2,
+        &["export", "n.nest.onnx", "--level", "2", "-o", "l2.onnx"],
+    );
+    assert!(!flow.path("l2.onnx").exists());
+    flow.json(&["export", "n.nest.onnx", "--level", "0", "-o", "l0.onnx"]);
+    let alone = format!("{},{PREPARATION}", test[1]);
+    let plain = flow.json(&["eval", "l0.onnx", "--data", &alone]);
+    assert_eq!(
+        plain["levels"][0]["accuracy_top1"],
+        float["levels"][0]["accuracy_top1"]
+    );
+
+    let dump = flow.nestc(&[
+        "compile",
+        "n.nest.onnx",
+        "--target",
+        "stm32h743",
+        "--stop-after",
+        "encode",
+        "--dump-after",
+        "quantise",
+        "-o",
+        "none",
+    ]);
+    assert!(
+        String::from_utf8(dump.stdout)
+            .unwrap()
+            .starts_with("int \"")
+    );
+    assert!(!flow.path("none").exists());
+    let compile = ["compile", "n.nest.onnx", "--target", "stm32h743"];
+    refusals += &flow.refused(
+        2,
+        &[&compile[..], &["--ram-budget", "16K", "-o", "fw"]].concat(),
+    );
+    refusals += &flow.refused(
+        2,
+        &[&compile[..], &["--dump-after", "fuse", "-o", "fw"]].concat(),
+    );
+    refusals += &flow.refused(
+        2,
+        &["compile", "n.nest.onnx", "--target", "stm32f4", "-o", "fw"],
+    );
+    assert!(!flow.path("fw").exists());
+    let image = flow.json(&[&compile[..], &["-o", "fw"]].concat());
+    assert!(image["flash_bytes"]["total"].as_u64().unwrap() > 50_000);
+
+    let bench = flow.json(&["bench", "fw", "--verify", "2"]);
+    assert_eq!(bench["bit_exact"]["inputs"], 2);
+    assert_eq!(bench["bit_exact"]["mismatches"], 0);
+    assert_eq!(bench["measured_by"], "emulator");
+    // The inputs are the test images that belong to the data the model was trained on.
+    assert!(bench["inputs"].as_str().unwrap().contains("split=test"));
+    let cycles: Vec<u64> = levels(&bench, "cycles")
+        .iter()
+        .map(|c| c.as_u64().unwrap())
+        .collect();
+    assert!(cycles[0] < cycles[1], "{cycles:?}");
+
+    let passing = [
+        "bench",
+        "fw",
+        "--fail-if",
+        "cycles > 100M",
+        "--fail-if",
+        "ram > 512k",
+    ];
+    assert_eq!(flow.nestc(&passing).status.code(), Some(0));
+    let failing = ["bench", "fw", "--fail-if", "flash > 1k", "--json"];
+    let output = flow.nestc(&failing);
+    assert_eq!(output.status.code(), Some(1));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["target"], "stm32h743", "the report is complete");
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .contains("error[E005]")
+    );
+    refusals += &flow.refused(2, &["bench", "fw", "--fail-if", "cycles[level=2] > 1"]);
+    refusals += &flow.refused(2, &["bench", "fw", "--verify", "65", "--data", test[1]]);
+    refusals += &flow.refused(3, &["bench", "fw", "--on", "probe"]);
+    refusals += &flow.refused(2, &["bench", "sample"]);
+
+    // Without the data: no calibration, and a bench on random inputs.
+    fs::remove_dir_all(flow.path("sample")).unwrap();
+    refusals += &flow.refused(2, &[&compile[..], &["-o", "again"]].concat());
+    let random = flow.json(&["bench", "fw"]);
+    assert!(random["inputs"].as_str().unwrap().starts_with("random"));
+    assert_eq!(random["levels"][0]["accuracy_top1"], Value::Null);
+
+    golden::check("flow", &refusals);
+}
