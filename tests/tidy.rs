@@ -51,6 +51,7 @@ fn sources() -> Vec<Source> {
                 continue;
             }
             if entry.file_type().unwrap().is_dir() {
+                // Build folders, but not the module of that name.
                 if name != "target" || path == "src/target" {
                     walk(&entry.path(), &format!("{path}/"), out);
                 }

@@ -59,10 +59,7 @@ pub fn calibration(asked: Option<&DataSpec>, model: &NestedModel) -> Result<Opti
                 Diagnostic::new(
                     NO_CALIBRATION,
                     spec.to_string(),
-                    format!(
-                        "the model was trained on `{spec}`, which cannot be read now ({} findings)",
-                        faults.0.len()
-                    ),
+                    format!("the model was trained on `{spec}`, and that cannot be read now"),
                     "name images with --calibrate SPEC",
                 ),
             );

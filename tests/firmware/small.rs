@@ -4,7 +4,6 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use nest_device::mailbox::STOPPED;
 use nestc::bench::{
     self, BenchOptions, Compiled, EmulatorRunner, Exchange, Recorder, ReplayRunner, Runner,
 };
@@ -193,7 +192,6 @@ fn every_kind_of_layer_is_bit_exact_on_the_device() {
         }
         let stack = report.ram_bytes.stack.0;
         assert!((100..4096).contains(&stack), "{stack} bytes of stack");
-        broken_sessions(&compiled, &recorder.exchanges);
         replayed(&compiled, recorder.exchanges, &report);
     }
 }
@@ -225,30 +223,6 @@ fn replayed(compiled: &Compiled, exchanges: Vec<Exchange>, report: &BenchReport)
     assert_eq!(fault.code.info().exit.code(), 1);
     let step = &compiled.program.steps[LayerId::from_index(7)];
     assert_eq!(fault.place, format!("layer {}", step.name));
-}
-
-/// Images that do not speak the protocol, and one that gives up.
-fn broken_sessions(compiled: &Compiled, exchanges: &[Exchange]) {
-    let start = |exchanges: Vec<Exchange>| {
-        let mut replay = ReplayRunner::new(exchanges);
-        let options = BenchOptions::default();
-        bench::bench(compiled, &mut replay, &options, &mut |_, _| {})
-            .unwrap_err()
-            .0[0]
-            .code
-    };
-    let with_breakpoint = |to: u8| {
-        let mut exchanges = exchanges.to_vec();
-        for exchange in &mut exchanges {
-            if let Exchange::Resume { breakpoint } = exchange {
-                *breakpoint = to;
-            }
-        }
-        exchanges
-    };
-    assert_eq!(start(with_breakpoint(STOPPED)), diag::DEVICE_STOPPED);
-    assert_eq!(start(with_breakpoint(77)), diag::IMAGE_PROTOCOL);
-    assert_eq!(start(Vec::new()), diag::REPLAY_DIVERGED);
 }
 
 /// What lies where, and what must not be in an image.
