@@ -512,7 +512,7 @@ fn parts(step: &Step) -> Parts {
             parts.format_imports = &[];
             parts.helpers = &[];
             (parts.ty, parts.kernel) = ("Clamp", "clamp");
-            let rows = bounds.iter().map(|b| atoms(b));
+            let rows = bounds.iter().map(atoms);
             parts.fields = vec![("bounds", array_ref(rows))];
         }
         Payload::Pad {

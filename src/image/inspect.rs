@@ -110,9 +110,9 @@ impl Image {
                 continue;
             }
             let (start, size) = (section.address(), section.size());
-            if !board
+            if board
                 .memory_at(start)
-                .is_some_and(|m| start + size <= m.end())
+                .is_none_or(|m| start + size > m.end())
             {
                 faults.push(fault(format!(
                     "section {name} ({start:#x}..{:#x}) lies in no memory of {}",
