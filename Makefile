@@ -61,7 +61,8 @@ train-model: data build ## Train the committed nested ResNet-8 anew on full CIFA
 		--levels 90,80,50 --epochs 10 --seed 1 -o models/resnet8_cifar10.nest.onnx
 
 acceptance: data setup-device setup-qemu setup-python ## Hold the accuracy bars on full CIFAR-10, and on NESTC_MODELS=folder of models
-	$(CARGO) test --release -p nestc --test acceptance -- --include-ignored --nocapture
+	$(CARGO) test --release -p nestc --test acceptance -- --include-ignored --nocapture \
+		$(if $(NESTC_MODELS),,--skip third_party)
 	@if [ -n "$(NESTC_MODELS)" ]; then \
 		NESTC_MODELS="$(abspath $(NESTC_MODELS))" $(CARGO) test --release -p nestc --test onnx --test firmware -- --include-ignored; \
 	fi

@@ -14,6 +14,8 @@ pub enum ExitClass {
     Input,
     /// The surroundings failed (disk, toolchain, probe): exit 3.
     Surroundings,
+    /// nestc contradicts itself or an independent runtime: exit 101, as a panic does.
+    Bug,
 }
 
 impl ExitClass {
@@ -23,6 +25,7 @@ impl ExitClass {
             ExitClass::CheckFailed => 1,
             ExitClass::Input => 2,
             ExitClass::Surroundings => 3,
+            ExitClass::Bug => 101,
         }
     }
 }
@@ -88,6 +91,8 @@ codes! {
         "The file named with -o is the model that is read. Choose another name.";
     NO_PROBE "E008" Surroundings "this version cannot run firmware on a debug probe"
         "`nestc bench --on probe` is part of the command line's contract, but this version measures in the emulator only. The emitted workspace itself runs on a board: `cargo run --release` in its bench folder flashes it with probe-rs.";
+    NO_SUCH_FILE "E009" Input "there is no such file or folder"
+        "Nothing is at the path that was given, or the folder of a file to be written does not exist. Check the spelling and the folder that nestc was started in; nestc makes no folders on the way to an output.";
     // E1xx: reading ONNX files
     NOT_A_MODEL "E100" Input "the file is not an ONNX model"
         "An ONNX file is one protobuf message holding a graph. This file is empty, cut short, of another kind or damaged. Download or export it again; for PyTorch, Keras and TensorFlow Lite files the message names the converter.";
@@ -154,11 +159,11 @@ codes! {
         "A value of more than 2^24 elements is a sign of a damaged file, or of a network far beyond a microcontroller.";
     CANNOT_FOLD "E217" Input "a constant cannot be computed at import"
         "nestc computes the shape arithmetic of raw exports itself. This node goes beyond it: simplify the model.";
-    UNSOUND_IMPORT "E218" Input "the imported graph breaks a rule"
+    UNSOUND_IMPORT "E218" Bug "the imported graph breaks a rule"
         "nestc checks every graph against numbered rules. A file that passes the importer but breaks one shows an error in the importer: please report it with the model.";
     ORACLE_SKIPPED "E219" Input "the import could not be checked independently"
         "A warning: nestc runs every model it reads in tract, an independent runtime, and compares. tract cannot run this file, so only nestc's own reading stands.";
-    ORACLE_DISAGREES "E220" Input "the import disagrees with an independent runtime"
+    ORACLE_DISAGREES "E220" Bug "the import disagrees with an independent runtime"
         "nestc runs every model it reads in tract, an independent runtime, on a random input. Both must agree within 1e-4 of the output's range; if they do not, one of them has an error. Please report it with the model.";
     // E3xx: data sets
     DATA_SPEC_MALFORMED "E301" Input "a data specification is malformed"
@@ -241,7 +246,7 @@ codes! {
         "Weights, indices and constants need more flash than the target, or --flash-budget, offers. The message gives both numbers. Fewer or sparser levels shrink it: the densest level sets the size.";
     PASS_UNKNOWN "E512" Input "there is no such pass"
         "--stop-after and --dump-after take the name of a compiler pass. The message lists them.";
-    IR_INVALID "E520" CheckFailed "a pass left a malformed program"
+    IR_INVALID "E520" Bug "a pass left a malformed program"
         "A verifier rule does not hold for what a compiler pass made or for a text form that was read. For a model that compiled up to here this is a fault of nestc: please report it with the model. The message names the rule.";
     IR_SYNTAX "E521" Input "the text form of a graph cannot be read"
         "The text form is what --dump-after prints. The message gives the line and what was expected there.";
@@ -322,12 +327,16 @@ impl Diagnostic {
 
     /// The operating system refused `action` on `path`.
     pub fn io(path: &std::path::Path, action: &str, error: &std::io::Error) -> Self {
-        Self::new(
-            IO_FAILED,
-            path.display().to_string(),
-            format!("cannot {action}: {error}"),
-            "check the path, its permissions and the free space",
-        )
+        let (code, hint) = if error.kind() == std::io::ErrorKind::NotFound {
+            (NO_SUCH_FILE, "check the spelling and the folder you are in")
+        } else {
+            (
+                IO_FAILED,
+                "check the path, its permissions and the free space",
+            )
+        };
+        let place = path.display().to_string();
+        Self::new(code, place, format!("cannot {action}: {error}"), hint)
     }
 }
 

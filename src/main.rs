@@ -1,13 +1,14 @@
 //! The `nestc` command.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
 fn main() -> ExitCode {
     run().unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        // Standard error may be closed, too; the exit code still tells.
+        let _ = writeln!(std::io::stderr(), "error: {error:#}");
         ExitCode::from(3)
     })
 }

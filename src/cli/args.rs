@@ -142,7 +142,8 @@ pub struct EvalArgs {
     /// The arithmetic.
     #[arg(long, value_enum, default_value_t = Precision::Float)]
     pub precision: Precision,
-    /// Images that set the int8 ranges (default: the `split=train` of --data).
+    /// Images that set the int8 ranges (default: those the model was trained
+    /// on, else the `split=train` of --data).
     #[arg(long, value_name = "SPEC")]
     pub calibrate: Option<DataSpec>,
     /// Threads (default: all cores).

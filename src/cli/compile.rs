@@ -35,7 +35,7 @@ pub fn run(args: &CompileArgs, printer: &Printer) -> Result<io::Result<()>> {
         .calibrate
         .clone()
         .or_else(|| model::recorded_data(&nested));
-    let calibration = model::calibration(args.calibrate.as_ref(), &nested)?;
+    let calibration = model::calibration(args.calibrate.as_ref(), None, &nested, printer)?;
 
     let mut watch = Watch::new(printer, args.dump_after.as_deref());
     let artefact = lower(nested, calibration.as_ref(), last, &mut watch)?;

@@ -80,15 +80,13 @@ fn int8_levels(
     data: &Dataset,
     printer: &Printer,
 ) -> Result<Vec<LevelFigures>> {
-    let asked = args.calibrate.clone().or_else(|| {
-        let same_set = DataSpec {
-            split: None,
-            limit: None,
-            ..args.data.clone()
-        };
-        model::recorded_data(&nested).is_none().then_some(same_set)
-    });
-    let calibration = model::calibration(asked.as_ref(), &nested)?;
+    let same_set = DataSpec {
+        split: None,
+        limit: None,
+        ..args.data.clone()
+    };
+    let asked = args.calibrate.as_ref();
+    let calibration = model::calibration(asked, Some(&same_set), &nested, printer)?;
     let mut watch = Watch::new(printer, None);
     let artefact = compile::lower(nested, calibration.as_ref(), None, &mut watch)?;
     let Artefact::Program(program) = artefact else {

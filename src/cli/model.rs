@@ -12,8 +12,8 @@ use crate::ir::nested::NestedModel;
 /// The key of the training record that holds the data specification.
 pub const DATA_KEY: &str = "data";
 
-/// Reads a model, checks the import against tract and prints warnings. It is called as its file is: exporters name nearly all
-/// graphs alike.
+/// Reads a model, checks the import against tract and prints warnings. The model is called as its
+/// file is, since exporters name nearly all graphs alike.
 pub fn load(path: &Path, printer: &Printer) -> Result<NestedModel> {
     let imported = import::load_checked(path)?;
     for warning in &imported.warnings {
@@ -42,29 +42,42 @@ pub fn recorded_data(model: &NestedModel) -> Option<DataSpec> {
     DataSpec::parse(text).ok()
 }
 
-/// The images to calibrate with: those asked for, else those the model was trained on. `None` for
-/// a model that has no record.
-pub fn calibration(asked: Option<&DataSpec>, model: &NestedModel) -> Result<Option<Dataset>> {
+/// The images to calibrate with: those asked for, else those the model was trained on, else
+/// `fallback`. Without any, the caller calibrates on noise and says so; that the model's own images
+/// cannot be read now is a warning, since a clone of a repository seldom has them.
+pub fn calibration(
+    asked: Option<&DataSpec>,
+    fallback: Option<&DataSpec>,
+    model: &NestedModel,
+    printer: &Printer,
+) -> Result<Option<Dataset>> {
     if let Some(spec) = asked {
         return load_data(spec, Split::Train, model).map(Some);
     }
-    let Some(spec) = recorded_data(model) else {
-        return Ok(None);
-    };
-    load_data(&spec, Split::Train, model)
-        .map(Some)
-        .map_err(|mut faults| {
-            faults.0.insert(
-                0,
-                Diagnostic::new(
+    if let Some(spec) = recorded_data(model) {
+        match load_data(&spec, Split::Train, model) {
+            Ok(data) => return Ok(Some(data)),
+            Err(faults) => {
+                let why = faults
+                    .0
+                    .first()
+                    .map_or(String::new(), |f| f.message.clone());
+                let instead = match fallback {
+                    Some(spec) => format!("the ranges are taken from `{spec}` instead"),
+                    None => "name images with --calibrate SPEC".to_string(),
+                };
+                printer.warning(&Diagnostic::new(
                     NO_CALIBRATION,
                     spec.to_string(),
-                    format!("the model was trained on `{spec}`, and that cannot be read now"),
-                    "name images with --calibrate SPEC",
-                ),
-            );
-            faults
-        })
+                    format!("the images the model was trained on cannot be read: {why}"),
+                    instead,
+                ));
+            }
+        }
+    }
+    fallback
+        .map(|spec| load_data(spec, Split::Train, model))
+        .transpose()
 }
 
 /// Refuses to write a result over the file it is made from.

@@ -11,6 +11,14 @@ use serde_json::Value;
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::report::SCHEMA_VERSION;
 
+/// A line on standard error. Where nobody can read it any more (a closed pipe, a full disk) there is
+/// nothing better to do than to go on: the exit code still tells.
+macro_rules! say {
+    ($($arg:tt)*) => {{
+        let _ = writeln!(io::stderr(), $($arg)*);
+    }};
+}
+
 /// Writes results and messages in the way the command line asked for.
 #[derive(Debug)]
 pub struct Printer {
@@ -76,13 +84,13 @@ impl Printer {
     fn finding(&self, finding: &Diagnostic) {
         let text = finding.to_string();
         if !self.color {
-            eprintln!("{text}");
+            say!("{text}");
             return;
         }
         // The first line is `error[CODE]: message`: the part before the colon is set in bold red.
         match text.split_once("]: ") {
-            Some((head, rest)) => eprintln!("\x1b[1;31m{head}]\x1b[0m: {rest}"),
-            None => eprintln!("{text}"),
+            Some((head, rest)) => say!("\x1b[1;31m{head}]\x1b[0m: {rest}"),
+            None => say!("{text}"),
         }
     }
 
@@ -91,15 +99,15 @@ impl Printer {
         let text = warning.to_string();
         let text = text.strip_prefix("error").unwrap_or(&text);
         if self.color {
-            eprintln!("\x1b[1;33mwarning\x1b[0m{text}");
+            say!("\x1b[1;33mwarning\x1b[0m{text}");
         } else {
-            eprintln!("warning{text}");
+            say!("warning{text}");
         }
     }
 
     /// A short step that is done, on standard error.
     pub fn step(&self, label: &str, text: &str) {
-        eprintln!("{label:>10} {text}");
+        say!("{label:>10} {text}");
     }
 
     /// A long step of `total` units: a bar on a terminal, a line at its end elsewhere.
@@ -160,7 +168,7 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
-        eprintln!("{:>10} {text}", self.label);
+        say!("{:>10} {text}", self.label);
     }
 }
 

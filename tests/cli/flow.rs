@@ -203,9 +203,14 @@ fn from_a_pretrained_network_to_a_report() {
     refusals += &flow.refused(3, &["bench", "fw", "--on", "probe"]);
     refusals += &flow.refused(2, &["bench", "sample"]);
 
-    // Without the data: no calibration, and a bench on random inputs.
+    // Without the data: ranges from noise and a bench on random inputs, and both are said.
     fs::remove_dir_all(flow.path("sample")).unwrap();
-    refusals += &flow.refused(2, &[&compile[..], &["-o", "again"]].concat());
+    let stop = ["--stop-after", "quantise", "-o", "again"];
+    let noise = flow.nestc(&[&compile[..], &stop].concat());
+    assert_eq!(noise.status.code(), Some(0));
+    let said = String::from_utf8(noise.stderr).unwrap();
+    assert!(said.contains("warning[E004]"), "{said}");
+    assert!(said.contains("--calibrate"), "{said}");
     let random = flow.json(&["bench", "fw"]);
     assert!(random["inputs"].as_str().unwrap().starts_with("random"));
     assert_eq!(random["levels"][0]["accuracy_top1"], Value::Null);

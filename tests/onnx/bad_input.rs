@@ -512,6 +512,9 @@ fn every_bad_file_is_explained() {
     record("a directory", refused("a directory", result));
     let result = import::load(&models.join("missing.onnx"));
     record("a missing file", refused("a missing file", result));
+    let result = import::load(&models.join("file.onnx/model.onnx"));
+    let name = "a path through a file";
+    record(name, refused(name, result));
 
     // What is said about files that are accepted, and about errors of nestc's own.
     let mut model = valid();

@@ -1,5 +1,6 @@
 //! Whole networks by others against the outputs onnxruntime gave for them.
 
+use std::ffi::OsString;
 use std::path::Path;
 
 use nestc::import::{self, proto::TensorProto};
@@ -42,12 +43,15 @@ const OUT_OF_SCOPE: [(&str, &[&str]); 5] = [
     ("ultraface_slim_160x120", &["E200", "E213"]),
 ];
 
+/// The folder of the reference networks, which are not part of this repository.
+fn reference_networks() -> OsString {
+    std::env::var_os("NESTC_MODELS").expect("NESTC_MODELS is the folder of the reference networks")
+}
+
 #[test]
+#[ignore = "needs NESTC_MODELS: make acceptance"]
 fn out_of_scope_networks_are_explained() {
-    let Some(folder) = std::env::var_os("NESTC_MODELS") else {
-        eprintln!("SKIPPED: set NESTC_MODELS to the folder of the reference networks");
-        return;
-    };
+    let folder = reference_networks();
     for (name, expected) in OUT_OF_SCOPE {
         let path = Path::new(&folder).join(name).join("model.onnx");
         let findings = import::load(&path).expect_err(name);
@@ -60,11 +64,9 @@ fn out_of_scope_networks_are_explained() {
 }
 
 #[test]
+#[ignore = "needs NESTC_MODELS: make acceptance"]
 fn third_party_networks_agree_with_onnxruntime() {
-    let Some(folder) = std::env::var_os("NESTC_MODELS") else {
-        eprintln!("SKIPPED: set NESTC_MODELS to the folder of the reference networks");
-        return;
-    };
+    let folder = reference_networks();
     for name in NETWORKS {
         let folder = Path::new(&folder).join(name);
         let imported = import::load(&folder.join("model.onnx")).unwrap_or_else(|e| panic!("{e}"));
