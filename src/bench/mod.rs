@@ -1,7 +1,7 @@
 //! Measuring an image: what it computes against the host, and what it costs.
 //!
-//! [`Runner`] is anything that can run the image and give access to its memory: the emulator, a
-//! recorded session, a debug probe. The image and its program come from a folder that
+//! [`Runner`] is anything that can run the image and give access to its memory: the emulator or
+//! a recorded session. The image and its program come from a folder that
 //! [`crate::image::compile`] wrote.
 
 mod emulator;

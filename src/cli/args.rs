@@ -182,7 +182,7 @@ pub struct CompileArgs {
     /// The most flash the model may take, for example 512K (default: the board's).
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub flash_budget: Option<u64>,
-    /// The most RAM the model may take, for example 128K (default: the board's).
+    /// The most RAM an inference may take, its stack included, for example 128K (default: the board's).
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub ram_budget: Option<u64>,
     /// Stop after this pass and emit nothing.

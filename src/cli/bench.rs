@@ -4,7 +4,7 @@ use std::io;
 
 use super::args::{BenchArgs, RunnerArg};
 use super::compile;
-use super::fail_if::{Measured, MeasuredLevel};
+use super::fail_if::{Condition, Measured, MeasuredLevel};
 use super::printer::Printer;
 use crate::bench::{self, BenchOptions, Compiled, EmulatorRunner, Runner};
 use crate::data::{DataSpec, Split};
@@ -19,6 +19,7 @@ pub fn run(args: &BenchArgs, printer: &Printer) -> Result<io::Result<()>> {
         data: inputs(args, &compiled, printer),
         ..BenchOptions::default()
     };
+    judgeable(args, &compiled, options.data.as_ref())?;
     let mut runner: Box<dyn Runner> = match args.on {
         RunnerArg::Emulator => Box::new(EmulatorRunner::new(&compiled)?),
         RunnerArg::Probe => return Err(no_probe(args, &compiled).into()),
@@ -88,6 +89,41 @@ fn measured(report: &BenchReport) -> Measured {
     }
 }
 
+/// Refuses conditions that this bench cannot judge before it spends minutes on measuring.
+fn judgeable(args: &BenchArgs, compiled: &Compiled, data: Option<&DataSpec>) -> Result<()> {
+    if args.fail_if.is_empty() {
+        return Ok(());
+    }
+    let labelled = match data {
+        Some(spec) => {
+            let one = DataSpec {
+                limit: Some(1),
+                ..spec.clone()
+            };
+            let data = one.load(compiled.program.preprocessing.as_ref())?;
+            data.labels.is_some()
+        }
+        None => false,
+    };
+    let levels = compiled.program.level_count();
+    let mut failures = Diagnostics::default();
+    for condition in &args.fail_if {
+        if let Err(missing) = condition.can_be_judged(levels, labelled) {
+            failures.push(not_measured(condition, missing));
+        }
+    }
+    failures.into_result(())
+}
+
+fn not_measured(condition: &Condition, missing: String) -> Diagnostic {
+    Diagnostic::new(
+        NOT_MEASURED,
+        format!("--fail-if '{condition}'"),
+        missing,
+        "give what is needed, or drop the condition",
+    )
+}
+
 fn judge(args: &BenchArgs, measured: &Measured, failures: &mut Diagnostics) {
     for condition in &args.fail_if {
         let place = format!("--fail-if '{condition}'");
@@ -99,12 +135,7 @@ fn judge(args: &BenchArgs, measured: &Measured, failures: &mut Diagnostics) {
                 format!("{value}, so `{condition}` holds"),
                 "see the report for the layer that costs most",
             )),
-            Err(missing) => failures.push(Diagnostic::new(
-                NOT_MEASURED,
-                place,
-                missing,
-                "give what is needed, or drop the condition",
-            )),
+            Err(missing) => failures.push(not_measured(condition, missing)),
         }
     }
 }

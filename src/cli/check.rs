@@ -9,7 +9,7 @@ use super::compile;
 use super::model;
 use super::printer::{Printer, table};
 use super::watch::Watch;
-use crate::diag::Result;
+use crate::diag::{Diagnostics, Result};
 use crate::emit::{self, Budgets};
 use crate::image;
 use crate::ir::float::FloatOp;
@@ -99,7 +99,17 @@ fn weights(op: &FloatOp) -> u64 {
 }
 
 fn estimate(program: &Program, board: &Board) -> Result<Estimate> {
-    let memory = emit::place(program, board, Budgets::default())?;
+    let mut faults = Diagnostics::default();
+    if let Err(fault) = emit::check_name(&program.name) {
+        faults.push(fault);
+    }
+    let memory = match emit::place(program, board, Budgets::default()) {
+        Ok(memory) => faults.into_result(memory)?,
+        Err(more) => {
+            faults.0.extend(more.0);
+            return Err(faults);
+        }
+    };
     let levels = (0..program.level_count())
         .map(|level| {
             let cycles = estimated_cycles(program, level);

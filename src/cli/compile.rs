@@ -60,7 +60,8 @@ pub fn run(args: &CompileArgs, printer: &Printer) -> Result<io::Result<()>> {
         &BuildOptions::default(),
     )?;
     if let Some(spec) = data {
-        let text = json!({ "data": spec.to_string() }).to_string() + "\n";
+        // The bench may be run from another folder.
+        let text = json!({ "data": spec.absolute()?.to_string() }).to_string() + "\n";
         export::replace(&args.output.join(DATA_NAME), text.as_bytes())?;
     }
     build.finish(&format!("firmware in {}", args.output.display()));

@@ -133,6 +133,23 @@ impl Condition {
         Ok(None)
     }
 
+    /// Whether a measurement of `levels` levels, with an accuracy or without, can tell if the
+    /// condition holds; otherwise what it will lack.
+    ///
+    /// # Errors
+    /// As [`Condition::holds`].
+    pub fn can_be_judged(&self, levels: usize, accuracy: bool) -> Result<(), String> {
+        let level = MeasuredLevel {
+            accuracy: accuracy.then_some(0.0),
+            ..MeasuredLevel::default()
+        };
+        let measured = Measured {
+            levels: vec![level; levels],
+            ..Measured::default()
+        };
+        self.holds(&measured).map(drop)
+    }
+
     fn compares(&self, value: f64) -> bool {
         match self.op {
             Op::Less => value < self.number,
@@ -301,6 +318,19 @@ mod tests {
         let mut unlabelled = measured();
         unlabelled.levels[1].accuracy = None;
         assert!(accuracy.holds(&unlabelled).is_err());
+    }
+
+    #[test]
+    fn before_measuring_it_is_known_what_cannot_be_judged() {
+        let condition = |text: &str| text.parse::<Condition>().unwrap();
+        let level = condition("cycles[level=2] > 1");
+        assert!(level.can_be_judged(3, false).is_ok());
+        assert!(level.can_be_judged(2, false).is_err());
+        for text in ["accuracy < 0.5", "accuracy[level=1] > 50%"] {
+            assert!(condition(text).can_be_judged(2, true).is_ok(), "{text}");
+            assert!(condition(text).can_be_judged(2, false).is_err(), "{text}");
+        }
+        assert!(condition("flash > 0").can_be_judged(1, false).is_ok());
     }
 
     #[test]

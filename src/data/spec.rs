@@ -199,6 +199,23 @@ impl DataSpec {
         spec
     }
 
+    /// The same specification from any working directory: its paths made absolute. A specification
+    /// whose absolute path has no text form (it holds a comma) is left as it is.
+    ///
+    /// # Errors
+    /// `E002` if the working directory is gone.
+    pub fn absolute(&self) -> Result<Self, Diagnostic> {
+        let absolute = |path: &PathBuf| {
+            std::path::absolute(path)
+                .map_err(|e| Diagnostic::io(path, "find the absolute path", &e))
+        };
+        let mut spec = self.clone();
+        spec.path = absolute(&self.path)?;
+        spec.labels = self.labels.as_ref().map(absolute).transpose()?;
+        let readable = Self::parse(&spec.to_string()).is_ok_and(|read| read == spec);
+        Ok(if readable { spec } else { self.clone() })
+    }
+
     /// The test images that belong to these training images, if the set has such: the same
     /// specification with `split=test`.
     pub fn test_split(&self) -> Option<Self> {
@@ -413,6 +430,17 @@ mod tests {
             .iter()
             .map(|d| d.code)
             .collect()
+    }
+
+    #[test]
+    fn absolute_paths_are_read_back() {
+        let spec = DataSpec::parse("npy:a/x.npy,labels=y.npy,limit=3").unwrap();
+        let absolute = spec.absolute().unwrap();
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(absolute.path, here.join("a/x.npy"));
+        assert_eq!(absolute.labels, Some(here.join("y.npy")));
+        assert_eq!(absolute.limit, Some(3));
+        assert_eq!(DataSpec::parse(&absolute.to_string()).unwrap(), absolute);
     }
 
     #[test]

@@ -3,6 +3,14 @@
 /// The packages from the registry, as cargo writes them.
 const REGISTRY: &str = include_str!("../../templates/lock_packages.toml");
 
+/// Whether a package of the registry has that name; cargo takes `-` and `_` for the same.
+pub(super) fn is_package(name: &str) -> bool {
+    REGISTRY
+        .lines()
+        .filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'))
+        .any(|package| package.replace('-', "_") == name)
+}
+
 /// A workspace member's entry.
 fn member(name: &str, dependencies: &[&str]) -> String {
     let mut sorted = dependencies.to_vec();
@@ -49,4 +57,19 @@ pub(super) fn lock_file(name: &str) -> String {
          version = 4\n\n{}",
         packages.join("\n")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_of_the_dependencies_are_known() {
+        for name in ["syn", "cortex_m", "cortex_m_rt", "void", "embedded_hal"] {
+            assert!(is_package(name), "{name}");
+        }
+        for name in ["resnet8", "cortex", "syn2", ""] {
+            assert!(!is_package(name), "{name}");
+        }
+    }
 }

@@ -55,7 +55,7 @@ pub struct Marker {
 pub struct Budgets {
     /// For the whole image.
     pub flash: Option<Bytes>,
-    /// For the arena.
+    /// For the arena and the stack of an inference.
     pub ram: Option<Bytes>,
 }
 
@@ -79,10 +79,7 @@ pub fn place<'a>(program: &Program, board: &'a Board, budgets: Budgets) -> Resul
     let mut faults = Diagnostics::default();
     let model = model_bytes(program) + CODE_RESERVE;
     let flash = board.memory(MemoryKind::Flash);
-    let (limit, whose) = match budgets.flash {
-        Some(budget) if budget < flash.bytes => (budget, "--flash-budget"),
-        _ => (flash.bytes, flash.name.as_str()),
-    };
+    let (limit, whose) = flash_limit(flash, budgets);
     if model > limit {
         faults.push(Diagnostic::new(
             FLASH_OVERFLOW,
@@ -107,17 +104,22 @@ pub fn place<'a>(program: &Program, board: &'a Board, budgets: Budgets) -> Resul
                 program.activation_bytes,
                 Bytes(4 * program.scratch_words as u64)
             ),
-            format!(
-                "the layer with the largest output is {}: a smaller input or fewer channels there help most",
-                largest(program, |step| program.tensors[step.output].shape.len()
-                    as u64)
-            ),
+            widest(program),
         )
     };
     if let Some(budget) = budgets.ram
-        && arena > budget
+        && arena + STACK_RESERVE > budget
     {
-        faults.push(too_much(budget, "--ram-budget"));
+        faults.push(Diagnostic::new(
+            RAM_OVERFLOW,
+            format!("{} on {}", program.name, board.name),
+            format!(
+                "the arena takes {arena} (activations {}, scratch {}) and {STACK_RESERVE} are kept for the stack; --ram-budget allows {budget}",
+                program.activation_bytes,
+                Bytes(4 * program.scratch_words as u64)
+            ),
+            widest(program),
+        ));
     }
     let buffers: u64 = [program.input]
         .iter()
@@ -142,6 +144,51 @@ pub fn place<'a>(program: &Program, board: &'a Board, budgets: Budgets) -> Resul
     faults.into_result(memory)
 }
 
+/// What shrinks the arena most.
+fn widest(program: &Program) -> String {
+    format!(
+        "the layer with the largest output is {}: a smaller input or fewer channels there help most",
+        largest(program, |step| program.tensors[step.output].shape.len()
+            as u64)
+    )
+}
+
+/// The flash an image may take, and who says so.
+fn flash_limit(flash: &Memory, budgets: Budgets) -> (Bytes, &str) {
+    match budgets.flash {
+        Some(budget) if budget < flash.bytes => (budget, "--flash-budget"),
+        _ => (flash.bytes, flash.name.as_str()),
+    }
+}
+
+/// Holds a built image of `total` bytes to the limit that [`place`] could only estimate.
+///
+/// # Errors
+/// `E603` if it is larger.
+pub fn check_flash(
+    program: &Program,
+    board: &Board,
+    budgets: Budgets,
+    total: Bytes,
+) -> Result<(), Diagnostic> {
+    let (limit, whose) = flash_limit(board.memory(MemoryKind::Flash), budgets);
+    if total <= limit {
+        return Ok(());
+    }
+    let model = model_bytes(program);
+    Err(Diagnostic::new(
+        FLASH_OVERFLOW,
+        format!("{} on {}", program.name, board.name),
+        format!(
+            "the built image takes {total}, of which weights, indices and constants {model}; {whose} allows {limit}"
+        ),
+        format!(
+            "the largest layer is {}: prune more, or leave out the densest level",
+            largest(program, |step| (step.weight_bytes + step.index_bytes).0)
+        ),
+    ))
+}
+
 /// The name of the step for which `size` is largest.
 fn largest(program: &Program, size: impl Fn(&crate::ir::program::Step) -> u64) -> String {
     program
@@ -152,7 +199,10 @@ fn largest(program: &Program, size: impl Fn(&crate::ir::program::Step) -> u64) -
 }
 
 /// Whether the model's name can be a crate's.
-fn check_name(name: &str) -> Result<(), Diagnostic> {
+///
+/// # Errors
+/// `E611` if it is no crate name, or that of another crate of the workspace.
+pub fn check_name(name: &str) -> Result<(), Diagnostic> {
     const TAKEN: &[&str] = &[
         "alloc",
         "as",
@@ -215,13 +265,17 @@ fn check_name(name: &str) -> Result<(), Diagnostic> {
         && name
             .chars()
             .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    if shape && !TAKEN.contains(&name) && !name.starts_with("nest_") && name.len() <= 60 {
+    let message = if shape && lock::is_package(name) {
+        format!("`{name}` is the name of a crate that the firmware depends on")
+    } else if shape && !TAKEN.contains(&name) && !name.starts_with("nest_") && name.len() <= 60 {
         return Ok(());
-    }
+    } else {
+        format!("`{name}` cannot be a crate's name")
+    };
     Err(Diagnostic::new(
         MODEL_NAME,
         format!("model `{name}`"),
-        format!("`{name}` cannot be a crate's name"),
+        message,
         "rename the model file: at most 60 lower-case letters, digits and underscores, starting with a letter, and no Rust keyword",
     ))
 }

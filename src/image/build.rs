@@ -49,21 +49,15 @@ pub fn build(
     let mut command = Command::new(&cargo);
     command
         .current_dir(&folder)
-        .args(["build", "--release", "--quiet", "--package"])
+        .args(["build", "--release", "--locked", "--quiet", "--package"])
         .arg(format!("{model}-bench"))
         .args(["--target", &board.rust_target, "--target-dir"])
         .arg(&target_dir);
     // The workspace's own settings hold; what the caller's shell or an outer cargo sets does not.
-    for variable in [
-        "RUSTFLAGS",
-        "CARGO_ENCODED_RUSTFLAGS",
-        "CARGO_BUILD_RUSTFLAGS",
-        "CARGO_BUILD_TARGET",
-        "CARGO_TARGET_DIR",
-        "CARGO_MAKEFLAGS",
-        "MAKEFLAGS",
-    ] {
-        command.env_remove(variable);
+    for (variable, _) in env::vars_os() {
+        if changes_the_build(&variable.to_string_lossy()) {
+            command.env_remove(&variable);
+        }
     }
     let output = command
         .output()
@@ -74,6 +68,31 @@ pub fn build(
     }
     let stderr = String::from_utf8_lossy(&output.stderr);
     Err(failed(&folder, board, &stderr))
+}
+
+/// Whether cargo or rustc take a variable as a setting that changes what is built.
+/// (The Cargo Book, "Environment Variables" and "Configuration".)
+fn changes_the_build(variable: &str) -> bool {
+    const NAMES: &[&str] = &[
+        "RUSTFLAGS",
+        "CARGO_ENCODED_RUSTFLAGS",
+        "RUSTC_WRAPPER",
+        "RUSTC_WORKSPACE_WRAPPER",
+        "RUSTC_BOOTSTRAP",
+        "CARGO_INCREMENTAL",
+        "CARGO_MAKEFLAGS",
+        "MAKEFLAGS",
+    ];
+    // `CARGO_TARGET_` stands for the build folder, and for linker and flags of a target.
+    const PREFIXES: &[&str] = &[
+        "CARGO_BUILD_",
+        "CARGO_PROFILE_",
+        "CARGO_TARGET_",
+        "CARGO_UNSTABLE_",
+    ];
+    // How many cargo runs at once changes nothing in what it makes.
+    variable != "CARGO_BUILD_JOBS"
+        && (NAMES.contains(&variable) || PREFIXES.iter().any(|p| variable.starts_with(p)))
 }
 
 fn not_started(cargo: &OsString, error: &io::Error) -> Diagnostic {
@@ -134,6 +153,29 @@ mod tests {
 
     fn board() -> Board {
         Board::named("stm32h743").unwrap()
+    }
+
+    #[test]
+    fn the_callers_settings_do_not_reach_the_build() {
+        for variable in [
+            "RUSTFLAGS",
+            "RUSTC_WRAPPER",
+            "CARGO_BUILD_RUSTC_WRAPPER",
+            "CARGO_PROFILE_RELEASE_OPT_LEVEL",
+            "CARGO_TARGET_DIR",
+            "CARGO_TARGET_THUMBV7EM_NONE_EABIHF_LINKER",
+        ] {
+            assert!(changes_the_build(variable), "{variable}");
+        }
+        for variable in [
+            "PATH",
+            "CARGO",
+            "CARGO_HOME",
+            "CARGO_NET_OFFLINE",
+            "RUSTUP_HOME",
+        ] {
+            assert!(!changes_the_build(variable), "{variable}");
+        }
     }
 
     #[test]

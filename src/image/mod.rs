@@ -47,6 +47,7 @@ pub fn compile(
     let elf = build(folder, board, &program.name, options)?;
     let bytes = fs::read(&elf).map_err(|e| Diagnostic::io(&elf, "read the image", &e))?;
     let image = Image::read(&elf.display().to_string(), &bytes, board)?;
+    emit::check_flash(program, board, budgets, image.flash_total)?;
     let memory = emit::place(program, board, budgets)?;
     let report = report(program, board, &image, &memory.name);
     // A struct of numbers and strings always has a JSON form.

@@ -167,6 +167,12 @@ fn from_a_pretrained_network_to_a_report() {
     let image = flow.json(&[&compile[..], &["-o", "fw"]].concat());
     assert!(image["flash_bytes"]["total"].as_u64().unwrap() > 50_000);
 
+    // The bench finds the data from any folder.
+    let recorded = fs::read_to_string(flow.path("fw/data.json")).unwrap();
+    let recorded: Value = serde_json::from_str(&recorded).unwrap();
+    let absolute = format!("cifar10:{}", flow.path("sample").display());
+    assert!(recorded["data"].as_str().unwrap().starts_with(&absolute));
+
     let bench = flow.json(&["bench", "fw", "--verify", "2"]);
     assert_eq!(bench["bit_exact"]["inputs"], 2);
     assert_eq!(bench["bit_exact"]["mismatches"], 0);
@@ -201,6 +207,12 @@ fn from_a_pretrained_network_to_a_report() {
     refusals += &flow.refused(2, &["bench", "fw", "--fail-if", "cycles[level=2] > 1"]);
     refusals += &flow.refused(2, &["bench", "fw", "--verify", "65", "--data", test[1]]);
     refusals += &flow.refused(3, &["bench", "fw", "--on", "probe"]);
+    let timed = flow.nestc(&["bench", "fw", "--verify", "0"]);
+    let table = String::from_utf8(timed.stdout).unwrap();
+    assert!(table.contains("not compared with the host"), "{table}");
+    assert!(table.contains("top-1 measured on "), "{table}");
+    fs::copy(flow.path("n.nest.onnx"), flow.path("syn.onnx")).unwrap();
+    refusals += &flow.refused(2, &["check", "syn.onnx", "--target", "stm32h743"]);
     refusals += &flow.refused(2, &["bench", "sample"]);
 
     // Without the data: ranges from noise and a bench on random inputs, and both are said.

@@ -157,6 +157,20 @@ fn findings_from_target_to_bench_read_as_recorded() {
         ram: Some(Bytes(2000)),
     };
     show("budgets too tight", emitting(&tiny, budgets));
+    // The exact figures of the budget, and one byte less.
+    let fits = Budgets {
+        flash: None,
+        ram: Some(Bytes(20_800 + 8192)),
+    };
+    emit::place(&tiny, &board(), fits).unwrap();
+    let one_less = Budgets {
+        flash: Some(Bytes(60_000)),
+        ram: Some(Bytes(20_800 + 8191)),
+    };
+    emit::place(&tiny, &board(), one_less).unwrap_err();
+    emit::check_flash(&tiny, &board(), one_less, Bytes(60_000)).unwrap();
+    let fault = emit::check_flash(&tiny, &board(), one_less, Bytes(60_001)).unwrap_err();
+    show("an image larger than its budget", fault.into());
     let mut big = tiny.clone();
     big.activation_bytes = Bytes(600 * 1024);
     big.name = "Not A Crate".into();
