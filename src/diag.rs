@@ -240,10 +240,6 @@ codes! {
         "The layer is valid, but its parameters leave what int8 arithmetic of this tool can express. The message names the layer and the value.";
     EXTENT_TOO_LARGE "E503" Input "an extent exceeds what the kernels count with"
         "Kernels count channels, rows, columns and taps in 16 bits, and entries of a weight row in 16-bit words. The message names the extent and the limit. Use a smaller input resolution or split the layer.";
-    ARENA_TOO_LARGE "E510" Input "activations and scratch do not fit the memory"
-        "The static memory plan needs more RAM than the target, or --ram-budget, offers. The message gives both numbers and how much no plan could save. A smaller input resolution or fewer channels in the layer named shrink it.";
-    FLASH_TOO_SMALL "E511" Input "the weights do not fit the flash"
-        "Weights, indices and constants need more flash than the target, or --flash-budget, offers. The message gives both numbers. Fewer or sparser levels shrink it: the densest level sets the size.";
     PASS_UNKNOWN "E512" Input "there is no such pass"
         "--stop-after and --dump-after take the name of a compiler pass. The message lists them.";
     IR_INVALID "E520" Bug "a pass left a malformed program"

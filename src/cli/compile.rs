@@ -10,7 +10,7 @@ use super::model;
 use super::printer::Printer;
 use super::watch::Watch;
 use crate::data::Dataset;
-use crate::diag::Result;
+use crate::diag::{BAD_ARGUMENT, Diagnostic, Result};
 use crate::emit::{self, Budgets};
 use crate::export;
 use crate::image::{self, BuildOptions};
@@ -29,6 +29,7 @@ pub fn run(args: &CompileArgs, printer: &Printer) -> Result<io::Result<()>> {
     for pass in [last, args.dump_after.as_deref()].into_iter().flatten() {
         passes::find_pass(pass)?;
     }
+    check_order(last, args.dump_after.as_deref())?;
     emit::check_output(&args.output)?;
     let nested = model::load(&args.model, printer)?;
     let data = args
@@ -66,6 +67,21 @@ pub fn run(args: &CompileArgs, printer: &Printer) -> Result<io::Result<()>> {
     }
     build.finish(&format!("firmware in {}", args.output.display()));
     Ok(printer.report(&report, &format!("{dumped}{}", report.table())))
+}
+
+/// Refuses to dump after a pass that will not run.
+fn check_order(last: Option<&str>, dump: Option<&str>) -> Result<()> {
+    let at = |name: &str| PIPELINE.iter().position(|pass| pass.name == name);
+    match (last, dump) {
+        (Some(last), Some(dump)) if at(dump) > at(last) => Err(Diagnostic::new(
+            BAD_ARGUMENT,
+            "--dump-after",
+            format!("`{dump}` comes after `{last}`, where --stop-after ends the compilation"),
+            format!("dump after `{last}` or a pass before it, or stop after `{dump}`"),
+        )
+        .into()),
+        _ => Ok(()),
+    }
 }
 
 /// Runs the pipeline up to `last`, or all of it.

@@ -19,7 +19,6 @@ use crate::ir::program::Program;
 use crate::ir::text::{self, Weights};
 use crate::ir::verify::verify_nested;
 use crate::ir::{text_int, verify_int};
-use crate::units::Bytes;
 
 pub use calibrate::{Calibration, Histogram, RangeRule};
 pub use encode::{EncodedGraph, decode_stream, encode, encode_stream};
@@ -69,15 +68,6 @@ pub static PIPELINE: &[PassInfo] = &[
     },
 ];
 
-/// Memory a program must fit in.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Limits {
-    /// RAM for activations and scratch together.
-    pub ram: Option<Bytes>,
-    /// Flash for weights, indices and constants together.
-    pub flash: Option<Bytes>,
-}
-
 /// How to compile.
 #[derive(Clone, Debug)]
 pub struct CompileOptions<'a> {
@@ -89,8 +79,6 @@ pub struct CompileOptions<'a> {
     pub range_rule: RangeRule,
     /// Overrides the model's own record of how pictures become inputs.
     pub preprocessing: Option<Preprocessing>,
-    /// What the program must fit in.
-    pub limits: Limits,
     /// Of synthetic inputs.
     pub seed: u64,
 }
@@ -102,7 +90,6 @@ impl Default for CompileOptions<'_> {
             calibration_images: 256,
             range_rule: RangeRule::default(),
             preprocessing: None,
-            limits: Limits::default(),
             seed: 1,
         }
     }
@@ -149,8 +136,8 @@ impl Observer for () {}
 /// Compiles `model`, which must be verified.
 ///
 /// # Errors
-/// What the model's layers, the calibration data or the memory limits rule out: all findings of the
-/// first pass that has any.
+/// What the model's layers or the calibration data rule out: all findings of the first pass that has
+/// any.
 pub fn compile(
     model: NestedModel,
     options: &CompileOptions<'_>,
@@ -211,7 +198,7 @@ pub fn compile_until(
         return Ok(Artefact::Encoded(encoded));
     }
 
-    let mut program = plan(encoded, &options.limits)?;
+    let mut program = plan(encoded);
     program.preprocessing = preprocessing;
     verify_int::verify_program(&program)?;
     observer.after(plan_info, &|| text_int::print_program(&program));

@@ -6,12 +6,10 @@
 //! overlap; the peak of live bytes over all steps is a lower bound that no plan can beat, and the
 //! search stops where it is reached.
 
-use crate::diag::{self, Diagnostic, Diagnostics, Result};
 use crate::ir::ids::{Id, IdVec, LayerId, TensorId};
 use crate::ir::program::{Payload, PlacedTensor, Program, Step};
 use crate::units::Bytes;
 
-use super::Limits;
 use super::calibrate::Random;
 use super::encode::EncodedGraph;
 
@@ -31,11 +29,8 @@ pub struct MemoryPlan {
     pub peak: Option<LayerId>,
 }
 
-/// Plans memory and makes the program.
-///
-/// # Errors
-/// If activations and scratch, or the weights, exceed `limits`.
-pub fn plan(encoded: EncodedGraph, limits: &Limits) -> Result<Program> {
+/// Plans memory and makes the program; whether it fits a board is for that board to say.
+pub fn plan(encoded: EncodedGraph) -> Program {
     let EncodedGraph { graph, mut steps } = encoded;
     let sizes: IdVec<TensorId, usize> = graph.tensors.iter().map(|t| t.shape.len()).collect();
     let memory = place(&sizes, &mut steps, graph.input, &graph.outputs);
@@ -48,7 +43,7 @@ pub fn plan(encoded: EncodedGraph, limits: &Limits) -> Result<Program> {
         })
         .collect();
     let scratch_words = steps.iter().map(|s| s.scratch_words).max().unwrap_or(0);
-    let program = Program {
+    Program {
         name: graph.name,
         sparsities: graph.sparsities,
         tensors,
@@ -58,43 +53,7 @@ pub fn plan(encoded: EncodedGraph, limits: &Limits) -> Result<Program> {
         activation_bytes: Bytes(memory.bytes as u64),
         scratch_words,
         preprocessing: None,
-    };
-    check_limits(&program, &memory, limits)?;
-    Ok(program)
-}
-
-fn check_limits(program: &Program, memory: &MemoryPlan, limits: &Limits) -> Result<()> {
-    let mut faults = Diagnostics::default();
-    let arena = program.arena_bytes();
-    if let Some(ram) = limits.ram.filter(|&ram| arena > ram) {
-        let peak = memory.peak.map_or("the input", |l| &program.steps[l].name);
-        faults.push(Diagnostic::new(
-            diag::ARENA_TOO_LARGE,
-            format!("model `{}`", program.name),
-            format!(
-                "the arena needs {arena} ({} activations, {} scratch), and there are {ram}",
-                program.activation_bytes,
-                Bytes(4 * program.scratch_words as u64)
-            ),
-            format!(
-                "no plan needs less than {} of activations, live at `{peak}`: \
-                 use a smaller input resolution or fewer channels there",
-                Bytes(memory.lower_bound as u64)
-            ),
-        ));
     }
-    let flash = (program.steps.iter())
-        .map(|s| s.weight_bytes + s.index_bytes + s.requant_bytes)
-        .sum::<Bytes>();
-    if let Some(room) = limits.flash.filter(|&room| flash > room) {
-        faults.push(Diagnostic::new(
-            diag::FLASH_TOO_SMALL,
-            format!("model `{}`", program.name),
-            format!("weights, indices and constants need {flash}, and there are {room}"),
-            "train sparser levels: the densest one sets the size",
-        ));
-    }
-    faults.into_result(())
 }
 
 /// A block of memory: one tensor, or several that take turns in one place.

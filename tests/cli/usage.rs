@@ -53,7 +53,7 @@ fn every_verbs_help_ends_in_an_example() {
 
 #[test]
 fn wrong_use_gives_a_coded_finding_and_exit_2() {
-    let cases: [&[&str]; 14] = [
+    let cases: [&[&str]; 15] = [
         &["tran"],
         &["--frobnicate"],
         &["check"],
@@ -107,6 +107,18 @@ fn wrong_use_gives_a_coded_finding_and_exit_2() {
             "x",
             "--flash-budget",
             "1.5M",
+            "-o",
+            "o",
+        ],
+        &[
+            "compile",
+            "m.onnx",
+            "--target",
+            "stm32h743",
+            "--stop-after",
+            "fold",
+            "--dump-after",
+            "plan",
             "-o",
             "o",
         ],

@@ -134,7 +134,7 @@ fn compiled(seed: u64) -> Compiled {
     let Artefact::Int(graph) = artefact.unwrap_or_else(|e| panic!("seed {seed}: {e}")) else {
         panic!("an integer graph comes after quantisation")
     };
-    let program = plan(encode(graph.clone()).expect("encodes"), &options.limits).expect("plans");
+    let program = plan(encode(graph.clone()).expect("encodes"));
     let bound = program.peak().0;
     assert!(bound <= program.activation_bytes, "seed {seed}: {bound}");
     let whole = compile(model.clone(), &options, &mut ()).expect("compiles");

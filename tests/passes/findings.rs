@@ -6,8 +6,7 @@ use nestc::ir::int::IntGraph;
 use nestc::ir::nested::NestedModel;
 use nestc::ir::text_int::parse;
 use nestc::ir::verify_int::verify;
-use nestc::passes::{CompileOptions, Limits, Observer, compile, encode, find_pass, plan};
-use nestc::units::Bytes;
+use nestc::passes::{CompileOptions, Observer, compile, find_pass};
 
 use crate::golden::{SMALL, expect};
 use crate::random::{ModelBuilder, Random, conv};
@@ -64,14 +63,6 @@ fn too_many_channels() -> Diagnostics {
     compile_error(chain(x, vec![c]))
 }
 
-fn no_room() -> Diagnostics {
-    let limits = Limits {
-        ram: Some(Bytes(5000)),
-        flash: Some(Bytes(200)),
-    };
-    plan(encode(small()).expect("encodes"), &limits).expect_err("refused")
-}
-
 fn small() -> IntGraph {
     parse(SMALL).expect("reads")
 }
@@ -94,7 +85,6 @@ fn findings_read_as_recorded() {
         not_finite(),
         pad_below_relu(),
         too_many_channels(),
-        no_room(),
         find_pass("optimise").expect_err("refused"),
         malformed(),
         unreadable(),

@@ -6,9 +6,7 @@ use nestc::ir::float::{Conv, Dense, FloatOp, Shape, Window};
 use nestc::ir::nested::{LevelParams, NestedModel};
 use nestc::ir::text_int::{parse, print, print_program};
 use nestc::ir::verify_int::{verify, verify_program};
-use nestc::passes::{
-    Artefact, CompileOptions, Limits, PIPELINE, compile_until, encode, find_pass, plan,
-};
+use nestc::passes::{Artefact, CompileOptions, PIPELINE, compile_until, encode, find_pass, plan};
 
 use crate::chain::dataset;
 use crate::random::{ModelBuilder, window};
@@ -61,7 +59,7 @@ output t4
 fn encoding_and_planning() {
     let graph = parse(SMALL).expect("reads");
     verify(&graph).expect("sound");
-    let program = plan(encode(graph).expect("encodes"), &Limits::default()).expect("plans");
+    let program = plan(encode(graph).expect("encodes"));
     verify_program(&program).expect("sound");
     expect("small.program.txt", &print_program(&program));
 }
@@ -143,36 +141,4 @@ fn an_unknown_pass_names_all() {
     let error = find_pass("optimise").expect_err("there is none");
     assert_eq!(error.0[0].code.to_string(), "E512");
     assert!(error.0[0].message.contains("fold, quantise, encode, plan"));
-}
-
-#[test]
-fn memory_limits_give_both_numbers() {
-    let encoded = || encode(parse(SMALL).expect("reads")).expect("encodes");
-    let fits = plan(encoded(), &Limits::default()).expect("plans");
-    let arena = fits.arena_bytes();
-    let flash = (fits.steps.iter())
-        .map(|s| s.weight_bytes + s.index_bytes + s.requant_bytes)
-        .sum::<nestc::units::Bytes>();
-    let exact = Limits {
-        ram: Some(arena),
-        flash: Some(flash),
-    };
-    plan(encoded(), &exact).expect("what fits exactly fits");
-    let less = Limits {
-        ram: Some(arena - nestc::units::Bytes(1)),
-        flash: Some(flash - nestc::units::Bytes(1)),
-    };
-    let error = plan(encoded(), &less).expect_err("a byte is missing in both");
-    let codes: Vec<String> = error.0.iter().map(|d| d.code.to_string()).collect();
-    assert_eq!(codes, ["E510", "E511"]);
-    for (d, need, room) in [
-        (&error.0[0], arena, less.ram),
-        (&error.0[1], flash, less.flash),
-    ] {
-        assert!(d.message.contains(&need.to_string()), "{d}");
-        assert!(
-            d.message.contains(&room.expect("set above").to_string()),
-            "{d}"
-        );
-    }
 }

@@ -105,7 +105,7 @@ fn quantised(model: NestedModel, images: usize) -> Network {
     let Artefact::Int(graph) = artefact.expect("quantises") else {
         panic!("an integer graph comes after quantisation")
     };
-    let program = plan(encode(graph.clone()).expect("encodes"), &options.limits).expect("plans");
+    let program = plan(encode(graph.clone()).expect("encodes"));
     Network {
         model,
         graph,

@@ -206,7 +206,7 @@ fn several_breaches_are_reported_together() {
 
 fn program() -> Program {
     let encoded = crate::passes::encode(graph()).unwrap();
-    crate::passes::plan(encoded, &crate::passes::Limits::default()).unwrap()
+    crate::passes::plan(encoded)
 }
 
 fn program_breaks(rule: &str, change: impl FnOnce(&mut Program)) {
@@ -310,7 +310,7 @@ fn a_tile_too_large_is_found() {
          output t1\n"
     );
     let encoded = crate::passes::encode(text_int::parse(&text).unwrap()).unwrap();
-    let mut p = crate::passes::plan(encoded, &crate::passes::Limits::default()).unwrap();
+    let mut p = crate::passes::plan(encoded);
     verify_program(&p).unwrap();
     match &mut step(&mut p, 0).payload {
         Payload::ConvNested { tile, .. } => *tile = nest_kernels::layer::Tile::P8,
