@@ -20,7 +20,7 @@ use crate::target::{Board, Memory, MemoryKind};
 use crate::units::Bytes;
 
 pub use program_file::{read_program, write_program};
-pub use write::{File, check_output, write_folder};
+pub use write::{File, Staged, check_output, write_folder};
 
 /// nestc's version.
 pub const NESTC_VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::{env, io};
+use std::{env, fs, io};
 
 use crate::diag::{BUILD_FAILED, CARGO_MISSING, Diagnostic, RUST_TARGET_MISSING};
 use crate::target::Board;
@@ -24,7 +24,8 @@ pub struct BuildOptions {
     pub cargo: Option<PathBuf>,
 }
 
-/// Builds the bench image of the workspace in `folder` and gives the ELF file's path.
+/// Builds the bench image of the workspace in `folder` and gives the ELF file's
+/// contents.
 ///
 /// # Errors
 /// `E607` without cargo, `E608` without the board's Rust target, `E609` if cargo fails otherwise.
@@ -33,7 +34,7 @@ pub fn build(
     board: &Board,
     model: &str,
     options: &BuildOptions,
-) -> Result<PathBuf, Diagnostic> {
+) -> Result<Vec<u8>, Diagnostic> {
     let folder = std::path::absolute(folder)
         .map_err(|e| Diagnostic::io(folder, "find the absolute path", &e))?;
     let target_dir = options
@@ -59,15 +60,29 @@ pub fn build(
             command.env_remove(&variable);
         }
     }
+    // Every workspace's image has the same path in a shared build folder: no other may be built
+    // there before this one is read.
+    let _lock = lock(&target_dir)?;
     let output = command
         .output()
         .map_err(|error| not_started(&cargo, &error))?;
     if output.status.success() {
-        let release = target_dir.join(&board.rust_target).join("release");
-        return Ok(release.join("firmware"));
+        let elf = target_dir.join(&board.rust_target).join("release/firmware");
+        return fs::read(&elf).map_err(|e| Diagnostic::io(&elf, "read the image", &e));
     }
     let stderr = String::from_utf8_lossy(&output.stderr);
     Err(failed(&folder, board, &stderr))
+}
+
+/// Waits until this process alone builds images in a build folder; until the file is closed.
+fn lock(target_dir: &Path) -> Result<fs::File, Diagnostic> {
+    fs::create_dir_all(target_dir)
+        .map_err(|e| Diagnostic::io(target_dir, "create the folder", &e))?;
+    let path = target_dir.join(".nestc-lock");
+    let file = fs::File::create(&path).map_err(|e| Diagnostic::io(&path, "create the file", &e))?;
+    file.lock()
+        .map_err(|e| Diagnostic::io(&path, "lock the file", &e))?;
+    Ok(file)
 }
 
 /// Whether cargo or rustc take a variable as a setting that changes what is built.
@@ -142,7 +157,7 @@ fn failed(folder: &Path, board: &Board, stderr: &str) -> Diagnostic {
         if offline {
             "the first build downloads cortex-m and cortex-m-rt from crates.io: connect once, later builds need no network"
         } else {
-            "run `cargo build --release` in that folder for all of cargo's output"
+            "check the Rust installation, for instance with `rustup update`, and compile again"
         },
     )
 }

@@ -5,10 +5,10 @@ mod build;
 mod formats;
 mod inspect;
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::env;
+use std::path::Path;
 
-use crate::diag::{Diagnostic, Result};
+use crate::diag::{BUILD_FAILED, RUST_TARGET_MISSING, Result};
 use crate::emit::{self, Budgets, NESTC_VERSION};
 use crate::ir::ids::{Id, LayerId, TensorId};
 use crate::ir::program::{Program, Step};
@@ -16,7 +16,7 @@ use crate::report::{FlashBytes, ImageLayer, ImageLevel, ImageReport, RamBytes, S
 use crate::target::Board;
 use crate::units::{Bytes, Macs};
 
-pub use build::{BuildOptions, build};
+pub use build::{BuildOptions, TARGET_DIR_VARIABLE, build};
 pub use formats::{flat_binary, intel_hex};
 pub use inspect::{Image, LoadedSegment, MAILBOX_SYMBOL, MARK_SYMBOL, Section};
 
@@ -32,8 +32,8 @@ pub const REPORT_NAME: &str = "report.json";
 /// Emits `program` into `folder`, builds it, and writes the image and its report there.
 ///
 /// # Errors
-/// What [`emit::emit`], [`emit::write_folder`], [`build`] and [`Image::read`] find. Nothing is
-/// written if the program does not fit the board.
+/// What [`emit::emit`], [`emit::write_folder`], [`build`] and [`Image::read`] find. An
+/// earlier output is replaced only after everything has succeeded.
 pub fn compile(
     program: &Program,
     board: &Board,
@@ -43,10 +43,20 @@ pub fn compile(
 ) -> Result<ImageReport> {
     emit::check_output(folder)?;
     let files = emit::emit(program, board, budgets)?;
-    emit::write_folder(folder, &files)?;
-    let elf = build(folder, board, &program.name, options)?;
-    let bytes = fs::read(&elf).map_err(|e| Diagnostic::io(&elf, "read the image", &e))?;
-    let image = Image::read(&elf.display().to_string(), &bytes, board)?;
+    // All is made beside the folder, so that an earlier output outlives any fault.
+    let staged = emit::Staged::write(folder, &files)?;
+    let mut options = options.clone();
+    if options.target_dir.is_none() && env::var_os(TARGET_DIR_VARIABLE).is_none() {
+        options.target_dir = Some(staged.target_dir());
+    }
+    let place = folder.display().to_string();
+    let bytes = build(&staged.path(), board, &program.name, &options).map_err(|mut fault| {
+        if fault.code == BUILD_FAILED || fault.code == RUST_TARGET_MISSING {
+            fault.place.clone_from(&place);
+        }
+        fault
+    })?;
+    let image = Image::read(&place, &bytes, board)?;
     emit::check_flash(program, board, budgets, image.flash_total)?;
     let memory = emit::place(program, board, budgets)?;
     let report = report(program, board, &image, &memory.name);
@@ -58,18 +68,10 @@ pub fn compile(
         (HEX_NAME, intel_hex(&image.segments, image.entry).as_bytes()),
         (REPORT_NAME, json.as_bytes()),
     ] {
-        write_beside(&folder.join(name), contents)?;
+        staged.add(name, contents)?;
     }
+    staged.commit()?;
     Ok(report)
-}
-
-/// Writes a file beside its place and renames it into it.
-fn write_beside(path: &Path, contents: &[u8]) -> Result<(), Diagnostic> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".tmp");
-    let beside = PathBuf::from(beside);
-    fs::write(&beside, contents).map_err(|e| Diagnostic::io(&beside, "write the file", &e))?;
-    fs::rename(&beside, path).map_err(|e| Diagnostic::io(path, "put the file in place", &e))
 }
 
 /// Flash of an image: the model's share is known from the program, code is the rest.

@@ -3,6 +3,7 @@
 
 #[path = "../cli/golden.rs"]
 mod golden;
+mod networks;
 mod real;
 mod refusals;
 mod sample;
