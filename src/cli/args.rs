@@ -91,20 +91,20 @@ pub struct TrainArgs {
     #[arg(long, value_name = "SPEC")]
     pub data: DataSpec,
     /// Sparsities in percent, in any order; 0 is the dense network.
-    #[arg(long, value_name = "LIST", default_value = "90,70,50", value_parser = levels)]
+    #[arg(long, value_name = "LIST", default_value = "90,80,50", allow_negative_numbers = true, value_parser = levels)]
     pub levels: Levels,
     /// Passes over the training images.
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "N", default_value_t = 10, allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub epochs: u32,
     /// What to train against.
     #[arg(long, value_enum, default_value_t = LossArg::Auto)]
     pub loss: LossArg,
     /// The learning rate at its peak.
-    #[arg(long, value_name = "X", value_parser = learning_rate)]
-    pub lr: Option<f32>,
+    #[arg(long, value_name = "X", default_value_t = 0.05, allow_negative_numbers = true, value_parser = learning_rate)]
+    pub lr: f32,
     /// Images of one step.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
-    pub batch: Option<u32>,
+    #[arg(long, value_name = "N", default_value_t = 256, allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub batch: u32,
     /// The seed of everything drawn by chance; one seed gives the same bits with any threads.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
@@ -158,7 +158,7 @@ pub struct ExportArgs {
     /// A `.nest.onnx`.
     pub model: PathBuf,
     /// The level: 0 is the sparsest.
-    #[arg(long, value_name = "K")]
+    #[arg(long, value_name = "K", allow_negative_numbers = true)]
     pub level: usize,
     /// The ONNX file to write.
     #[arg(short, long, value_name = "PLAIN.onnx")]
@@ -303,6 +303,22 @@ mod tests {
     #[test]
     fn the_definition_holds_together() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_library() {
+        let line = ["nestc", "train", "m.onnx", "--data", "cifar10:d", "-o", "o"];
+        let Ok(Verb::Train(train)) = Cli::try_parse_from(line).map(|cli| cli.verb) else {
+            panic!("the shortest form is understood");
+        };
+        let library = crate::train::TrainOptions::default();
+        assert_eq!(train.levels.0, library.levels);
+        assert_eq!(train.epochs as usize, library.epochs);
+        assert_eq!(train.lr, library.learning_rate);
+        assert_eq!(train.batch as usize, library.batch);
+        assert_eq!(train.seed, library.seed);
+        assert_eq!(train.loss, LossArg::Auto);
+        assert_eq!(library.loss, crate::train::Loss::Auto);
     }
 
     #[test]

@@ -36,7 +36,6 @@ pub fn run(args: &TrainArgs, printer: &Printer) -> Result<io::Result<()>> {
         .test_split()
         .map(|spec| model::load_data(&spec, Split::Test, &plain))
         .transpose()?;
-    let defaults = TrainOptions::default();
     let options = TrainOptions {
         levels: args.levels.0.clone(),
         epochs: args.epochs as usize,
@@ -45,13 +44,13 @@ pub fn run(args: &TrainArgs, printer: &Printer) -> Result<io::Result<()>> {
             LossArg::Labels => Loss::Labels,
             LossArg::Distill => Loss::Distill,
         },
-        learning_rate: args.lr.unwrap_or(defaults.learning_rate),
-        batch: args.batch.map_or(defaults.batch, |n| n as usize),
+        learning_rate: args.lr,
+        batch: args.batch as usize,
         seed: args.seed,
         threads: args.threads.map(|n| n as usize),
         resume: args.resume,
         checkpoint: checkpoint_of(&args.output),
-        ..defaults
+        ..TrainOptions::default()
     };
     let mut show = Show {
         printer,

@@ -4,6 +4,7 @@ use crate::data::Dataset;
 use crate::ir::float::{BatchNorm, FloatGraph, FloatOp, Node, Value};
 use crate::ir::ids::{Id, IdVec, NodeId, ValueId};
 
+use super::engine::Threads;
 use super::inference::Inference;
 
 /// Images that the statistics are measured on.
@@ -27,8 +28,8 @@ const ROW_RMS: f64 = 0.38;
 /// mean and variance of the convolution's output on images of `data`, its scale and shift undo them,
 /// so that the function is unchanged up to rounding. Biases of convolutions move into the
 /// normalisation behind them. The weights of a convolution that gets a normalisation are re-scaled
-/// row by row ([`ROW_RMS`]).
-pub fn reinsert(graph: &FloatGraph, data: &Dataset) -> FloatGraph {
+/// row by row ([`ROW_RMS`]). The result does not depend on `threads`.
+pub fn reinsert(graph: &FloatGraph, data: &Dataset, threads: Threads) -> FloatGraph {
     let bare: Vec<NodeId> = graph
         .nodes
         .iter_enumerated()
@@ -39,7 +40,7 @@ pub fn reinsert(graph: &FloatGraph, data: &Dataset) -> FloatGraph {
     let statistics = if bare.is_empty() {
         Vec::new()
     } else {
-        measure(graph, data, &bare)
+        measure(graph, data, &bare, threads)
     };
     let mut result = insert(graph, &bare, statistics);
     absorb_biases(&mut result);
@@ -78,13 +79,18 @@ impl Moments {
 }
 
 /// The output moments of each channel of each node of `nodes`.
-fn measure(graph: &FloatGraph, data: &Dataset, nodes: &[NodeId]) -> Vec<Vec<Moments>> {
+fn measure(
+    graph: &FloatGraph,
+    data: &Dataset,
+    nodes: &[NodeId],
+    threads: Threads,
+) -> Vec<Vec<Moments>> {
     let outputs: Vec<ValueId> = nodes.iter().map(|&id| graph.nodes[id].output).collect();
     let mut moments: Vec<Vec<Moments>> = outputs
         .iter()
         .map(|&v| vec![Moments::default(); graph.shape(v).c])
         .collect();
-    let mut inference = Inference::new(graph);
+    let mut inference = Inference::with_threads(graph, threads);
     let len = data.shape.len();
     let count = data.len().min(CALIBRATION_IMAGES);
     // Spread over the data set, which may be sorted by class.
@@ -229,7 +235,9 @@ mod tests {
                 class_count: 0,
                 preprocessing: Preprocessing::identity(graph.input_shape().c),
             };
-            let with = reinsert(&graph, &data);
+            let with = reinsert(&graph, &data, Threads::default());
+            let alone = Threads::new(Some(1)).expect("one thread starts");
+            assert_eq!(reinsert(&graph, &data, alone), with, "{name}");
             for (id, node) in with.nodes.iter_enumerated() {
                 if let FloatOp::Conv(conv) = &node.op {
                     assert!(conv.bias.is_none(), "{name}");

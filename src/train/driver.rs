@@ -62,6 +62,7 @@ pub fn train(
         training_seconds += (run.steps * options.batch) as f64 / summary.images_per_second;
         run.state.history.push(summary.clone());
         run.state.epoch = epoch + 1;
+        run.require_finite()?;
         checkpoint::save(&options.checkpoint, &run.fingerprint, &mut run.state)?;
         progress.epoch_finished(&summary);
         if progress.should_stop() {
@@ -69,6 +70,7 @@ pub fn train(
         }
     }
     let trained = (run.state.epoch - first) * run.steps * options.batch;
+    run.require_finite()?;
     let (model, levels) = run.finish();
     Ok(Trained {
         report: TrainReport {
@@ -121,7 +123,8 @@ impl<'a> Run<'a> {
     ) -> Result<Self> {
         let mut sparsities = options.levels.clone();
         sparsities.sort_by(|a, b| b.total_cmp(a));
-        let graph = batch_norm::reinsert(given, train);
+        let threads = check::threads(options.threads)?;
+        let graph = batch_norm::reinsert(given, train, threads.clone());
         if prunable(&graph).is_empty() {
             return Err(Diagnostic::new(
                 diag::NOTHING_TO_PRUNE,
@@ -139,7 +142,7 @@ impl<'a> Run<'a> {
             options.batch,
             true,
             Isa::detect(),
-            check::threads(options.threads)?,
+            threads,
         );
         let state = State::new(engine.plan(), &graph, sparsities.len());
         let distillation = options.loss.distillation(train.labels.is_some());
@@ -179,6 +182,11 @@ impl<'a> Run<'a> {
         let images = self.steps * self.options.batch;
         let images_per_second = images as f64 / started.elapsed().as_secs_f64();
         let evaluations = self.validate();
+        let broken = |e: &Evaluation| e.loss.is_some_and(|loss| !loss.is_finite());
+        if let Some(level) = evaluations.iter().position(broken) {
+            let what = format!("the validation loss of level {level} is not a number");
+            return Err(self.diverged_after(epoch, what));
+        }
         let levels = tallies
             .iter()
             .enumerate()
@@ -307,6 +315,32 @@ impl<'a> Run<'a> {
                 "lower it, for example --lr {}",
                 self.options.learning_rate / 4.0
             ),
+        )
+        .into()
+    }
+
+    /// Refuses a state with a number that is none: the loss tells of a step only in the next one,
+    /// and after the last there is none.
+    fn require_finite(&mut self) -> Result<()> {
+        let mut bad = None;
+        self.state.each_tensor(&mut |name, values| {
+            if let Some(value) = values.iter().find(|v| !v.is_finite()) {
+                bad.get_or_insert_with(|| format!("a number of {name} is {value}"));
+            }
+        });
+        match bad {
+            None => Ok(()),
+            Some(what) => Err(self.diverged_after(self.state.epoch.saturating_sub(1), what)),
+        }
+    }
+
+    fn diverged_after(&self, epoch: usize, what: String) -> diag::Diagnostics {
+        let rate = self.options.learning_rate;
+        Diagnostic::new(
+            diag::DIVERGED,
+            format!("end of epoch {}", epoch + 1),
+            format!("{what} (--lr {rate})"),
+            format!("lower it, for example --lr {}", rate / 4.0),
         )
         .into()
     }

@@ -9,10 +9,11 @@ use super::simd::{Isa, LANES};
 /// Images that each thread works on between two calls into the engine.
 const BLOCKS_A_THREAD: usize = 2;
 
-/// Evaluates one graph on many images, on all cores.
+/// Evaluates one graph on many images.
 #[derive(Debug)]
 pub struct Inference {
     graph: FloatGraph,
+    threads: Threads,
     fused: Option<Runner>,
     every_value: Option<Runner>,
 }
@@ -25,8 +26,7 @@ struct Runner {
 }
 
 impl Runner {
-    fn new(graph: &FloatGraph, fusion: Fusion) -> Self {
-        let threads = Threads::default();
+    fn new(graph: &FloatGraph, threads: Threads, fusion: Fusion) -> Self {
         let images = threads.count() * BLOCKS_A_THREAD * LANES;
         let every: Vec<ValueId>;
         let outputs = match fusion {
@@ -70,10 +70,16 @@ impl Runner {
 }
 
 impl Inference {
-    /// Prepares `graph`, which must be verified.
+    /// Prepares `graph`, which must be verified, to run on all cores.
     pub fn new(graph: &FloatGraph) -> Self {
+        Self::with_threads(graph, Threads::default())
+    }
+
+    /// As [`Inference::new`], on these threads.
+    pub(super) fn with_threads(graph: &FloatGraph, threads: Threads) -> Self {
         Self {
             graph: graph.clone(),
+            threads,
             fused: None,
             every_value: None,
         }
@@ -94,7 +100,7 @@ impl Inference {
         let output_len = self.output_len();
         let runner = self
             .fused
-            .get_or_insert_with(|| Runner::new(&self.graph, Fusion::Fused));
+            .get_or_insert_with(|| Runner::new(&self.graph, self.threads.clone(), Fusion::Fused));
         let mut out = Vec::with_capacity(n * output_len);
         runner.each_batch(inputs, len, |engine| {
             let slots = &engine.plan().outputs;
@@ -116,9 +122,9 @@ impl Inference {
     /// If `inputs` does not hold exactly `n` images.
     pub fn observe(&mut self, inputs: &[f32], n: usize, see: &mut dyn FnMut(ValueId, &[f32])) {
         let len = self.check(inputs, n);
-        let runner = self
-            .every_value
-            .get_or_insert_with(|| Runner::new(&self.graph, Fusion::EveryValue));
+        let runner = self.every_value.get_or_insert_with(|| {
+            Runner::new(&self.graph, self.threads.clone(), Fusion::EveryValue)
+        });
         runner.each_batch(inputs, len, |engine| {
             for (slot, info) in engine.plan().slots.iter().enumerate() {
                 see(info.value, &engine.read(slot));

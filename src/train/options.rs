@@ -47,7 +47,7 @@ impl Default for TrainOptions {
             loss: Loss::Auto,
             learning_rate: 0.05,
             batch: 256,
-            seed: 0,
+            seed: 1,
             threads: None,
             resume: false,
             checkpoint: PathBuf::from("nestc-train.checkpoint"),

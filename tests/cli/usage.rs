@@ -53,8 +53,19 @@ fn every_verbs_help_ends_in_an_example() {
 
 #[test]
 fn wrong_use_gives_a_coded_finding_and_exit_2() {
-    let cases: [&[&str]; 15] = [
+    let cases: [&[&str]; 17] = [
         &["tran"],
+        &[
+            "train",
+            "m.onnx",
+            "--data",
+            "cifar10:d",
+            "--levels",
+            "-5",
+            "-o",
+            "o",
+        ],
+        &["export", "m.onnx", "--level", "-1", "-o", "o"],
         &["--frobnicate"],
         &["check"],
         &["train", "m.onnx", "-o", "o"],

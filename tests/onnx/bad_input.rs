@@ -399,6 +399,22 @@ const CASES: &[(&str, Change)] = &[
                 "pruned_nodes": ["c"], "level_params": {} }"#,
         );
     }),
+    ("preprocessing of another input", |m| {
+        document(
+            m,
+            r#"{ "format_version": 1, "nestc_version": "0.1.0", "levels": [{ "sparsity": 0.0 }],
+                "pruned_nodes": [], "level_params": {}, "preprocessing":
+                { "scale": 1.0, "mean": [1.0, 2.0], "std": [1.0], "order": "rgb" } }"#,
+        );
+    }),
+    ("preprocessing divides by zero", |m| {
+        document(
+            m,
+            r#"{ "format_version": 1, "nestc_version": "0.1.0", "levels": [{ "sparsity": 0.0 }],
+                "pruned_nodes": [], "level_params": {}, "preprocessing":
+                { "scale": 1.0, "mean": [0.0], "std": [1.0, 0.0, 1.0], "order": "rgb" } }"#,
+        );
+    }),
     ("gather beyond the end", |m| {
         insert(m, "Reshape", &["shape"], vec![]);
         graph(m)

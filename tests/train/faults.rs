@@ -37,6 +37,7 @@ fn every_message_is_as_recorded() {
     labels(&mut log);
     networks(&mut log);
     divergence(&mut log);
+    divergence_of_the_last_step(&mut log);
     checkpoints(&mut log);
     golden::check("train", &log.0);
 }
@@ -158,6 +159,37 @@ fn divergence(log: &mut Log) {
         &["E408"],
         &["epoch 1, step ", "of 6", "--lr"],
     );
+}
+
+/// A single step has no loss behind it that could tell: the validation does, and no checkpoint is
+/// left.
+fn divergence_of_the_last_step(log: &mut Log) {
+    let folder = tempfile::tempdir().unwrap();
+    let options = TrainOptions {
+        learning_rate: 1e30,
+        epochs: 1,
+        ..options(folder.path())
+    };
+    let (images, other) = (pictures(40, 1), pictures(40, 2));
+    let error = train(&network(), &images, Some(&other), &options, &mut ()).unwrap_err();
+    let says = ["end of epoch 1", "--lr"];
+    expect(log, folder.path(), &error, &["E408"], &says);
+    assert!(!options.checkpoint.exists());
+
+    // So far beyond that the weights themselves overflow, validation or not.
+    let options = TrainOptions {
+        learning_rate: f32::MAX,
+        ..options
+    };
+    let mut large = network();
+    for node in large.nodes.iter_mut() {
+        if let FloatOp::Dense(dense) = &mut node.op {
+            dense.weight.iter_mut().for_each(|w| *w *= 1e6);
+        }
+    }
+    let error = fail(&large, &images, &options);
+    expect(log, folder.path(), &error, &["E408"], &["--lr"]);
+    assert!(!options.checkpoint.exists());
 }
 
 struct StopAtOnce;

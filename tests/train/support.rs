@@ -152,6 +152,7 @@ pub fn options(folder: &Path) -> TrainOptions {
         flip: false,
         checkpoint: folder.join("small.checkpoint"),
         threads: Some(2),
+        seed: 0,
         ..TrainOptions::default()
     }
 }

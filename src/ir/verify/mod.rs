@@ -24,6 +24,7 @@
 //! | V022 | a weight that no level uses is zero |
 //! | V023 | level parameters are one set a level, of the node's kind and size, finite |
 //! | V024 | the graph's own parameters are those of the densest level |
+//! | V025 | preprocessing is finite, divides by above 0, one value a channel or one for all; bgr has 3 channels |
 
 use std::collections::HashSet;
 use std::fmt;

@@ -2,7 +2,7 @@
 
 use super::{Breach, bad_variance, place, verify};
 use crate::ir::float::FloatOp;
-use crate::ir::nested::{LevelParams, NestedModel, PRUNED};
+use crate::ir::nested::{ChannelOrder, LevelParams, NestedModel, PRUNED};
 
 /// All breaches of a nested model and of its graph; empty if it is sound.
 pub fn verify_nested(model: &NestedModel) -> Vec<Breach> {
@@ -10,6 +10,7 @@ pub fn verify_nested(model: &NestedModel) -> Vec<Breach> {
     levels(model, &mut breaches);
     weights(model, &mut breaches);
     parameters(model, &mut breaches);
+    preprocessing(model, &mut breaches);
     breaches
 }
 
@@ -107,6 +108,37 @@ fn parameters(model: &NestedModel, breaches: &mut Vec<Breach>) {
             let message = "the graph has other parameters than its densest level";
             breaches.push(Breach::new("V024", &place, message));
         }
+    }
+}
+
+/// V025.
+fn preprocessing(model: &NestedModel, breaches: &mut Vec<Breach>) {
+    let Some(preparation) = &model.preprocessing else {
+        return;
+    };
+    // A graph whose input does not exist breaks a rule of its own.
+    let Some(input) = model.graph.input.and_then(|id| model.graph.values.get(id)) else {
+        return;
+    };
+    let channels = input.shape.c;
+    let mut breach = |message: String| breaches.push(Breach::new("V025", "preprocessing", message));
+    if !preparation.scale.is_finite() {
+        breach(format!("scale is {}", preparation.scale));
+    }
+    for (key, values) in [("mean", &preparation.mean), ("std", &preparation.std)] {
+        if ![1, channels].contains(&values.len()) {
+            let count = values.len();
+            breach(format!("{key} has {count} values for {channels} channels"));
+        }
+        if let Some(bad) = values.iter().find(|v| !v.is_finite()) {
+            breach(format!("a {key} is {bad}"));
+        }
+    }
+    if let Some(bad) = preparation.std.iter().find(|&&s| s <= 0.0) {
+        breach(format!("a std is {bad}"));
+    }
+    if preparation.order == ChannelOrder::Bgr && channels != 3 {
+        breach(format!("bgr of {channels} channels"));
     }
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::ir::float::{Dense, Pad, Slice, Value};
 use crate::ir::ids::{Id, NodeId};
-use crate::ir::nested::{LevelInfo, LevelParams, NestedModel, PRUNED};
+use crate::ir::nested::{ChannelOrder, LevelInfo, LevelParams, NestedModel, PRUNED, Preprocessing};
 
 /// input 2x4x4 -> conv -> batch_norm -> max_pool -> pad -> slice -> channel_affine -> flatten ->
 /// dense, with a residual sum behind the normalisation.
@@ -261,6 +261,22 @@ fn every_graph_rule_can_fail() {
     }
 }
 
+/// The preprocessing of a sound model, which is given one for each channel.
+fn preparation(model: &mut NestedModel) -> &mut Preprocessing {
+    let channels = model.graph.input_shape().c;
+    (model.preprocessing).get_or_insert_with(|| Preprocessing::identity(channels))
+}
+
+#[test]
+fn preprocessing_may_have_one_value_for_all_channels() {
+    let mut model = sound_nested();
+    preparation(&mut model);
+    assert_eq!(verify_nested(&model), []);
+    preparation(&mut model).mean = vec![0.5];
+    preparation(&mut model).std = vec![2.0];
+    assert_eq!(verify_nested(&model), []);
+}
+
 #[test]
 fn every_nested_rule_can_fail() {
     type Change = fn(&mut NestedModel);
@@ -303,6 +319,15 @@ fn every_nested_rule_can_fail() {
             m.level_params.insert(node(0), wrong);
         }),
         ("V024", |m| conv(&mut m.graph).bias = None),
+        ("V025", |m| preparation(m).scale = f32::INFINITY),
+        ("V025", |m| preparation(m).mean.clear()),
+        ("V025", |m| preparation(m).mean.push(1.0)),
+        ("V025", |m| preparation(m).mean[0] = f32::NAN),
+        ("V025", |m| preparation(m).std = vec![1.0; 7]),
+        ("V025", |m| preparation(m).std[0] = 0.0),
+        ("V025", |m| preparation(m).std[0] = -1.0),
+        ("V025", |m| preparation(m).std[0] = f32::INFINITY),
+        ("V025", |m| preparation(m).order = ChannelOrder::Bgr),
     ];
     for (i, (rule, change)) in cases.iter().enumerate() {
         let mut model = sound_nested();

@@ -132,12 +132,28 @@ pub struct Row {
     pub accumulate: bool,
 }
 
+/// The last place of a nest of loops of `(count, step)` from `base` on; `None` if a count is 0 or
+/// the place is beyond any integer. The kernels index unchecked up to it, so it must not wrap.
+fn furthest(base: usize, loops: &[(usize, usize)]) -> Option<usize> {
+    loops.iter().try_fold(base, |at, &(count, step)| {
+        at.checked_add(count.checked_sub(1)?.checked_mul(step)?)
+    })
+}
+
 impl Row {
     /// Panics unless `outputs` channels of this row stay within `x_len` and `out_len` vectors.
     fn check(&self, outputs: usize, reach: usize, x_len: usize, out_len: usize) {
-        let last = self.cols - 1;
-        assert!(self.x_base + last * self.x_step + reach < x_len);
-        assert!(self.out_base + last * self.out_step + (outputs - 1) * self.out_channel < out_len);
+        let x = furthest(self.x_base, &[(self.cols, self.x_step)]);
+        assert!(
+            x.and_then(|x| x.checked_add(reach))
+                .is_some_and(|x| x < x_len),
+            "{self:?} with reach {reach} leaves {x_len} vectors"
+        );
+        let out = [(self.cols, self.out_step), (outputs, self.out_channel)];
+        assert!(
+            furthest(self.out_base, &out).is_some_and(|out| out < out_len),
+            "{self:?} of {outputs} outputs leaves {out_len} vectors"
+        );
     }
 }
 
@@ -427,10 +443,21 @@ impl Band {
         }
     }
     fn check(&self, reach: usize, x_len: usize, dy_len: usize) {
-        let (row, col) = (self.rows - 1, self.cols - 1);
-        assert!(self.x_base + row * self.x_row + col * self.x_step + reach < x_len);
+        let x = [(self.rows, self.x_row), (self.cols, self.x_step)];
         assert!(
-            self.dy_base + row * self.dy_row + col + (self.outputs - 1) * self.dy_channel < dy_len
+            furthest(self.x_base, &x)
+                .and_then(|x| x.checked_add(reach))
+                .is_some_and(|x| x < x_len),
+            "{self:?} with reach {reach} leaves {x_len} vectors"
+        );
+        let dy = [
+            (self.rows, self.dy_row),
+            (self.cols, 1),
+            (self.outputs, self.dy_channel),
+        ];
+        assert!(
+            furthest(self.dy_base, &dy).is_some_and(|dy| dy < dy_len),
+            "{self:?} leaves {dy_len} vectors"
         );
     }
 }

@@ -39,6 +39,107 @@ fn row(cols: usize, outputs: usize, accumulate: bool) -> (Row, usize) {
     (row, 1 + outputs * cols)
 }
 
+/// Whether `work` panics.
+fn panics(work: impl FnOnce()) -> bool {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_err()
+}
+
+/// The kernels index unchecked behind one check of the furthest place; a place that wraps around
+/// must not pass it.
+#[test]
+fn rows_and_bands_that_wrap_around_are_refused() {
+    let offsets = Offsets::new(vec![0, 1]);
+    let mut weights = DenseWeights::default();
+    let isa = Isa::detect();
+    weights.pack(2, 2, isa.tile_channels(), |_, _| 1.0);
+    let x = vectors(16, 1);
+    // `(cols - 1) * step` is 2^64 or close below it, so that the sum wraps to a small number.
+    let half = 1 << (usize::BITS - 1);
+    let sound = row(3, 2, false).0;
+    let rows = [
+        Row {
+            x_step: half,
+            ..sound
+        },
+        Row {
+            out_step: half,
+            ..sound
+        },
+        Row {
+            x_base: usize::MAX,
+            ..sound
+        },
+        Row {
+            out_base: usize::MAX,
+            ..sound
+        },
+        Row {
+            x_step: usize::MAX,
+            x_base: 9,
+            ..sound
+        },
+        Row {
+            out_channel: usize::MAX,
+            out_base: 9,
+            ..sound
+        },
+    ];
+    let run = |row: &Row| {
+        let mut out = vectors(7, 2);
+        dense_row(isa, &offsets, &weights, None, &x, &mut out, row);
+    };
+    assert!(!panics(|| run(&sound)));
+    for row in &rows {
+        assert!(panics(|| run(row)), "{row:?}");
+    }
+    let sound = Band {
+        rows: 3,
+        cols: 3,
+        x_base: 0,
+        x_step: 1,
+        x_row: 3,
+        dy_base: 0,
+        dy_row: 3,
+        dy_channel: 0,
+        outputs: 2,
+    };
+    let bands = [
+        Band {
+            x_row: half,
+            ..sound
+        },
+        Band {
+            x_step: half,
+            ..sound
+        },
+        Band {
+            x_base: usize::MAX,
+            ..sound
+        },
+        Band {
+            dy_base: usize::MAX,
+            ..sound
+        },
+        Band {
+            dy_row: half,
+            ..sound
+        },
+        Band {
+            dy_channel: usize::MAX,
+            dy_base: 1,
+            ..sound
+        },
+    ];
+    let run = |band: &Band| {
+        let mut gradient = [0.0; 4];
+        dense_gradient(isa, &offsets, &x, &x, band, &mut gradient);
+    };
+    assert!(!panics(|| run(&sound)));
+    for band in &bands {
+        assert!(panics(|| run(band)), "{band:?}");
+    }
+}
+
 /// Every width and channel count around the tile sizes: the kernels against plain sums, and lists
 /// against tiles and every instruction set against the first, to the bit.
 #[test]
