@@ -12,7 +12,7 @@ use super::eval::{LevelFigures, level_table};
 use super::model::{self, DATA_KEY};
 use super::printer::{Printer, Progress as Bar};
 use crate::data::Split;
-use crate::diag::Result;
+use crate::diag::{BAD_ARGUMENT, Diagnostic, Result};
 use crate::export;
 use crate::train::{self, EpochSummary, Loss, Progress, TrainOptions, TrainReport};
 
@@ -29,6 +29,13 @@ struct Training<'a> {
 /// Trains.
 pub fn run(args: &TrainArgs, printer: &Printer) -> Result<io::Result<()>> {
     model::refuse_overwrite(&args.model, &args.output)?;
+    export::check_replaceable(&args.output)?;
+    let checkpoint = checkpoint_of(&args.output);
+    match (checkpoint.exists(), args.resume) {
+        (true, false) => return Err(unfinished(&checkpoint).into()),
+        (false, true) => printer.step("resume", "there is no checkpoint: training starts anew"),
+        _ => {}
+    }
     let plain = model::load(&args.model, printer)?;
     let data = model::load_data(&args.data, Split::Train, &plain)?;
     let validation = args
@@ -49,7 +56,7 @@ pub fn run(args: &TrainArgs, printer: &Printer) -> Result<io::Result<()>> {
         seed: args.seed,
         threads: args.threads.map(|n| n as usize),
         resume: args.resume,
-        checkpoint: checkpoint_of(&args.output),
+        checkpoint,
         ..TrainOptions::default()
     };
     let mut show = Show {
@@ -109,6 +116,16 @@ fn checkpoint_of(output: &Path) -> PathBuf {
     let mut name = output.as_os_str().to_owned();
     name.push(".checkpoint");
     name.into()
+}
+
+/// Another run's checkpoint, which this one would overwrite epoch by epoch.
+fn unfinished(checkpoint: &Path) -> Diagnostic {
+    Diagnostic::new(
+        BAD_ARGUMENT,
+        checkpoint.display().to_string(),
+        "an earlier run to this output was interrupted and left its checkpoint",
+        "go on from it with --resume, or delete it to start anew",
+    )
 }
 
 /// A bar an epoch on a terminal, a line an epoch elsewhere.

@@ -100,6 +100,11 @@ fn from_a_pretrained_network_to_a_report() {
     let data = format!("cifar10:sample,limit=64,{PREPARATION}");
     let train = ["train", "net.onnx", "--data", &data, "--levels", "80,0"];
     refusals += &flow.refused(2, &[&train[..], &["-o", "net.onnx"]].concat());
+    refusals += &flow.refused(2, &[&train[..], &["-o", "sample"]].concat());
+    refusals += &flow.refused(2, &[&train[..], &["-o", "no/such/folder.onnx"]].concat());
+    fs::write(flow.path("n.nest.onnx.checkpoint"), b"an earlier run's").unwrap();
+    refusals += &flow.refused(2, &[&train[..], &["-o", "n.nest.onnx"]].concat());
+    fs::remove_file(flow.path("n.nest.onnx.checkpoint")).unwrap();
     let trained = flow.json(
         &[
             &train[..],
