@@ -40,7 +40,10 @@ pub const RULES: &[(&str, &str)] = &[
     ("I9", "a clamp's low bound is not above its high bound"),
     ("I10", "softmax gives scale 1/256 and zero point -128"),
     ("I11", "an addition's constants cannot overflow 32 bits"),
-    ("P1", "tensors lie in the arena at multiples of 4"),
+    (
+        "P1",
+        "tensors lie in the arena at multiples of 4, and it ends with the last of them",
+    ),
     (
         "P2",
         "a tensor stays untouched from the step that writes it to the last that reads it",
@@ -54,7 +57,10 @@ pub const RULES: &[(&str, &str)] = &[
         "P5",
         "streams and weights are well-formed and have the extents of their layer",
     ),
-    ("P6", "a step's extents are those of its tensors"),
+    (
+        "P6",
+        "a step's extents are those of its tensors, and its windows lie in them",
+    ),
     ("P7", "scratch is what the kernels ask for"),
     ("P8", "a tile can serve its columns"),
     ("P9", "the kernel is in the kernels' table"),

@@ -12,21 +12,45 @@ use crate::ir::float::Shape;
 use crate::ir::ids::{Id, TensorId};
 use crate::ir::program::{EncodedStream, Payload, PlacedTensor, Program, Step};
 
+/// No microcontroller has more memory, in bytes.
+const LARGEST_ARENA: usize = 1 << 30;
+
 pub(super) fn check(program: &Program, b: &mut Breaches) {
     let room = program.activation_bytes.0 as usize;
     b.check(room.is_multiple_of(4), "P1", "program", || {
         format!("an arena of {room} B")
     });
+    let before = b.0.0.len();
+    let levels = program.level_count();
+    let mut furthest = 0;
     for (id, t) in program.tensors.iter_enumerated() {
-        let end = t.offset + t.shape.len();
+        let place = format!("tensor {id} `{}`", t.name);
+        let end = end_of(t);
+        furthest = furthest.max(end.unwrap_or(0));
         b.check(
-            t.offset.is_multiple_of(4) && end <= room,
+            t.offset.is_multiple_of(4) && end.is_some_and(|end| end <= room),
             "P1",
-            format!("tensor {id} `{}`", t.name),
-            || format!("bytes {}..{end} of {room}", t.offset),
+            &place,
+            || format!("{} from byte {} of {room}", t.shape, t.offset),
         );
+        b.check(t.quant.len() == levels, "P4", &place, || {
+            format!("{} quantisations for {levels} levels", t.quant.len())
+        });
     }
-    if !order(program, b) {
+    // The executor allocates the arena: nothing but its tensors may set its size.
+    let due = furthest.next_multiple_of(4);
+    b.check(
+        room == due && room <= LARGEST_ARENA,
+        "P1",
+        "program",
+        || {
+            format!(
+                "an arena of {room} B, its tensors end at {due}, and {LARGEST_ARENA} are allowed"
+            )
+        },
+    );
+    // What follows computes with offsets and extents.
+    if b.0.0.len() > before || !order(program, b) {
         return;
     }
     lifetimes(program, b);
@@ -46,6 +70,17 @@ pub(super) fn check(program: &Program, b: &mut Breaches) {
             program.scratch_words
         )
     });
+}
+
+/// The byte behind a tensor, if it can be counted.
+fn end_of(t: &PlacedTensor) -> Option<usize> {
+    let Shape { c, h, w } = t.shape;
+    let bytes = c.checked_mul(h)?.checked_mul(w)?;
+    // Room for rounding up to a word.
+    t.offset
+        .checked_add(bytes)?
+        .checked_add(3)
+        .map(|end| end - 3)
 }
 
 /// Rule P3; false if ids cannot be trusted.
@@ -209,6 +244,8 @@ pub(super) fn step(
             pad,
         } => {
             p.geometry(g, x, y);
+            p.divides(*groups, g.in_c);
+            p.divides(*groups, g.out_c);
             let groups = usize::from((*groups).max(1));
             p.weights(weights.len() * groups, g.columns() * usize::from(g.out_c));
             p.table(requant, usize::from(g.out_c));
@@ -221,6 +258,7 @@ pub(super) fn step(
             pad,
         } => {
             p.geometry(g, x, y);
+            p.divides(g.in_c, g.out_c);
             let taps = usize::from(g.kernel_h) * usize::from(g.kernel_w);
             p.weights(weights.len(), taps * usize::from(g.out_c));
             p.table(requant, usize::from(g.out_c));
@@ -240,8 +278,16 @@ pub(super) fn step(
             p.weights(weights.len(), x.len() * y.len());
             p.table(requant, y.len());
         }
-        Payload::Add(params) => p.levels(params.len()),
-        Payload::MaxPool(g) => p.geometry(g, x, y),
+        Payload::Add(params) => {
+            p.levels(params.len());
+            for &input in &step.inputs {
+                p.extent(shape(input).len(), y.len());
+            }
+        }
+        Payload::MaxPool(g) => {
+            p.geometry(g, x, y);
+            p.extent(x.c, y.c);
+        }
         Payload::AvgPool {
             geometry: g,
             pad,
@@ -249,6 +295,7 @@ pub(super) fn step(
             ..
         } => {
             p.geometry(g, x, y);
+            p.extent(x.c, y.c);
             p.levels(pad.len());
             p.table(requant, usize::from(g.kernel_h) * usize::from(g.kernel_w));
         }
@@ -258,25 +305,41 @@ pub(super) fn step(
             requant,
         } => {
             p.extent(*pixels as usize, x.pixels());
-            p.extent(usize::from(*channels), y.c);
+            p.extent(usize::from(*channels), x.c);
+            p.extent(usize::from(*channels), y.len());
             p.levels(requant.len());
         }
-        Payload::Clamp(bounds) => p.levels(bounds.len()),
+        Payload::Clamp(bounds) => {
+            p.levels(bounds.len());
+            p.extent(x.len(), y.len());
+        }
         Payload::Pad {
             input,
+            before,
             output,
             value,
-            ..
         } => {
             p.hwc(*input, x);
             p.hwc(*output, y);
+            for axis in 0..3 {
+                let end = u32::from(before[axis]) + u32::from(input[axis]);
+                p.within(u64::from(end), u64::from(output[axis]));
+            }
             p.levels(value.len());
         }
         Payload::Slice(s) => {
             p.hwc(s.input, x);
             p.hwc(s.output, y);
+            for axis in 0..3 {
+                let last = u64::from(s.output[axis].saturating_sub(1));
+                let end = u64::from(s.start[axis]) + last * u64::from(s.step[axis]) + 1;
+                p.within(end, u64::from(s.input[axis]));
+            }
         }
-        Payload::Softmax(tables) => p.levels(tables.len()),
+        Payload::Softmax(tables) => {
+            p.levels(tables.len());
+            p.extent(x.len(), y.len());
+        }
     }
     b.check(step.scratch_words == scratch, "P7", &place, || {
         format!(
@@ -319,6 +382,17 @@ impl Payloads<'_> {
             format!("{is}, and its tensor has {due}")
         });
     }
+    fn divides(&mut self, groups: u16, channels: u16) {
+        let even = groups > 0 && channels.is_multiple_of(groups);
+        self.b.check(even, "P6", self.place, || {
+            format!("{channels} channels in {groups} groups")
+        });
+    }
+    fn within(&mut self, end: u64, room: u64) {
+        self.b.check(end <= room, "P6", self.place, || {
+            format!("{end} rows, columns or channels reached, and there are {room}")
+        });
+    }
     fn hwc(&mut self, is: [u16; 3], due: Shape) {
         let due = [due.h, due.w, due.c];
         self.b
@@ -329,6 +403,18 @@ impl Payloads<'_> {
     fn geometry(&mut self, g: &Geometry, x: Shape, y: Shape) {
         self.hwc([g.in_h, g.in_w, g.in_c], x);
         self.hwc([g.out_h, g.out_w, g.out_c], y);
+        for (out, kernel, stride, dilation) in [
+            (g.out_h, g.kernel_h, g.stride_h, g.dilation_h),
+            (g.out_w, g.kernel_w, g.stride_w, g.dilation_w),
+        ] {
+            // Kernels count the coordinates of taps in 31 bits.
+            let reach =
+                u64::from(out) * u64::from(stride) + u64::from(kernel) * u64::from(dilation);
+            let sound = kernel > 0 && stride > 0 && dilation > 0 && reach < 1 << 30;
+            self.b.check(sound, "P6", self.place, || {
+                format!("a window of {kernel} taps, stride {stride}, dilation {dilation}")
+            });
+        }
     }
     fn stream(&mut self, s: &EncodedStream, rows: usize, columns: usize) {
         self.extent(usize::from(s.rows), rows);

@@ -3,7 +3,7 @@
 use super::*;
 use crate::ir::ids::{Id, LayerId, TensorId};
 use crate::ir::int::{IntGraph, IntOp, Quant};
-use crate::ir::program::{Payload, Step};
+use crate::ir::program::{Payload, PlacedTensor, Step};
 use crate::ir::text_int;
 use crate::units::Macs;
 
@@ -233,14 +233,26 @@ fn each_rule_of_the_plan_has_a_breach() {
     program_breaks("P1", |p| p.tensors[id(3)].offset += 2);
     program_breaks("P1", |p| p.tensors[id(3)].offset = 4096);
     program_breaks("P1", |p| p.activation_bytes.0 += 1);
+    program_breaks("P1", |p| p.activation_bytes.0 += 4);
+    program_breaks("P1", |p| p.activation_bytes.0 = 1 << 50);
+    program_breaks("P1", |p| p.tensors[id(3)].offset = usize::MAX - 3);
+    program_breaks("P1", |p| p.tensors[id(3)].shape.h = usize::MAX / 2 + 2);
+    // An arena that its tensors fill, and that no machine has.
+    program_breaks("P1", |p| {
+        p.tensors[id(0)].shape.h = 1 << 40;
+        p.tensors[id(0)].offset = 0;
+        p.activation_bytes.0 = p.tensors[id(0)].shape.len() as u64;
+    });
+    program_breaks("P4", |p| p.tensors[id(3)].quant.truncate(1));
     // The first convolution over its own input.
     program_breaks("P2", |p| p.tensors[id(1)].offset = p.tensors[id(0)].offset);
     // The second one over what the addition still needs.
     program_breaks("P2", |p| p.tensors[id(2)].offset = p.tensors[id(1)].offset);
     // In place by half.
     program_breaks("P2", |p| {
-        p.activation_bytes.0 += 64;
         p.tensors[id(3)].offset = p.tensors[id(1)].offset + 4;
+        let end = |t: &PlacedTensor| (t.offset + t.shape.len()).next_multiple_of(4) as u64;
+        p.activation_bytes.0 = p.tensors.iter().map(end).max().unwrap();
     });
     program_breaks("P3", |p| p.outputs.clear());
     program_breaks("P3", |p| p.outputs[0] = id(77));
@@ -291,6 +303,37 @@ fn each_rule_of_payloads_has_a_breach() {
         Payload::Pad { output, .. } => output[0] += 1,
         other => panic!("{other:?}"),
     });
+    let windows: [fn(&mut nest_kernels::layer::Geometry); 7] = [
+        |g| g.kernel_h = 0,
+        |g| g.kernel_w = 0,
+        |g| g.stride_h = 0,
+        |g| g.stride_w = 0,
+        |g| g.dilation_h = 0,
+        |g| g.dilation_w = 0,
+        |g| (g.kernel_h, g.dilation_h) = (u16::MAX, u16::MAX),
+    ];
+    for change in windows {
+        program_breaks("P6", |p| match &mut step(p, 6).payload {
+            Payload::MaxPool(geometry) => change(geometry),
+            other => panic!("{other:?}"),
+        });
+    }
+    program_breaks("P6", |p| match &mut step(p, 3).payload {
+        Payload::Pad { before, .. } => before[0] += 1,
+        other => panic!("{other:?}"),
+    });
+    program_breaks("P6", |p| match &mut step(p, 5).payload {
+        Payload::Slice(s) => s.step[0] = u16::MAX,
+        other => panic!("{other:?}"),
+    });
+    // Tensors that no longer fit layers without extents of their own.
+    for (tensor, step) in [(3, "add"), (5, "clamp"), (10, "softmax"), (9, "mean")] {
+        let mut p = program();
+        p.tensors[id(tensor)].shape.c -= 1;
+        let found = verify_program(&p).unwrap_err().to_string();
+        assert!(found.contains("rule P6"), "{step}: {found}");
+        assert!(found.contains(&format!("step `{step}`")), "{step}: {found}");
+    }
     program_breaks("P6", |p| match &mut step(p, 8).payload {
         Payload::GlobalAvgPool { pixels, .. } => *pixels += 1,
         other => panic!("{other:?}"),
