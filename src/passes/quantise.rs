@@ -317,6 +317,36 @@ impl<'a> Builder<'a> {
             .collect()
     }
 
+    /// The tensor a layer with a fused activation writes: `value`, or `before` where a clamp between
+    /// the two must follow.
+    fn fused_output(
+        &mut self,
+        before: ValueId,
+        value: ValueId,
+        activation: Activation,
+        quant: &[Quant],
+    ) -> TensorId {
+        // Saturation caps at the range's end. Padding constants and wide steps put that above 6.
+        let beyond = |q: &Quant| f64::from(q.scale) * (126.5 - f64::from(q.zero_point)) > 6.0;
+        let capped = activation == Activation::Relu6 && quant.iter().any(beyond);
+        self.tensor(if capped { before } else { value }, quant.to_vec())
+    }
+
+    /// Adds the clamp from `before` to `value` if [`Self::fused_output`] left it open.
+    fn cap(&mut self, before: ValueId, value: ValueId, quant: Vec<Quant>) {
+        if self.of_value.contains_key(&value) {
+            return;
+        }
+        let (Some(&input), Some(relu)) = (self.of_value.get(&before), self.only_consumer(before))
+        else {
+            return;
+        };
+        let bounds = quant.iter().map(|&q| [q.zero_point, quantise_real(6.0, q)]);
+        let op = IntOp::Clamp(bounds.collect());
+        let output = self.tensor(value, quant);
+        self.layer(relu, op, vec![input], output);
+    }
+
     fn conv(&mut self, id: NodeId, conv: &Conv, input: TensorId) {
         let model = self.model;
         let levels = self.levels();
@@ -333,7 +363,8 @@ impl<'a> Builder<'a> {
                 value = affine.output;
             }
         }
-        let (activation, value) = self.take_activation(value);
+        let before = value;
+        let (activation, value) = self.take_activation(before);
 
         let weight_levels = model.weight_levels.get(&id);
         let weights = quantise_weights(conv, weight_levels.map(Vec::as_slice));
@@ -374,7 +405,7 @@ impl<'a> Builder<'a> {
                     .collect()
             })
             .collect();
-        let output = self.tensor(value, quant);
+        let output = self.fused_output(before, value, activation, &quant);
         let op = IntOp::Conv(IntConv {
             window: conv.window,
             out_channels: conv.out_channels,
@@ -386,10 +417,12 @@ impl<'a> Builder<'a> {
             weight_scale: weights.scale,
         });
         self.layer(id, op, vec![input], output);
+        self.cap(before, value, quant);
     }
 
     fn add(&mut self, id: NodeId, inputs: Vec<TensorId>) {
-        let (activation, value) = self.take_activation(self.model.graph.nodes[id].output);
+        let before = self.model.graph.nodes[id].output;
+        let (activation, value) = self.take_activation(before);
         let [a, b] = inputs[..] else {
             unreachable!("an addition has two inputs")
         };
@@ -403,12 +436,14 @@ impl<'a> Builder<'a> {
         let params = (0..self.levels())
             .map(|l| add_params(self.quant_of(a, l), self.quant_of(b, l), quant[l]))
             .collect();
-        let output = self.tensor(value, quant);
+        let output = self.fused_output(before, value, activation, &quant);
         self.layer(id, IntOp::Add(params), inputs, output);
+        self.cap(before, value, quant);
     }
 
     fn avg_pool(&mut self, id: NodeId, window: &Window, include_pad: bool, input: TensorId) {
-        let (activation, value) = self.take_activation(self.model.graph.nodes[id].output);
+        let before = self.model.graph.nodes[id].output;
+        let (activation, value) = self.take_activation(before);
         let x = self.tensors[input].shape;
         let taps = window.taps();
         let fewest = if include_pad {
@@ -436,17 +471,19 @@ impl<'a> Builder<'a> {
                     .collect()
             })
             .collect();
-        let output = self.tensor(value, quant);
+        let output = self.fused_output(before, value, activation, &quant);
         let op = IntOp::AvgPool {
             window: *window,
             count_include_pad: include_pad,
             requant: table,
         };
         self.layer(id, op, vec![input], output);
+        self.cap(before, value, quant);
     }
 
     fn global_avg_pool(&mut self, id: NodeId, input: TensorId) {
-        let (activation, value) = self.take_activation(self.model.graph.nodes[id].output);
+        let before = self.model.graph.nodes[id].output;
+        let (activation, value) = self.take_activation(before);
         let pixels = self.tensors[input].shape.pixels();
         let in_quant = self.tensors[input].quant.clone();
         let quant = self.output_quant(value, activation, |level| {
@@ -463,8 +500,9 @@ impl<'a> Builder<'a> {
                 )
             })
             .collect();
-        let output = self.tensor(value, quant);
+        let output = self.fused_output(before, value, activation, &quant);
         self.layer(id, IntOp::GlobalAvgPool(constants), vec![input], output);
+        self.cap(before, value, quant);
     }
 }
 

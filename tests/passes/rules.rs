@@ -4,7 +4,7 @@ use nestc::data::{Dataset, Pixels};
 use nestc::ir::eval::Executor;
 use nestc::ir::eval_float::eval_outputs;
 use nestc::ir::float::{BatchNorm, Conv, Dense, FloatOp, Pad, Shape, Slice, Window};
-use nestc::ir::ids::{Id, ValueId};
+use nestc::ir::ids::{Id, Level, ValueId};
 use nestc::ir::int::{IntGraph, IntOp, Quant};
 use nestc::ir::nested::{ChannelOrder, LevelParams, NestedModel, Preprocessing};
 use nestc::ir::program::{Payload, Program};
@@ -491,4 +491,44 @@ fn extents_beyond_16_bits_are_refused() {
     .expect_err("refused");
     assert_eq!(error.0[0].code.to_string(), "E503");
     assert!(error.0[0].message.contains("70000"), "{error}");
+}
+
+/// Padding behind a ReLU6 with more than 6 widens the shared range: the cap must stay.
+#[test]
+fn relu6_caps_where_the_range_goes_beyond_6() {
+    let x = Shape::map(1, 2, 3);
+    let c = FloatOp::Conv(Conv {
+        weight: vec![8.0],
+        bias: None,
+        out_channels: 1,
+        group_channels: 1,
+        groups: 1,
+        window: Window::UNIT,
+    });
+    let pad = FloatOp::Pad(Pad {
+        c: [0, 0],
+        h: [1, 0],
+        w: [0, 1],
+        value: 20.0,
+    });
+    let model = chain(x, vec![c, FloatOp::Relu6, pad]);
+    let image = vec![-1.0, 0.25, 0.5, 1.0, 2.0, 2.4];
+    let data = dataset(x, std::slice::from_ref(&image));
+    let (graph, program) = compiled(&model, &data);
+    let clamps = (graph.layers.iter()).filter(|l| matches!(l.op, IntOp::Clamp(_)));
+    assert_eq!(clamps.count(), 1);
+    let input = &graph.tensors[graph.input];
+    let mut executor = Executor::new(&program);
+    executor.run(
+        Level::from_index(0),
+        &quantise_input(&image, input.shape, input.quant[0]),
+    );
+    let t = &program.tensors[program.outputs[0]];
+    let got = reals(executor.output(0), t.shape, t.quant[0]);
+    let want = eval_outputs(&model.graph, &image).remove(0);
+    assert!(want.contains(&6.0) && want.contains(&20.0), "{want:?}");
+    // A step is 20/255; the input's own rounding is multiplied by 8.
+    for (got, want) in got.iter().zip(&want) {
+        assert!((got - want).abs() < 0.15, "{got} {want}");
+    }
 }
