@@ -90,7 +90,7 @@ fn networks_by_others_are_bit_exact_on_the_device() {
         assert!(report.bit_exact.inputs >= INPUTS as u64);
         for level in &report.levels {
             println!(
-                "{name}: bit-exact on {} inputs; level {}: {} cycles",
+                "{name}: bit-exact on {} inputs; level {}: {}",
                 report.bit_exact.inputs, level.level, level.cycles
             );
         }

@@ -9,7 +9,7 @@ use nestc::bench::{self, BenchOptions, Compiled, Mark, ReplayRunner, Runner};
 use nestc::data::DataSpec;
 use nestc::diag::{Diagnostic, Diagnostics};
 use nestc::emit::{self, Budgets, File, MARKER, read_program, write_program};
-use nestc::image::{self, BuildOptions, Image, MAILBOX_SYMBOL};
+use nestc::image::{self, BuildOptions, ELF_NAME, Image, MAILBOX_SYMBOL};
 use nestc::ir::ids::Id;
 use nestc::ir::ids::LayerId;
 use nestc::ir::program::Program;
@@ -219,8 +219,14 @@ fn findings_from_target_to_bench_read_as_recorded() {
             target_dir: None,
             cargo: Some(cargo),
         };
-        let fault = image::build(&out, &board(), "tiny", &options).unwrap_err();
-        show(what, fault.into());
+        // Compiling over an earlier output changes nothing of it.
+        fs::write(out.join(ELF_NAME), "good").unwrap();
+        let budgets = Budgets::default();
+        let faults = image::compile(&tiny, &board(), budgets, &out, &options).unwrap_err();
+        assert_eq!(fs::read_to_string(out.join(ELF_NAME)).unwrap(), "good");
+        assert!(!root.join(".out.nestc").exists());
+        fs::remove_file(out.join(ELF_NAME)).unwrap();
+        show(what, faults);
     }
     show(
         "an image that is none",
