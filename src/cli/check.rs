@@ -60,6 +60,7 @@ pub fn run(args: &CheckArgs, printer: &Printer) -> Result<io::Result<()>> {
     let nested = model::load(&args.model, printer)?;
     let mut checked = describe(args, &nested);
     if let Some(board) = board {
+        emit::check_activations(&nested.graph, &board, Budgets::default())?;
         // Weights and memory do not depend on the ranges, so synthetic inputs serve.
         let mut watch = Watch::silent(printer);
         let artefact = compile::lower(nested, None, None, &mut watch)?;

@@ -32,6 +32,11 @@ pub fn run(args: &CompileArgs, printer: &Printer) -> Result<io::Result<()>> {
     check_order(last, args.dump_after.as_deref())?;
     emit::check_output(&args.output)?;
     let nested = model::load(&args.model, printer)?;
+    let budgets = Budgets {
+        flash: args.flash_budget.map(Bytes),
+        ram: args.ram_budget.map(Bytes),
+    };
+    emit::check_activations(&nested.graph, &board, budgets)?;
     let data = args
         .calibrate
         .clone()
@@ -47,10 +52,6 @@ pub fn run(args: &CompileArgs, printer: &Printer) -> Result<io::Result<()>> {
             let document = json!({ "stopped_after": last, "text": dumped });
             return Ok(printer.result(&document, &dumped));
         }
-    };
-    let budgets = Budgets {
-        flash: args.flash_budget.map(Bytes),
-        ram: args.ram_budget.map(Bytes),
     };
     let build = printer.progress("build", 1);
     let report = image::compile(

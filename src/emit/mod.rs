@@ -12,7 +12,8 @@ use askama::Template;
 use serde::{Deserialize, Serialize};
 
 use crate::diag::{Diagnostic, Diagnostics, FLASH_OVERFLOW, MODEL_NAME, RAM_OVERFLOW, Result};
-use crate::ir::ids::{Id, LayerId};
+use crate::ir::float::{FloatGraph, FloatOp};
+use crate::ir::ids::{Id, LayerId, ValueId};
 use crate::ir::program::Program;
 use crate::ir::text_int;
 use crate::report::SCHEMA_VERSION;
@@ -69,6 +70,56 @@ pub fn model_bytes(program: &Program) -> Bytes {
 /// Bytes of the arena as a Rust type: rounded up to its alignment.
 fn arena_type_bytes(program: &Program) -> Bytes {
     Bytes(program.arena_bytes().0.next_multiple_of(32))
+}
+
+/// Refuses a network whose activations cannot fit whatever the compiler does: a convolution's input
+/// and output are in memory at once. Asked before anything is calibrated, which for such networks
+/// takes more memory than computers have.
+///
+/// # Errors
+/// `E604` for the convolution that needs most.
+pub fn check_activations(graph: &FloatGraph, board: &Board, budgets: Budgets) -> Result<()> {
+    let unpadded = |value: ValueId| match graph.producer(value).map(|id| &graph.nodes[id]) {
+        // Padding may become the convolution's own.
+        Some(node) if matches!(node.op, FloatOp::Pad(_)) => graph.shape(node.inputs[0]).len(),
+        _ => graph.shape(value).len(),
+    };
+    let heaviest = graph
+        .nodes
+        .iter()
+        .filter(|node| matches!(node.op, FloatOp::Conv(_)))
+        .map(|node| {
+            (
+                unpadded(node.inputs[0]),
+                graph.shape(node.output).len(),
+                node,
+            )
+        })
+        .max_by_key(|(input, output, _)| input + output);
+    let Some((input, output, node)) = heaviest else {
+        return Ok(());
+    };
+    let largest = |kind| board.memory(kind).bytes;
+    let memory = largest(MemoryKind::Sram).max(largest(MemoryKind::Dtcm));
+    let (limit, whose) = match budgets.ram {
+        Some(budget) if budget < memory => (budget, "--ram-budget"),
+        _ => (memory, "the board's largest memory"),
+    };
+    let needed = Bytes((input + output) as u64);
+    if needed <= limit {
+        return Ok(());
+    }
+    Err(Diagnostic::new(
+        RAM_OVERFLOW,
+        format!("node {} on {}", node.name, board.name),
+        format!(
+            "input and output of this convolution alone take {needed} ({} and {}); {whose} allows {limit}",
+            Bytes(input as u64),
+            Bytes(output as u64)
+        ),
+        "export the network for smaller pictures or with fewer channels",
+    )
+    .into())
 }
 
 /// The memory the arena and the host's buffers go to: tightly coupled if they fit.
@@ -448,4 +499,59 @@ fn text(template: &impl Template) -> String {
     out.truncate(out.trim_end().len());
     out.push('\n');
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::float::{Conv, Node, Shape, Value, Window};
+
+    /// One `1 x 1` convolution over 3 channels of `side x side` pixels.
+    fn network(side: usize) -> FloatGraph {
+        let mut graph = FloatGraph::default();
+        let [input, output] = ["x", "y"].map(|name| {
+            graph.values.push(Value {
+                name: name.into(),
+                shape: Shape::map(3, side, side),
+            })
+        });
+        graph.input = Some(input);
+        graph.outputs = vec![output];
+        graph.nodes.push(Node {
+            name: "wide".into(),
+            op: FloatOp::Conv(Conv {
+                weight: vec![1.0; 9],
+                bias: None,
+                out_channels: 3,
+                group_channels: 3,
+                groups: 1,
+                window: Window::UNIT,
+            }),
+            inputs: vec![input],
+            output,
+        });
+        graph
+    }
+
+    #[test]
+    fn a_layer_too_large_for_the_board_is_refused_by_its_two_tensors() {
+        let board = Board::named("stm32h743").expect("known");
+        let sram = board.memory(MemoryKind::Sram).bytes.0;
+        // 6 bytes a pixel: input and output of 3 channels each.
+        let fits = ((sram / 6) as f64).sqrt() as usize;
+        assert_eq!(
+            check_activations(&network(fits), &board, Budgets::default()),
+            Ok(())
+        );
+        let over = check_activations(&network(fits + 1), &board, Budgets::default());
+        let finding = &over.expect_err("too large").0[0];
+        assert_eq!(finding.code, RAM_OVERFLOW);
+        assert!(finding.place.contains("wide"), "{finding}");
+        let tight = Budgets {
+            ram: Some(Bytes(6 * 99)),
+            ..Budgets::default()
+        };
+        assert_eq!(check_activations(&network(9), &board, tight), Ok(()));
+        assert!(check_activations(&network(10), &board, tight).is_err());
+    }
 }

@@ -9,6 +9,15 @@ use super::simd::{Isa, LANES};
 /// Images that each thread works on between two calls into the engine.
 const BLOCKS_A_THREAD: usize = 2;
 
+/// Bytes that the values of all images at work may take; one block is there in any case.
+const VALUE_BYTES: usize = 1 << 30;
+
+/// Blocks of [`LANES`] images for `threads` threads where an image's values are `elements` long.
+fn blocks(threads: usize, elements: usize) -> usize {
+    let block = elements.saturating_mul(LANES * size_of::<f32>()).max(1);
+    (threads * BLOCKS_A_THREAD).min(VALUE_BYTES / block).max(1)
+}
+
 /// Evaluates one graph on many images.
 #[derive(Debug)]
 pub struct Inference {
@@ -27,7 +36,8 @@ struct Runner {
 
 impl Runner {
     fn new(graph: &FloatGraph, threads: Threads, fusion: Fusion) -> Self {
-        let images = threads.count() * BLOCKS_A_THREAD * LANES;
+        let elements = graph.values.iter().map(|v| v.shape.len()).sum();
+        let images = blocks(threads.count(), elements) * LANES;
         let every: Vec<ValueId>;
         let outputs = match fusion {
             Fusion::Fused => &graph.outputs,
@@ -146,6 +156,16 @@ mod tests {
     use crate::ir::ids::Id;
     use crate::train::engine::tests::{images, networks};
     use crate::train::reference;
+
+    #[test]
+    fn large_graphs_run_fewer_blocks_at_once() {
+        assert_eq!(blocks(4, 1000), 8);
+        // 16 lanes of 4 bytes: 2^22 elements are 2^28 bytes a block.
+        assert_eq!(blocks(4, 1 << 22), 4);
+        assert_eq!(blocks(4, (1 << 22) + 1), 3);
+        assert_eq!(blocks(4, 1 << 40), 1);
+        assert_eq!(blocks(4, usize::MAX), 1);
+    }
 
     #[test]
     fn outputs_and_every_value_agree_with_the_reference() {

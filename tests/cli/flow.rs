@@ -158,7 +158,7 @@ fn from_a_pretrained_network_to_a_report() {
     let compile = ["compile", "n.nest.onnx", "--target", "stm32h743"];
     refusals += &flow.refused(
         2,
-        &[&compile[..], &["--ram-budget", "16K", "-o", "fw"]].concat(),
+        &[&compile[..], &["--ram-budget", "40K", "-o", "fw"]].concat(),
     );
     refusals += &flow.refused(
         2,
