@@ -41,7 +41,7 @@ fn a_nested_model_reads_back_bit_by_bit() {
         scale: 1.0 / 255.0,
         mean: vec![0.485, 0.456],
         std: vec![0.229, f32::MIN_POSITIVE],
-        order: ChannelOrder::Bgr,
+        order: ChannelOrder::Rgb,
     });
     model.training = Some(serde_json::json!({ "epochs": 30, "seed": 7, "loss": [2.25, 0.5] }));
     let again = read(&to_nest_proto(&model)).model;
@@ -204,7 +204,9 @@ fn a_file_is_replaced_whole_or_not_at_all() {
     assert_ne!(std::fs::read(&path).expect("there"), first);
     let missing = folder.path().join("no/such/folder/model.onnx");
     let error = write_onnx(&sound(), &missing).expect_err("no folder");
-    assert_eq!(error.0[0].code, diag::IO_FAILED);
+    assert_eq!(error.0[0].code, diag::NO_SUCH_FILE);
+    let error = write_onnx(&sound(), folder.path()).expect_err("a folder");
+    assert_eq!(error.0[0].code, diag::BAD_ARGUMENT);
     let left: Vec<_> = std::fs::read_dir(folder.path())
         .expect("readable")
         .map(|entry| entry.expect("an entry").file_name())
