@@ -271,12 +271,15 @@ impl FlashBytes {
 
 impl RamBytes {
     fn line(&self) -> String {
+        let stack = match self.stack {
+            Bytes(0) => "stack not yet measured".to_string(),
+            Bytes(bytes) => format!("stack {}", group_thousands(bytes)),
+        };
         format!(
-            "RAM     {} = arena {} + scratch {} + stack {}",
+            "RAM     {} = arena {} + scratch {} + {stack}",
             self.total,
             group_thousands(self.arena.0),
             group_thousands(self.scratch.0),
-            group_thousands(self.stack.0),
         )
     }
 }
@@ -558,7 +561,7 @@ mod tests {
         let expected = "\
 net on stm32h743 at 480 MHz, measured by emulator, model m7-1
 flash   1,234 B = weights 1,000 + indices 200 + requantisation 30 + code 4
-RAM     0 B = arena 0 + scratch 0 + stack 0
+RAM     0 B = arena 0 + scratch 0 + stack not yet measured
 bit-exact with the host on 8 inputs (random, seed 1) at every level
 top-1 measured on 64 images
 
