@@ -44,7 +44,6 @@ pub(super) struct LevelView {
     pub index: usize,
     pub percent: String,
     pub effective_macs: u64,
-    pub accuracy: String,
 }
 
 pub(super) struct InputView {
@@ -226,7 +225,6 @@ pub(super) fn levels(program: &Program) -> Vec<LevelView> {
                 .iter()
                 .map(|step| step.effective_macs[index].0)
                 .sum(),
-            accuracy: String::new(),
         })
         .collect()
 }
