@@ -1,7 +1,7 @@
 @ Dense convolution: pairs of rows over tiles of 4 pixels, activations packed as in conv_nested.s,
 @ two words (pixels 0 and 1, pixels 2 and 3) a column.
 @
-@ `args` (conv.rs, `DensePass`):
+@ `args` (conv_dense.rs, `DensePass`):
 @    0 words      blocks of 4 columns: 4 bytes of the even row, 4 bytes of the odd row
 @    4 blocks     of a row, > 0
 @    8 rows       > 0, may be odd: the last row's partner is then not written

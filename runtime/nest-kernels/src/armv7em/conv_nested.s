@@ -5,7 +5,7 @@
 @ `NestedStream` proves, partial sums included in the wrap-around. The low half starts at 2^22, so
 @ that s0 + 2^22 never borrows from s1.
 @
-@ `args` (conv.rs, `NestedPass`):
+@ `args` (conv_nested.rs, `NestedPass`):
 @    0 words      first word of the first row
 @    4 active     words of each row at this level, u16
 @    8 stored     words of each row at the densest level, u16

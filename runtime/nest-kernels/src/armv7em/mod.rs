@@ -5,18 +5,21 @@
 //! lies in sections `.nest.itcm.*`, which an image may place in instruction TCM; without such a
 //! placement they end up beside the rest of the text.
 
-mod conv;
+mod conv_dense;
+mod conv_nested;
 mod dense;
 mod depthwise;
 mod elementwise;
 mod generic;
 mod pack;
 mod pool;
+mod tiles;
 mod window;
 
 // These only move elements, or run once a network: the reference serves the device, too.
 pub use crate::reference::{pad, slice, softmax};
-pub use conv::{conv_dense, conv_nested};
+pub use conv_dense::conv_dense;
+pub use conv_nested::conv_nested;
 pub use dense::{dense_nested, fully_connected};
 pub use depthwise::depthwise;
 pub use elementwise::{add, add_in_place, clamp, clamp_in_place};
