@@ -10,6 +10,11 @@
 //! | one group otherwise | `conv_nested` |
 //! | one group, a row beyond the packed sums' 23 bits | `conv_generic` |
 
+mod conv;
+mod dense;
+mod depthwise;
+mod generic;
+mod nested;
 mod step;
 mod stream;
 #[cfg(test)]

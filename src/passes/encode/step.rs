@@ -1,35 +1,39 @@
 //! From a layer to a step.
 
-use nest_kernels::layer::{Geometry, Slice, Tile};
-use nest_kernels::{
-    Kernel, conv_dense_scratch_words, conv_nested_scratch_words, depthwise_scratch_words,
-    kernel_for, max_columns,
-};
+use nest_kernels::layer::{Geometry, Slice};
+use nest_kernels::{Kernel, kernel_for};
 
 use crate::ir::float::{Shape, Window};
 use crate::ir::ids::TensorId;
-use crate::ir::int::{IntConv, IntGraph, IntLayer, IntOp};
+use crate::ir::int::{IntGraph, IntLayer, IntOp};
 use crate::ir::program::{Payload, Step};
 use crate::units::{Bytes, Macs};
 
-use super::{DENSE_SHARE, encode_stream, row_fits};
+use super::conv::{self, ConvLayer};
 
 /// Bytes of one [`nest_format::Requant`] in flash.
 const REQUANT_BYTES: u64 = size_of::<nest_format::Requant>() as u64;
 const ADD_BYTES: u64 = size_of::<nest_format::AddParams>() as u64;
 
 /// What the choice of a kernel settles.
-struct Chosen {
-    op: &'static str,
-    kernel: Kernel,
-    payload: Payload,
-    scratch_words: usize,
-    weight_bytes: u64,
-    index_bytes: u64,
+pub(super) struct Chosen {
+    /// The operator for reports.
+    pub op: &'static str,
+    /// The kernel.
+    pub kernel: Kernel,
+    /// What it runs.
+    pub payload: Payload,
+    /// Scratch it needs, in 32-bit words.
+    pub scratch_words: usize,
+    /// Flash for weight values.
+    pub weight_bytes: u64,
+    /// Flash for all that tells where they belong.
+    pub index_bytes: u64,
 }
 
 impl Chosen {
-    fn plain(op: &'static str, kernel: Kernel, payload: Payload) -> Self {
+    /// A step without weights or scratch.
+    pub fn plain(op: &'static str, kernel: Kernel, payload: Payload) -> Self {
         Self {
             op,
             kernel,
@@ -48,7 +52,13 @@ pub(super) fn step(graph: &IntGraph, layer: &IntLayer) -> Result<Step, String> {
     let y = graph.tensors[layer.output].shape;
     let pad = zero_points(graph, layer.inputs[0]);
     let chosen = match &layer.op {
-        IntOp::Conv(op) => conv(op, levels, x, y, pad)?,
+        IntOp::Conv(op) => conv::choose(&ConvLayer {
+            op,
+            levels,
+            x,
+            y,
+            pad,
+        })?,
         IntOp::Add(params) => Chosen::plain("add", Kernel::Add, Payload::Add(params.clone())),
         IntOp::MaxPool(window) => Chosen::plain(
             "max_pool",
@@ -136,7 +146,7 @@ fn zero_points(graph: &IntGraph, tensor: TensorId) -> Vec<i8> {
         .collect()
 }
 
-fn narrow(n: usize, what: &str) -> Result<u16, String> {
+pub(super) fn narrow(n: usize, what: &str) -> Result<u16, String> {
     u16::try_from(n).map_err(|_| format!("{n} {what}, and kernels count up to 65535"))
 }
 
@@ -155,9 +165,9 @@ fn hwc(shape: Shape) -> Result<[u16; 3], String> {
 
 /// Elements that a 32-bit accumulator can sum: of activations alone, and of products with weights.
 const MOST_SUMMED: usize = 1 << 23;
-const MOST_PRODUCTS: usize = 1 << 17;
+pub(super) const MOST_PRODUCTS: usize = 1 << 17;
 
-fn at_most(limit: usize, n: usize, what: &str) -> Result<(), String> {
+pub(super) fn at_most(limit: usize, n: usize, what: &str) -> Result<(), String> {
     if n <= limit {
         Ok(())
     } else {
@@ -165,7 +175,7 @@ fn at_most(limit: usize, n: usize, what: &str) -> Result<(), String> {
     }
 }
 
-fn geometry(window: &Window, x: Shape, y: Shape) -> Result<Geometry, String> {
+pub(super) fn geometry(window: &Window, x: Shape, y: Shape) -> Result<Geometry, String> {
     at_most(MOST_SUMMED, window.taps(), "taps")?;
     Ok(Geometry {
         in_h: narrow(x.h, "input rows")?,
@@ -183,238 +193,6 @@ fn geometry(window: &Window, x: Shape, y: Shape) -> Result<Geometry, String> {
         pad_top: narrow(window.pads[0], "rows of padding")?,
         pad_left: narrow(window.pads[1], "columns of padding")?,
     })
-}
-
-fn conv(op: &IntConv, levels: usize, x: Shape, y: Shape, pad: Vec<i8>) -> Result<Chosen, String> {
-    let nested = op.weight_levels.is_some();
-    let row = op.group_channels * op.window.taps();
-    let rows_fit = op
-        .weight
-        .chunks(row.max(1))
-        .all(|r| row_fits(r.iter().copied()));
-    let requant = op.requant.clone();
-    if nested && !rows_fit {
-        return Err("nested rows beyond the 23 bits of a packed sum".to_owned());
-    }
-    let whole_map = op.groups == 1
-        && op.window.kernel == [x.h, x.w]
-        && op.window.pads == [0; 4]
-        && op.window.dilation == [1, 1]
-        && y.pixels() == 1;
-    let nonzero = op.weight.iter().filter(|&&w| w != 0).count();
-    let dense = !nested && nonzero as f64 > DENSE_SHARE * op.weight.len() as f64;
-
-    if whole_map {
-        if dense || !rows_fit {
-            let payload = Payload::FullyConnected {
-                weights: op.weight.clone(),
-                columns: narrow(row, "columns of weights")?,
-                requant,
-            };
-            return Ok(Chosen {
-                weight_bytes: op.weight.len() as u64,
-                ..Chosen::plain("dense", Kernel::FullyConnected, payload)
-            });
-        }
-        let stream = encode_stream(
-            op.out_channels,
-            row,
-            levels,
-            &op.weight,
-            op.weight_levels.as_deref(),
-        )?;
-        let (weight_bytes, index_bytes) = stream_bytes(&stream);
-        return Ok(Chosen {
-            weight_bytes,
-            index_bytes,
-            ..Chosen::plain(
-                "dense",
-                Kernel::DenseNested,
-                Payload::DenseNested { stream, requant },
-            )
-        });
-    }
-
-    let geometry = geometry(&op.window, x, y)?;
-    if op.groups > 1 && !nested {
-        if op.group_channels == 1 {
-            return Ok(depthwise(op, geometry, requant, pad));
-        }
-        return generic(op, geometry, requant, pad);
-    }
-    if !rows_fit {
-        return generic(op, geometry, requant, pad);
-    }
-    // Beyond 16 bits of columns only the generic kernel counts.
-    let columns = x.c * op.window.taps();
-    let Ok(columns16) = u16::try_from(columns) else {
-        if nested {
-            return Err(format!(
-                "{columns} columns of nested weights, and kernels count up to 65535"
-            ));
-        }
-        return generic(op, geometry, requant, pad);
-    };
-    if dense {
-        let words = dense_words(op.out_channels, columns, &op.weight);
-        return Ok(Chosen {
-            scratch_words: conv_dense_scratch_words(&geometry),
-            weight_bytes: op.weight.len() as u64,
-            index_bytes: (4 * words.len() - op.weight.len()) as u64,
-            ..Chosen::plain(
-                "conv2d",
-                Kernel::ConvDense,
-                Payload::ConvDense {
-                    geometry,
-                    columns: columns16,
-                    words,
-                    requant,
-                    pad,
-                },
-            )
-        });
-    }
-    let (weights, level_of) = over_all_channels(op, x.c);
-    let stream = encode_stream(
-        op.out_channels,
-        columns,
-        levels,
-        &weights,
-        level_of.as_deref(),
-    )?;
-    let tile = tile(columns, y.pixels());
-    let (weight_bytes, index_bytes) = stream_bytes(&stream);
-    Ok(Chosen {
-        scratch_words: conv_nested_scratch_words(&geometry, tile),
-        weight_bytes,
-        index_bytes,
-        ..Chosen::plain(
-            "conv2d",
-            Kernel::ConvNested(tile),
-            Payload::ConvNested {
-                geometry,
-                stream,
-                requant,
-                pad,
-                tile,
-            },
-        )
-    })
-}
-
-/// The largest tile whose columns fit and that the pixels fill at least half.
-fn tile(columns: usize, pixels: usize) -> Tile {
-    [(Tile::P8, 8), (Tile::P4, 4)]
-        .into_iter()
-        .find(|&(tile, n)| columns <= max_columns(tile) && pixels > n / 2)
-        .map_or(Tile::P2, |(tile, _)| tile)
-}
-
-fn generic(
-    op: &IntConv,
-    geometry: Geometry,
-    requant: Vec<Vec<nest_format::Requant>>,
-    pad: Vec<i8>,
-) -> Result<Chosen, String> {
-    let row = op.group_channels * op.window.taps();
-    at_most(MOST_PRODUCTS, row, "weights in a row")?;
-    let payload = Payload::ConvGeneric {
-        geometry,
-        groups: narrow(op.groups, "groups")?,
-        weights: op.weight.clone(),
-        requant,
-        pad,
-    };
-    Ok(Chosen {
-        weight_bytes: op.weight.len() as u64,
-        ..Chosen::plain("conv2d", Kernel::ConvGeneric, payload)
-    })
-}
-
-fn depthwise(
-    op: &IntConv,
-    geometry: Geometry,
-    requant: Vec<Vec<nest_format::Requant>>,
-    pad: Vec<i8>,
-) -> Chosen {
-    let taps = op.window.taps();
-    let weights = (0..taps * op.out_channels)
-        .map(|i| op.weight[i % op.out_channels * taps + i / op.out_channels])
-        .collect();
-    let kernel = Kernel::Depthwise {
-        kernel_3x3: op.window.kernel == [3, 3]
-            && op.window.dilation == [1, 1]
-            && op.out_channels == op.groups,
-    };
-    let scratch_words = depthwise_scratch_words(&geometry);
-    let payload = Payload::Depthwise {
-        geometry,
-        weights,
-        requant,
-        pad,
-    };
-    Chosen {
-        scratch_words,
-        weight_bytes: op.weight.len() as u64,
-        ..Chosen::plain("depthwise", kernel, payload)
-    }
-}
-
-/// Rows over all input channels, zero outside a row's group.
-fn over_all_channels(op: &IntConv, channels: usize) -> (Vec<i8>, Option<Vec<u8>>) {
-    if op.groups == 1 {
-        return (op.weight.clone(), op.weight_levels.clone());
-    }
-    let taps = op.window.taps();
-    let columns = taps * channels;
-    let group_out = op.out_channels / op.groups;
-    let mut weights = vec![0; op.out_channels * columns];
-    let mut levels = op.weight_levels.as_ref().map(|_| vec![0; weights.len()]);
-    for o in 0..op.out_channels {
-        let first = o / group_out * op.group_channels;
-        for tap in 0..taps {
-            for c in 0..op.group_channels {
-                let from = (o * taps + tap) * op.group_channels + c;
-                let to = o * columns + tap * channels + first + c;
-                weights[to] = op.weight[from];
-                if let (Some(levels), Some(of)) = (&mut levels, &op.weight_levels) {
-                    levels[to] = of[from];
-                }
-            }
-        }
-    }
-    (weights, levels)
-}
-
-/// See [`nest_format::DenseWeights`].
-fn dense_words(rows: usize, columns: usize, weights: &[i8]) -> Vec<u32> {
-    let blocks = columns.div_ceil(4);
-    let mut words = Vec::with_capacity(rows.div_ceil(2) * blocks * 2);
-    for pair in 0..rows.div_ceil(2) {
-        for block in 0..blocks {
-            for row in [2 * pair, 2 * pair + 1] {
-                words.push(u32::from_le_bytes(std::array::from_fn(|i| {
-                    let column = 4 * block + i;
-                    if row < rows && column < columns {
-                        weights[row * columns + column] as u8
-                    } else {
-                        0
-                    }
-                })));
-            }
-        }
-    }
-    words
-}
-
-/// Bytes of weights and of everything else in a stream.
-fn stream_bytes(stream: &crate::ir::program::EncodedStream) -> (u64, u64) {
-    let stored = (stream.words.iter())
-        .flat_map(|&w| [0, 1].map(|half| nest_format::Entry::of(w, half).weight))
-        .filter(|&w| w != 0)
-        .count() as u64;
-    let all = 4 * stream.words.len() as u64 + 2 * stream.prefix.len() as u64;
-    (stored, all - stored)
 }
 
 /// Flash for constants and tables.
