@@ -58,7 +58,7 @@ pub(super) fn layer_file(
     index: usize,
     step: &Step,
 ) -> Result<String, Diagnostic> {
-    let parts = parts(step);
+    let parts = parts(step, &program.zero_points(step.output));
     let inputs: Vec<Place> = (step.inputs.iter())
         .map(|&t| Place::of(&program.tensors[t]))
         .collect();
@@ -268,7 +268,7 @@ fn geometry(g: &Geometry) -> Expr {
 }
 
 fn requant_atom(r: &Requant) -> Expr {
-    atom(format!("Requant::new({}, {})", r.bias(), r.multiplier))
+    atom(format!("Requant::new({}, {})", r.bias, r.multiplier))
 }
 
 /// The static `REQUANT`, and the reference to it that a layer holds.
@@ -323,7 +323,7 @@ fn extent(e: [u16; 3]) -> Expr {
 }
 
 /// What each kind of layer looks like.
-fn parts(step: &Step) -> Parts {
+fn parts(step: &Step, out_zero: &[i8]) -> Parts {
     let mut data = Vec::new();
     let mut parts = Parts {
         format_imports: &["Requant"],
@@ -358,6 +358,7 @@ fn parts(step: &Step) -> Parts {
                 ("geometry", geometry(g)),
                 ("stream", stream(s, &mut data)),
                 ("requant", requant),
+                ("out_zero", per_level(out_zero)),
                 ("pad", per_level(pad)),
                 ("tile", atom(tile)),
             ];
@@ -383,6 +384,7 @@ fn parts(step: &Step) -> Parts {
                     )),
                 ),
                 ("requant", requant),
+                ("out_zero", per_level(out_zero)),
                 ("pad", per_level(pad)),
             ];
         }
@@ -401,6 +403,7 @@ fn parts(step: &Step) -> Parts {
                 ("groups", atom(groups)),
                 ("weights", atom("&WEIGHTS")),
                 ("requant", requant),
+                ("out_zero", per_level(out_zero)),
                 ("pad", per_level(pad)),
             ];
         }
@@ -417,6 +420,7 @@ fn parts(step: &Step) -> Parts {
                 ("geometry", geometry(g)),
                 ("weights", atom("&WEIGHTS")),
                 ("requant", requant),
+                ("out_zero", per_level(out_zero)),
                 ("pad", per_level(pad)),
             ];
         }
@@ -429,7 +433,11 @@ fn parts(step: &Step) -> Parts {
             parts.format_imports = &["NestedStream", "Requant"];
             parts.helpers = &[];
             (parts.ty, parts.kernel) = ("DenseNested", "dense_nested");
-            parts.fields = vec![("stream", stream(s, &mut data)), ("requant", requant)];
+            parts.fields = vec![
+                ("stream", stream(s, &mut data)),
+                ("requant", requant),
+                ("out_zero", per_level(out_zero)),
+            ];
         }
         Payload::FullyConnected {
             weights,
@@ -444,6 +452,7 @@ fn parts(step: &Step) -> Parts {
                 ("weights", atom("&WEIGHTS")),
                 ("columns", atom(columns)),
                 ("requant", requant),
+                ("out_zero", per_level(out_zero)),
             ];
         }
         Payload::Add(params) => {
@@ -488,6 +497,7 @@ fn parts(step: &Step) -> Parts {
                 ("count_include_pad", atom(count_include_pad)),
                 ("pad", per_level(pad)),
                 ("requant", requant),
+                ("out_zero", per_level(out_zero)),
             ];
         }
         Payload::GlobalAvgPool {
@@ -506,6 +516,7 @@ fn parts(step: &Step) -> Parts {
                 ("pixels", atom(pixels)),
                 ("channels", atom(channels)),
                 ("requant", atom("&REQUANT")),
+                ("out_zero", per_level(out_zero)),
             ];
         }
         Payload::Clamp(bounds) => {

@@ -274,7 +274,7 @@ impl Field for &'static str {
 
 impl Field for Requant {
     fn put(&self, out: &mut Vec<u8>) {
-        self.bias().put(out);
+        self.bias.put(out);
         self.multiplier.put(out);
     }
     fn get(from: &mut Reader<'_>) -> Option<Self> {

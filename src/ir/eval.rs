@@ -39,6 +39,8 @@ struct Prepared<'a> {
     stream: Option<NestedStream<'a>>,
     dense: Option<DenseWeights<'a>>,
     requant: Vec<&'a [Requant]>,
+    /// The output's zero point, one a level.
+    out_zero: Vec<i8>,
 }
 
 impl<'a> Executor<'a> {
@@ -49,7 +51,9 @@ impl<'a> Executor<'a> {
     pub fn new(program: &'a Program) -> Self {
         Self {
             program,
-            steps: program.steps.iter().map(Prepared::new).collect(),
+            steps: (program.steps.iter())
+                .map(|step| Prepared::new(program, step))
+                .collect(),
             arena: vec![0; program.activation_bytes.0 as usize],
             scratch: vec![0; program.scratch_words],
         }
@@ -102,7 +106,7 @@ impl<'a> Executor<'a> {
 
     fn step(&mut self, id: LayerId, step: &Step, level: usize) {
         let prepared = &self.steps[id.index()];
-        let requant = &prepared.requant[..];
+        let (requant, out_zero) = (&prepared.requant[..], &prepared.out_zero[..]);
         let range = |t: TensorId| bytes_of(&self.program.tensors[t]);
         let from = range(step.inputs[0]);
         let to = range(step.output);
@@ -146,6 +150,7 @@ impl<'a> Executor<'a> {
                         geometry: *geometry,
                         stream,
                         requant,
+                        out_zero,
                         pad,
                         tile: *tile,
                     };
@@ -158,6 +163,7 @@ impl<'a> Executor<'a> {
                         geometry: *geometry,
                         weights,
                         requant,
+                        out_zero,
                         pad,
                     };
                     nest_kernels::conv_dense(&layer, level, x, y, scratch);
@@ -175,6 +181,7 @@ impl<'a> Executor<'a> {
                     groups: *groups,
                     weights,
                     requant,
+                    out_zero,
                     pad,
                 };
                 nest_kernels::conv_generic(&layer, level, x, y);
@@ -189,13 +196,18 @@ impl<'a> Executor<'a> {
                     geometry: *geometry,
                     weights,
                     requant,
+                    out_zero,
                     pad,
                 };
                 nest_kernels::depthwise(&layer, level, x, y, scratch);
             }
             Payload::DenseNested { .. } => {
                 if let Some(stream) = prepared.stream {
-                    let layer = layer::DenseNested { stream, requant };
+                    let layer = layer::DenseNested {
+                        stream,
+                        requant,
+                        out_zero,
+                    };
                     nest_kernels::dense_nested(&layer, level, x, y);
                 }
             }
@@ -206,6 +218,7 @@ impl<'a> Executor<'a> {
                     weights,
                     columns: *columns,
                     requant,
+                    out_zero,
                 };
                 nest_kernels::fully_connected(&layer, level, x, y);
             }
@@ -226,6 +239,7 @@ impl<'a> Executor<'a> {
                     count_include_pad: *count_include_pad,
                     pad,
                     requant,
+                    out_zero,
                 };
                 nest_kernels::avg_pool(&layer, level, x, y);
             }
@@ -238,6 +252,7 @@ impl<'a> Executor<'a> {
                     pixels: *pixels,
                     channels: *channels,
                     requant,
+                    out_zero,
                 };
                 nest_kernels::global_avg_pool(&layer, level, x, y);
             }
@@ -268,7 +283,7 @@ impl<'a> Executor<'a> {
 }
 
 impl<'a> Prepared<'a> {
-    fn new(step: &'a Step) -> Self {
+    fn new(program: &Program, step: &'a Step) -> Self {
         let stream = |s: &'a EncodedStream| {
             NestedStream::new(s.rows, s.columns, s.levels, &s.words, &s.prefix)
         };
@@ -276,6 +291,7 @@ impl<'a> Prepared<'a> {
             stream: None,
             dense: None,
             requant: Vec::new(),
+            out_zero: program.zero_points(step.output),
         };
         let table: &'a [Vec<Requant>] = match &step.payload {
             Payload::ConvNested {

@@ -212,6 +212,12 @@ impl Program {
     pub fn level_count(&self) -> usize {
         self.sparsities.len()
     }
+    /// The zero points of an activation, one a level.
+    pub fn zero_points(&self, tensor: TensorId) -> Vec<i8> {
+        (self.tensors[tensor].quant.iter())
+            .map(|q| q.zero_point)
+            .collect()
+    }
     /// The whole arena: activations, then scratch.
     pub fn arena_bytes(&self) -> Bytes {
         Bytes(self.activation_bytes.0 + 4 * self.scratch_words as u64)

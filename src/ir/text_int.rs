@@ -173,7 +173,7 @@ fn quants(quants: &[Quant]) -> String {
 }
 
 fn requants(requants: &[Requant]) -> String {
-    list((requants.iter()).map(|r| list([r.bias(), i64::from(r.multiplier)])))
+    list((requants.iter()).map(|r| list([r.bias, r.multiplier])))
 }
 
 /// One line on a step.

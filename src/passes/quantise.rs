@@ -7,7 +7,7 @@
 //! - weights: symmetric, one scale an output channel, `max |w| / 127` over the weights of all
 //!   levels *before* normalisation, since one int8 value serves them all;
 //! - normalisation, bias and zero points of a level are in its requantisation constants
-//!   ([`nest_format::Requant`]). The bias is rounded at 2^-32 of an output step;
+//!   ([`nest_format::Requant`]). The bias is rounded to a whole accumulator step;
 //! - rounding is half away from zero here and half up (once) in the kernels.
 //!
 //! A multiplier must stay below one half. Where a channel's accumulator step is half an output step
@@ -24,7 +24,10 @@ use crate::ir::nested::{NestedModel, PRUNED};
 
 use super::calibrate::{Calibration, Range, RangeRule};
 use super::fold::{affine_levels, bias_levels};
-use super::requant::{MAX_FACTOR, add_params, quant, quantise_real, requant, softmax_table, widen};
+use super::requant::{
+    MAX_FACTOR, MIN_FACTOR, NEGLIGIBLE_FACTOR, add_params, constant, quant, quantise_real, requant,
+    softmax_table, widen,
+};
 
 /// Quantises a folded model.
 ///
@@ -367,18 +370,29 @@ impl<'a> Builder<'a> {
         let (activation, value) = self.take_activation(before);
 
         let weight_levels = model.weight_levels.get(&id);
-        let weights = quantise_weights(conv, weight_levels.map(Vec::as_slice));
+        let weight_levels = weight_levels.map(Vec::as_slice);
+        let mut weights = quantise_weights(conv, weight_levels, |_| 0.0);
         let row = conv.row_len();
-        let factor = |level: usize, o: usize, in_scale: f32| {
-            f64::from(in_scale) * f64::from(weights.scale[o]) * f64::from(post[level].0[o])
-        };
         let in_quant = self.tensors[input].quant.clone();
+        // What a weight of 1 is in the output's unit.
+        let unit =
+            |level: usize, o: usize| f64::from(in_quant[level].scale) * f64::from(post[level].0[o]);
         let quant = self.output_quant(value, activation, |level| {
             (0..conv.out_channels)
-                .map(|o| factor(level, o, in_quant[level].scale).abs())
+                .filter(|&o| !weights.is_dead(o))
+                .map(|o| (unit(level, o) * f64::from(weights.scale[o])).abs())
                 .fold(0.0, f64::max)
                 / MAX_FACTOR
         });
+        let least_scale = |o: usize| {
+            (0..levels)
+                .filter(|&level| unit(level, o) != 0.0)
+                .map(|level| MIN_FACTOR * f64::from(quant[level].scale) / unit(level, o).abs())
+                .fold(0.0, f64::max)
+        };
+        if (0..conv.out_channels).any(|o| f64::from(weights.scale[o]) < least_scale(o)) {
+            weights = quantise_weights(conv, weight_levels, least_scale);
+        }
 
         let table: RequantTable = (0..levels)
             .map(|level| {
@@ -395,12 +409,16 @@ impl<'a> Builder<'a> {
                         let sum: i64 = live.map(|i| i64::from(weights.values[i])).sum();
                         let real =
                             f64::from(scale[o]) * f64::from(bias[level][o]) + f64::from(shift[o]);
-                        requant(
-                            factor(level, o, in_quant[level].scale) / f64::from(out.scale),
-                            i64::from(in_quant[level].zero_point) * sum,
-                            real / f64::from(out.scale),
-                            out.zero_point,
-                        )
+                        let offset = real / f64::from(out.scale);
+                        let factor = unit(level, o) * f64::from(weights.scale[o]);
+                        if weights.is_dead(o) {
+                            return constant(offset);
+                        }
+                        let zero_sum = i64::from(in_quant[level].zero_point) * sum;
+                        if factor == 0.0 {
+                            return requant(NEGLIGIBLE_FACTOR, zero_sum, offset);
+                        }
+                        requant(factor / f64::from(out.scale), zero_sum, offset)
                     })
                     .collect()
             })
@@ -461,12 +479,7 @@ impl<'a> Builder<'a> {
                 (1..=taps)
                     .map(|n| {
                         let factor = f64::from(x.scale) / f64::from(y.scale) / n.max(fewest) as f64;
-                        requant(
-                            factor,
-                            i64::from(x.zero_point) * n as i64,
-                            0.0,
-                            y.zero_point,
-                        )
+                        requant(factor, i64::from(x.zero_point) * n as i64, 0.0)
                     })
                     .collect()
             })
@@ -492,12 +505,7 @@ impl<'a> Builder<'a> {
         let constants = (in_quant.iter().zip(&quant))
             .map(|(x, y)| {
                 let factor = f64::from(x.scale) / f64::from(y.scale) / pixels as f64;
-                requant(
-                    factor,
-                    i64::from(x.zero_point) * pixels as i64,
-                    0.0,
-                    y.zero_point,
-                )
+                requant(factor, i64::from(x.zero_point) * pixels as i64, 0.0)
             })
             .collect();
         let output = self.fused_output(before, value, activation, &quant);
@@ -537,7 +545,20 @@ struct Weights {
     scale: Vec<f32>,
 }
 
-fn quantise_weights(conv: &Conv, weight_levels: Option<&[u8]>) -> Weights {
+impl Weights {
+    /// Whether an output channel has no weight but 0.
+    fn is_dead(&self, channel: usize) -> bool {
+        let row = self.values.len() / self.scale.len().max(1);
+        self.values[channel * row..][..row].iter().all(|&w| w == 0)
+    }
+}
+
+/// Int8 weights, with a step of at least `least_scale` for each output channel.
+fn quantise_weights(
+    conv: &Conv,
+    weight_levels: Option<&[u8]>,
+    least_scale: impl Fn(usize) -> f64,
+) -> Weights {
     let row = conv.row_len();
     let taps = conv.window.taps();
     let nested = weight_levels.is_some_and(|l| l.iter().any(|&l| l != 0 && l != PRUNED));
@@ -558,6 +579,9 @@ fn quantise_weights(conv: &Conv, weight_levels: Option<&[u8]>) -> Weights {
         } else {
             1.0
         };
+        if f64::from(scale) < least_scale(o) {
+            scale = (least_scale(o) as f32).next_up();
+        }
         let quantised = |scale: f32| {
             (0..row).map(move |i| (weight(i) / f64::from(scale)).round().clamp(-127.0, 127.0) as i8)
         };

@@ -57,19 +57,35 @@ pub(crate) fn quantise_real(real: f64, quant: Quant) -> i8 {
         as i8
 }
 
+/// The smallest real factor of a convolution's row. Below it the 32-bit bias could not reach over
+/// 1024 output steps; a row of so small weights gets a coarser step instead.
+pub(super) const MIN_FACTOR: f64 = 1.0 / 1_048_576.0;
+
+/// Stands for a factor of 0 (a normalisation that cancels its channel) where the accumulator is not
+/// 0: the bias reaches over 256 output steps, and a packed accumulator moves the output by one at most.
+pub(super) const NEGLIGIBLE_FACTOR: f64 = 1.0 / 4_194_304.0;
+
 /// Constants for `output = factor * (sum over inputs - zero_sum) + offset`, in output steps above
-/// `out_zero_point`: `factor` is the real multiplier (at most [`MAX_FACTOR`] in size), `zero_sum`
-/// what the accumulator holds when all inputs are real zeros.
-pub(super) fn requant(factor: f64, zero_sum: i64, offset: f64, out_zero_point: i8) -> Requant {
+/// the zero point: `factor` is the real multiplier (at most [`MAX_FACTOR`] in size), `zero_sum` what
+/// the accumulator holds when all inputs are real zeros. The offset is rounded to whole accumulator
+/// steps.
+pub(super) fn requant(factor: f64, zero_sum: i64, offset: f64) -> Requant {
     let multiplier = (factor * ONE)
         .round()
         .clamp(f64::from(-i32::MAX), f64::from(i32::MAX)) as i32;
-    // Beyond 2^29 steps the output saturates whatever the accumulator holds.
-    let limit = f64::from(1u32 << 29);
-    let offset = (offset.clamp(-limit, limit) * ONE).round() as i64;
-    let half = 1i64 << 31;
-    let bias = half + (i64::from(out_zero_point) << 32) + offset - i64::from(multiplier) * zero_sum;
+    let offset = if multiplier == 0 {
+        0.0
+    } else {
+        offset / factor
+    };
+    let limit = f64::from(Requant::MAX_BIAS);
+    let bias = (offset - zero_sum as f64).round().clamp(-limit, limit) as i32;
     Requant::new(bias, multiplier)
+}
+
+/// Constants of a row without weights, whose accumulator is always 0: `offset` output steps.
+pub(super) fn constant(offset: f64) -> Requant {
+    requant(1.0 / 65_536.0, 0, offset)
 }
 
 /// Constants of an elementwise sum; factors keep as many bits as 16 hold.
@@ -159,7 +175,7 @@ mod tests {
     #[test]
     fn requantisation_rounds_half_up_once() {
         // 0.25 * (acc - 8), output zero point 5, real offset of 0.5 output steps.
-        let r = requant(0.25, 8, 0.5, 5);
+        let r = requant(0.25, 8, 0.5);
         for (acc, expect) in [
             (8, 6),
             (9, 6),
@@ -172,10 +188,10 @@ mod tests {
         ] {
             let exact = (0.25 * f64::from(acc - 8) + 0.5 + 5.0 + 0.5).floor();
             assert_eq!(f64::from(expect), exact.clamp(-128.0, 127.0), "acc {acc}");
-            assert_eq!(r.apply(acc), expect, "acc {acc}");
+            assert_eq!(r.apply(acc, 5), expect, "acc {acc}");
         }
-        assert_eq!(requant(-0.25, 0, 0.0, 0).apply(8), -2);
-        assert_eq!(requant(0.0, 0, 7.0, 0).apply(123), 7);
+        assert_eq!(requant(-0.25, 0, 0.0).apply(8, 0), -2);
+        assert_eq!(constant(7.25).apply(0, -3), 4);
     }
 
     #[test]

@@ -52,7 +52,7 @@ impl Builder {
             .map(|_| {
                 (0..rows)
                     .map(|_| {
-                        let bias = (self.random.signed(20) << 32) + (1 << 31);
+                        let bias = self.random.signed(20_000) as i32;
                         Requant::new(bias, 3_000_000 + self.random.signed(2_000_000) as i32)
                     })
                     .collect()
@@ -331,9 +331,7 @@ pub fn program(name: &str, levels: usize, outputs: usize) -> Program {
         requant: (0..levels)
             .map(|_| {
                 (1..=4)
-                    .map(|taps| {
-                        Requant::new(1 << 31, ((1i64 << 32) / taps).min(i32::MAX.into()) as i32)
-                    })
+                    .map(|taps| Requant::new(0, ((1i64 << 32) / taps).min(i32::MAX.into()) as i32))
                     .collect()
             })
             .collect(),
@@ -359,7 +357,7 @@ pub fn program(name: &str, levels: usize, outputs: usize) -> Program {
     let payload = Payload::GlobalAvgPool {
         pixels: 9,
         channels: 16,
-        requant: vec![Requant::new(1 << 31, (1i64 << 32).div_euclid(9) as i32); levels],
+        requant: vec![Requant::new(0, (1i64 << 32).div_euclid(9) as i32); levels],
     };
     b.step(
         "mean",

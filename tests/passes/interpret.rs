@@ -1,6 +1,7 @@
 //! The integer graph interpreted straight from its definition: one obvious loop an operator, no
 //! encoding, no plan, no kernel. The oracle for the compiled program.
 
+use nest_format::Requant;
 use nestc::ir::float::{Shape, Window};
 use nestc::ir::ids::{IdVec, TensorId};
 use nestc::ir::int::{IntConv, IntGraph, IntOp};
@@ -38,13 +39,17 @@ pub fn run(graph: &IntGraph, level: usize, input: &[i8]) -> IdVec<TensorId, Vec<
             data: &values[source],
             shape: graph.tensors[source].shape,
         };
+        let zero = graph.tensors[layer.output].quant[level].zero_point;
         let mut y = Vec::with_capacity(out.len());
         for oy in 0..out.h {
             for ox in 0..out.w {
                 for oc in 0..out.c {
                     let index = y.len();
                     y.push(match &layer.op {
-                        IntOp::Conv(c) => conv(c, level, &x, zero_point, oy, ox, oc),
+                        IntOp::Conv(c) => {
+                            let (requant, sum) = conv(c, level, &x, zero_point, oy, ox, oc);
+                            requant.apply(sum, zero)
+                        }
                         IntOp::Add(params) => {
                             params[level].apply(x.data[index], values[layer.inputs[1]][index])
                         }
@@ -71,11 +76,11 @@ pub fn run(graph: &IntGraph, level: usize, input: &[i8]) -> IdVec<TensorId, Vec<
                                     None => {}
                                 }
                             }
-                            requant[level][count - 1].apply(sum)
+                            requant[level][count - 1].apply(sum, zero)
                         }
                         IntOp::GlobalAvgPool(requant) => {
                             let sum = x.data.iter().skip(oc).step_by(out.c);
-                            requant[level].apply(sum.map(|&v| i32::from(v)).sum())
+                            requant[level].apply(sum.map(|&v| i32::from(v)).sum(), zero)
                         }
                         IntOp::Clamp(bounds) => {
                             x.data[index].clamp(bounds[level][0], bounds[level][1])
@@ -117,6 +122,7 @@ fn taps(w: &Window) -> impl Iterator<Item = (usize, usize)> + use<> {
     (0..kh).flat_map(move |ky| (0..kw).map(move |kx| (ky, kx)))
 }
 
+/// A convolution's accumulator, and the constants that bring it back.
 fn conv(
     c: &IntConv,
     level: usize,
@@ -125,7 +131,7 @@ fn conv(
     oy: usize,
     ox: usize,
     oc: usize,
-) -> i8 {
+) -> (Requant, i32) {
     let group = oc / (c.out_channels / c.groups);
     let mut sum = 0i32;
     for (ky, kx) in taps(&c.window) {
@@ -142,5 +148,5 @@ fn conv(
             }
         }
     }
-    c.requant[level][oc].apply(sum)
+    (c.requant[level][oc], sum)
 }

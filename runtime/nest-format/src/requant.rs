@@ -1,43 +1,35 @@
 //! Fixed-point constants that bring 32-bit accumulators back to int8.
 
-/// Requantisation of one output channel at one level:
-/// `saturate_i8((bias + accumulator * multiplier) >> 32)`, exact in 64 bits.
+/// Requantisation of one output channel at one level, exact in 64 bits:
+/// `saturate_i8(((accumulator + bias) * multiplier + (zero << 32) + (1 << 31)) >> 32)`, where `zero`
+/// is the output zero point of the layer at that level.
 ///
-/// This is the TFLite single-rounding rule (round half up, once) with the shift fixed at 32 and
-/// everything constant folded into `bias`: the rounding half `1 << 31`, the output zero point
-/// `<< 32`, the layer's bias and the correction `-input_zero_point * sum(weights)`, both times
-/// `multiplier`. ReLU and ReLU6 are the saturation itself: their outputs are quantised so that
-/// -128 stands for 0 and 127 for the upper bound.
+/// This is the TFLite single-rounding rule (round half up, once) with the shift fixed at 32, and what
+/// one `SMMLAR` and one `SSAT` compute. `bias` holds the layer's bias and the correction
+/// `-input_zero_point * sum(weights)`, in accumulator units. ReLU and ReLU6 are the saturation
+/// itself: their outputs are quantised so that -128 stands for 0 and 127 for the upper bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Requant {
-    bias_low: u32,
-    bias_high: i32,
+    /// Added to the accumulator. The sum of both must not overflow: see [`Requant::MAX_BIAS`].
+    pub bias: i32,
     /// `round(input_scale * weight_scale * post_scale / output_scale * 2^32)`; may be negative or 0.
     pub multiplier: i32,
 }
 
 impl Requant {
-    /// From the 64-bit bias and the multiplier.
-    pub const fn new(bias: i64, multiplier: i32) -> Self {
-        Self {
-            bias_low: bias as u32,
-            bias_high: (bias >> 32) as i32,
-            multiplier,
-        }
+    /// The largest size of a bias: half of what 32 bits hold, so that accumulators have the other.
+    pub const MAX_BIAS: i32 = 1 << 30;
+
+    /// From bias and multiplier.
+    pub const fn new(bias: i32, multiplier: i32) -> Self {
+        Self { bias, multiplier }
     }
-    /// The 64-bit bias.
+    /// The int8 output of an accumulator, for an output zero point.
     #[inline]
-    pub const fn bias(&self) -> i64 {
-        ((self.bias_high as i64) << 32) | self.bias_low as i64
-    }
-    /// The int8 output of an accumulator.
-    #[inline]
-    pub const fn apply(&self, accumulator: i32) -> i8 {
-        let v = self
-            .bias()
-            .wrapping_add(accumulator as i64 * self.multiplier as i64)
-            >> 32;
+    pub const fn apply(&self, accumulator: i32, zero: i8) -> i8 {
+        let sum = accumulator.wrapping_add(self.bias) as i64;
+        let v = (sum * self.multiplier as i64 + ((zero as i64) << 32) + (1 << 31)) >> 32;
         if v < -128 {
             -128
         } else if v > 127 {

@@ -5,13 +5,15 @@ use nest_format::Requant;
 
 use crate::layer::*;
 
-/// Constants of a windowed layer at one level.
+/// Constants of a layer at one level.
 #[derive(Clone, Copy)]
 pub(crate) struct AtLevel<'a> {
     /// One an output channel (or as the layer's documentation tells).
     pub requant: &'a [Requant],
     /// What padding holds.
     pub pad: i8,
+    /// Output zero point.
+    pub zero: i8,
 }
 
 /// Says that a call did not fit its layer: a panic in debug builds, else nothing.
@@ -51,13 +53,14 @@ fn extents(g: &Geometry, input: usize, output: usize) -> bool {
 
 fn at_level<'a>(
     requant: &'a [&'a [Requant]],
+    out_zero: &[i8],
     pad: &[i8],
     level: usize,
     count: usize,
 ) -> Option<AtLevel<'a>> {
     let requant = *requant.get(level)?;
-    let pad = *pad.get(level)?;
-    (requant.len() == count).then_some(AtLevel { requant, pad })
+    let (zero, pad) = (*out_zero.get(level)?, *pad.get(level)?);
+    (requant.len() == count).then_some(AtLevel { requant, pad, zero })
 }
 
 impl Geometry {
@@ -81,7 +84,13 @@ impl<'a> ConvNested<'a> {
         if !ok {
             return None;
         }
-        at_level(self.requant, self.pad, level, g.out_c as usize)
+        at_level(
+            self.requant,
+            self.out_zero,
+            self.pad,
+            level,
+            g.out_c as usize,
+        )
     }
 }
 
@@ -94,7 +103,13 @@ impl<'a> ConvDense<'a> {
         if !ok {
             return None;
         }
-        at_level(self.requant, self.pad, level, g.out_c as usize)
+        at_level(
+            self.requant,
+            self.out_zero,
+            self.pad,
+            level,
+            g.out_c as usize,
+        )
     }
 }
 
@@ -111,7 +126,13 @@ impl<'a> ConvGeneric<'a> {
         if !ok {
             return None;
         }
-        at_level(self.requant, self.pad, level, g.out_c as usize)
+        at_level(
+            self.requant,
+            self.out_zero,
+            self.pad,
+            level,
+            g.out_c as usize,
+        )
     }
 }
 
@@ -125,29 +146,47 @@ impl<'a> Depthwise<'a> {
         if !ok {
             return None;
         }
-        at_level(self.requant, self.pad, level, g.out_c as usize)
+        at_level(
+            self.requant,
+            self.out_zero,
+            self.pad,
+            level,
+            g.out_c as usize,
+        )
     }
 }
 
 impl<'a> DenseNested<'a> {
-    pub(crate) fn check(&self, level: usize, input: &[i8], output: &[i8]) -> Option<&'a [Requant]> {
+    pub(crate) fn check(
+        &self,
+        level: usize,
+        input: &[i8],
+        output: &[i8],
+    ) -> Option<(&'a [Requant], i8)> {
         let requant = *self.requant.get(level)?;
+        let zero = *self.out_zero.get(level)?;
         let rows = self.stream.rows();
         let ok = level < self.stream.levels()
             && input.len() == self.stream.columns()
             && output.len() == rows
             && requant.len() == rows;
-        ok.then_some(requant)
+        ok.then_some((requant, zero))
     }
 }
 
 impl<'a> FullyConnected<'a> {
-    pub(crate) fn check(&self, level: usize, input: &[i8], output: &[i8]) -> Option<&'a [Requant]> {
+    pub(crate) fn check(
+        &self,
+        level: usize,
+        input: &[i8],
+        output: &[i8],
+    ) -> Option<(&'a [Requant], i8)> {
         let requant = *self.requant.get(level)?;
+        let zero = *self.out_zero.get(level)?;
         let ok = input.len() == self.columns as usize
             && requant.len() == output.len()
             && output.len() as u64 * self.columns as u64 == self.weights.len() as u64;
-        ok.then_some(requant)
+        ok.then_some((requant, zero))
     }
 }
 
@@ -165,18 +204,18 @@ impl<'a> AvgPool<'a> {
             return None;
         }
         let taps = g.kernel_h as usize * g.kernel_w as usize;
-        at_level(self.requant, self.pad, level, taps)
+        at_level(self.requant, self.out_zero, self.pad, level, taps)
     }
 }
 
 impl GlobalAvgPool<'_> {
-    pub(crate) fn check(&self, level: usize, input: &[i8], output: &[i8]) -> Option<Requant> {
+    pub(crate) fn check(&self, level: usize, input: &[i8], output: &[i8]) -> Option<(Requant, i8)> {
         let ok = output.len() == self.channels as usize
             && self.pixels as u64 * self.channels as u64 == input.len() as u64;
         if !ok {
             return None;
         }
-        self.requant.get(level).copied()
+        Some((*self.requant.get(level)?, *self.out_zero.get(level)?))
     }
 }
 

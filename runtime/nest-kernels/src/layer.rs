@@ -55,6 +55,8 @@ pub struct ConvNested<'a> {
     pub stream: NestedStream<'a>,
     /// `[level][out channel]`.
     pub requant: &'a [&'a [Requant]],
+    /// Output zero point, one a level.
+    pub out_zero: &'a [i8],
     /// What padding holds, one a level: the input's zero point.
     pub pad: &'a [i8],
     /// How many pixels at once.
@@ -70,6 +72,8 @@ pub struct ConvDense<'a> {
     pub weights: DenseWeights<'a>,
     /// `[level][out channel]`.
     pub requant: &'a [&'a [Requant]],
+    /// Output zero point, one a level.
+    pub out_zero: &'a [i8],
     /// What padding holds, one a level.
     pub pad: &'a [i8],
 }
@@ -85,6 +89,8 @@ pub struct ConvGeneric<'a> {
     pub weights: &'a [i8],
     /// `[level][out channel]`.
     pub requant: &'a [&'a [Requant]],
+    /// Output zero point, one a level.
+    pub out_zero: &'a [i8],
     /// What padding holds, one a level.
     pub pad: &'a [i8],
 }
@@ -98,6 +104,8 @@ pub struct Depthwise<'a> {
     pub weights: &'a [i8],
     /// `[level][out channel]`.
     pub requant: &'a [&'a [Requant]],
+    /// Output zero point, one a level.
+    pub out_zero: &'a [i8],
     /// What padding holds, one a level.
     pub pad: &'a [i8],
 }
@@ -109,6 +117,8 @@ pub struct DenseNested<'a> {
     pub stream: NestedStream<'a>,
     /// `[level][out]`.
     pub requant: &'a [&'a [Requant]],
+    /// Output zero point, one a level.
+    pub out_zero: &'a [i8],
 }
 
 /// Fully connected layer over a vector.
@@ -120,6 +130,8 @@ pub struct FullyConnected<'a> {
     pub columns: u16,
     /// `[level][out]`.
     pub requant: &'a [&'a [Requant]],
+    /// Output zero point, one a level.
+    pub out_zero: &'a [i8],
 }
 
 /// Elementwise sum.
@@ -149,6 +161,8 @@ pub struct AvgPool<'a> {
     /// `[level][taps that count - 1]`, `kernel_h * kernel_w` of them; with `count_include_pad` all
     /// taps always count.
     pub requant: &'a [&'a [Requant]],
+    /// Output zero point, one a level.
+    pub out_zero: &'a [i8],
 }
 
 /// Mean over all pixels, per channel.
@@ -160,6 +174,8 @@ pub struct GlobalAvgPool<'a> {
     pub channels: u16,
     /// One a level.
     pub requant: &'a [Requant],
+    /// Output zero point, one a level.
+    pub out_zero: &'a [i8],
 }
 
 /// Clamp to a range: a ReLU that could not be fused.

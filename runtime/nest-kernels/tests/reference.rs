@@ -32,7 +32,7 @@ impl Random {
         (0..n)
             .map(|_| {
                 let multiplier = (self.next() % (1 << 24)) as i32 - (1 << 21);
-                Requant::new((self.next() as i64) << 4, multiplier)
+                Requant::new(self.next() as i32 >> 16, multiplier)
             })
             .collect()
     }
@@ -57,9 +57,10 @@ impl Random {
 }
 
 /// The requantisation rule, from its definition.
-fn requantised(requant: &Requant, sum: i64) -> i8 {
-    let exact = i128::from(requant.bias()) + i128::from(sum) * i128::from(requant.multiplier);
-    exact.div_euclid(1 << 32).clamp(-128, 127) as i8
+fn requantised(requant: &Requant, zero: i8, sum: i64) -> i8 {
+    let exact = (i128::from(sum) + i128::from(requant.bias)) * i128::from(requant.multiplier);
+    let half = 1i128 << 31;
+    ((exact + half).div_euclid(1 << 32) + i128::from(zero)).clamp(-128, 127) as i8
 }
 
 /// Element `[y][x][c]` of the input under a tap; `None` in the padding.
@@ -76,7 +77,7 @@ fn tap(g: &Geometry, input: &[i8], at: [u16; 4], channel: usize) -> Option<i8> {
 fn convolution(
     g: &Geometry,
     groups: u16,
-    pad: i8,
+    (pad, zero): (i8, i8),
     input: &[i8],
     requant: &[Requant],
     weight: impl Fn(usize, u16, u16, usize) -> i8,
@@ -97,7 +98,7 @@ fn convolution(
                         }
                     }
                 }
-                output.push(requantised(requant, sum));
+                output.push(requantised(requant, zero, sum));
             }
         }
     }
@@ -124,6 +125,7 @@ fn generic_convolutions_follow_the_formula() {
         let taps = usize::from(g.kernel_h) * usize::from(g.kernel_w);
         let weights = random.bytes(usize::from(g.out_c) * taps * in_group);
         let requant = random.requants(g.out_c.into());
+        let zero = random.byte();
         let input = random.bytes(input_len(&g));
         let pad = random.byte();
         let layer = ConvGeneric {
@@ -131,9 +133,10 @@ fn generic_convolutions_follow_the_formula() {
             groups,
             weights: &weights,
             requant: &[&requant],
+            out_zero: &[zero],
             pad: &[pad],
         };
-        let expected = convolution(&g, groups, pad, &input, &requant, |o, ky, kx, i| {
+        let expected = convolution(&g, groups, (pad, zero), &input, &requant, |o, ky, kx, i| {
             let tap = usize::from(ky) * usize::from(g.kernel_w) + usize::from(kx);
             weights[(o * taps + tap) * in_group + i]
         });
@@ -219,17 +222,18 @@ fn nested_convolutions_run_each_level_as_if_it_were_alone() {
         let (weights, words, prefix) = nested(&mut random, rows, columns, levels);
         let tables: Vec<Vec<Requant>> = (0..levels).map(|_| random.requants(rows)).collect();
         let requant: Vec<&[Requant]> = tables.iter().map(Vec::as_slice).collect();
-        let pads = random.bytes(levels);
+        let (pads, zeros) = (random.bytes(levels), random.bytes(levels));
         let layer = ConvNested {
             geometry: g,
             stream: NestedStream::new(rows as u16, columns as u16, levels as u8, &words, &prefix),
             requant: &requant,
+            out_zero: &zeros,
             pad: &pads,
             tile: Tile::P2,
         };
         let input = random.bytes(input_len(&g));
         for (level, &requant) in requant.iter().enumerate() {
-            let expected = convolution(&g, 1, pads[level], &input, requant, |o, ky, kx, i| {
+            let expected = convolution(&g, 1, (pads[level], zeros[level]), &input, requant, |o, ky, kx, i| {
                 let tap = usize::from(ky) * usize::from(g.kernel_w) + usize::from(kx);
                 let (w, from) = weights[o * columns + tap * usize::from(g.in_c) + i];
                 if from <= level { w } else { 0 }
@@ -242,6 +246,7 @@ fn nested_convolutions_run_each_level_as_if_it_were_alone() {
             let layer = DenseNested {
                 stream: layer.stream,
                 requant: &requant,
+                out_zero: &zeros,
             };
             let vector = random.bytes(columns);
             for (level, requant) in requant.iter().enumerate() {
@@ -251,7 +256,7 @@ fn nested_convolutions_run_each_level_as_if_it_were_alone() {
                             let (w, from) = weights[row * columns + c];
                             i64::from(vector[c]) * if from <= level { i64::from(w) } else { 0 }
                         });
-                        requantised(&requant[row], sum.sum())
+                        requantised(&requant[row], zeros[level], sum.sum())
                     })
                     .collect();
                 let mut output = vec![0; rows];
@@ -281,15 +286,17 @@ fn dense_convolutions_follow_the_formula() {
             .map(|b| u32::from_le_bytes([b[0] as u8, b[1] as u8, b[2] as u8, b[3] as u8]))
             .collect();
         let requant = random.requants(rows);
+        let zero = random.byte();
         let pad = random.byte();
         let layer = ConvDense {
             geometry: g,
             weights: DenseWeights::new(rows as u16, columns as u16, &words),
             requant: &[&requant],
+            out_zero: &[zero],
             pad: &[pad],
         };
         let input = random.bytes(input_len(&g));
-        let expected = convolution(&g, 1, pad, &input, &requant, |o, ky, kx, i| {
+        let expected = convolution(&g, 1, (pad, zero), &input, &requant, |o, ky, kx, i| {
             let tap = usize::from(ky) * usize::from(g.kernel_w) + usize::from(kx);
             weights[o * columns + tap * usize::from(g.in_c) + i]
         });
@@ -309,15 +316,17 @@ fn depthwise_convolutions_follow_the_formula() {
         let channels = usize::from(g.out_c);
         let weights = random.bytes(usize::from(g.kernel_h) * usize::from(g.kernel_w) * channels);
         let requant = random.requants(channels);
+        let zero = random.byte();
         let pad = random.byte();
         let layer = Depthwise {
             geometry: g,
             weights: &weights,
             requant: &[&requant],
+            out_zero: &[zero],
             pad: &[pad],
         };
         let input = random.bytes(input_len(&g));
-        let expected = convolution(&g, g.in_c, pad, &input, &requant, |o, ky, kx, _| {
+        let expected = convolution(&g, g.in_c, (pad, zero), &input, &requant, |o, ky, kx, _| {
             let tap = usize::from(ky) * usize::from(g.kernel_w) + usize::from(kx);
             weights[tap * channels + o]
         });
@@ -336,6 +345,7 @@ fn pools_follow_the_formula() {
         let input = random.bytes(input_len(&g));
         let taps = usize::from(g.kernel_h) * usize::from(g.kernel_w);
         let requant = random.requants(taps);
+        let zero = random.byte();
         let pad = random.byte();
         let include = random.next() % 2 == 0;
         let (mut maxima, mut means) = (Vec::new(), Vec::new());
@@ -356,7 +366,7 @@ fn pools_follow_the_formula() {
                         inside
                     };
                     let sum = counted.iter().map(|&x| i64::from(x)).sum();
-                    means.push(requantised(&requant[counted.len() - 1], sum));
+                    means.push(requantised(&requant[counted.len() - 1], zero, sum));
                 }
             }
         }
@@ -368,6 +378,7 @@ fn pools_follow_the_formula() {
             count_include_pad: include,
             pad: &[pad],
             requant: &[&requant],
+            out_zero: &[zero],
         };
         reference::avg_pool(&layer, 0, &input, &mut output);
         assert_eq!(output, means, "{g:?}");
@@ -378,11 +389,12 @@ fn pools_follow_the_formula() {
             pixels: pixels as u32,
             channels: g.in_c,
             requant: &requant[..1],
+            out_zero: &[zero],
         };
         let expected: Vec<i8> = (0..channels)
             .map(|c| {
                 let sum = (0..pixels).map(|p| i64::from(input[p * channels + c]));
-                requantised(&requant[0], sum.sum())
+                requantised(&requant[0], zero, sum.sum())
             })
             .collect();
         let mut output = vec![0; channels];
@@ -399,16 +411,18 @@ fn fully_connected_layers_follow_the_formula() {
         let weights = random.bytes(rows * columns);
         let input = random.bytes(columns);
         let requant = random.requants(rows);
+        let zero = random.byte();
         let layer = FullyConnected {
             weights: &weights,
             columns: columns as u16,
             requant: &[&requant],
+            out_zero: &[zero],
         };
         let expected: Vec<i8> = (0..rows)
             .map(|row| {
                 let sum = (0..columns)
                     .map(|c| i64::from(weights[row * columns + c]) * i64::from(input[c]));
-                requantised(&requant[row], sum.sum())
+                requantised(&requant[row], zero, sum.sum())
             })
             .collect();
         let mut output = vec![0; rows];

@@ -24,6 +24,7 @@ struct DensePass {
     tiles: *const TileAt,
     tiles_end: *const TileAt,
     step: usize,
+    zero: i32,
 }
 
 unsafe extern "C" {
@@ -54,7 +55,7 @@ pub fn conv_dense(
         // No block to run: every sum is 0.
         for pixel in Pixels::of(output, rows) {
             for (out, requant) in pixel.iter_mut().zip(at.requant) {
-                *out = requant.apply(0);
+                *out = requant.apply(0, at.zero);
             }
         }
         return;
@@ -92,6 +93,7 @@ pub fn conv_dense(
             tiles,
             tiles_end,
             step,
+            zero: at.zero.into(),
         };
         // SAFETY: `check` saw as many rows of weights and of `requant` as channels; the weights'
         // constructor, that they hold `blocks` blocks a row pair; a tile has that many columns, and

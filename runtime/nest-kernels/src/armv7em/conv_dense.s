@@ -5,10 +5,11 @@
 @    0 words      blocks of 4 columns: 4 bytes of the even row, 4 bytes of the odd row
 @    4 blocks     of a row, > 0
 @    8 rows       > 0, may be odd: the last row's partner is then not written
-@   12 requant    12 bytes a row: bias low, bias high, multiplier
+@   12 requant    8 bytes a row: bias, multiplier
 @   16 tiles      pairs (activations, output), 8 bytes each
 @   20 tiles_end  > tiles
 @   24 step       bytes from one output pixel to the next
+@   28 zero       output zero point
 @
 @ The last block of a row pair is peeled off the software pipeline, so that no load leaves the
 @ weights or the tile.
@@ -23,9 +24,10 @@
     .set D_TILES, 16
     .set D_TILES_END, 20
     .set D_STEP, 24
-    .set D_CURSOR, 28
-    .set D_END, 32          @ the last block of the row pair
-    .set D_ROW, 36
+    .set D_ZERO, 28
+    .set D_CURSOR, 32
+    .set D_END, 36          @ the last block of the row pair
+    .set D_ROW, 40
     .set D_SIZE, 44
 
 @ One column: weights in r2 (even row) and r12 (odd row), activations in r3 and lr; loads the next
@@ -41,29 +43,36 @@
     ldrsb r12, [r0,#\w1]
 .endm
 
-@ Requantises 4 sums of one row: \a.. sums, r0-r2 bias and multiplier, r3 output, lr its step;
-@ uses r12 and \t and leaves the sums' registers and r0 spoilt.
-.macro NEST_DENSE_REQUANT a, b, c, d, t
-    mov r12, r0
-    mov \t, r1
-    smlal r12, \t, \a, r2
-    mov \a, r1
-    mov r12, r0
-    smlal r12, \a, \b, r2
-    mov \b, r1
-    mov r12, r0
-    smlal r12, \b, \c, r2
-    ssat \t, #8, \t
-    mov \c, r1
-    smlal r0, \c, \d, r2
+@ s0 and s1 from a pair of accumulators: \lo = s0, \hi = s1.
+.macro NEST_DENSE_SPLIT lo, hi
+    lsl \hi, \hi, #9
+    ubfx r12, \lo, #0, #23
+    orr \hi, \hi, \lo, lsr #23
+    sub \lo, r12, #0x400000
+.endm
+
+@ Requantises the packed sums of 4 pixels of one row: r0 bias, r1 multiplier, r2 zero point, r3
+@ output, lr its step.
+.macro NEST_DENSE_REQUANT a, b, c, d
+    NEST_DENSE_SPLIT \a, \b
+    NEST_DENSE_SPLIT \c, \d
+    add \a, r0
+    add \b, r0
+    smmlar \a, \a, r1, r2
+    add \c, r0
+    smmlar \b, \b, r1, r2
+    add \d, r0
+    smmlar \c, \c, r1, r2
     ssat \a, #8, \a
-    strb \t, [r3]
+    smmlar \d, \d, r1, r2
     ssat \b, #8, \b
-    strb \a, [r3,lr]
-    add r3, r3, lr, lsl #1
+    strb \a, [r3]
     ssat \c, #8, \c
-    strb \b, [r3]
-    strb \c, [r3,lr]
+    strb \b, [r3,lr]
+    add r12, r3, lr, lsl #1
+    ssat \d, #8, \d
+    strb \c, [r12]
+    strb \d, [r12,lr]
 .endm
 
     .section .nest.itcm.nest_kernels_conv_dense, "ax", %progbits
@@ -74,8 +83,8 @@
 nest_kernels_conv_dense:
     push {r4-r11,lr}
     sub sp, #D_SIZE
-    ldm r0, {r1-r7}
-    stm sp, {r1-r7}
+    ldm r0, {r1-r8}
+    stm sp, {r1-r8}
     movs r0, #0
     str r0, [sp,#D_ROW]
 1:  @ next pair of rows
@@ -127,60 +136,20 @@ nest_kernels_conv_dense:
     smlal r10, r11, r12, lr
     ldr r12, [sp,#D_CURSOR]
     ldr lr, [sp,#D_REQUANT]
-    lsl r5, r5, #9
-    ubfx r2, r4, #0, #23
     ldr r3, [r12,#-4]
-    orr r5, r5, r4, lsr #23
-    sub r4, r2, #0x400000
     ldr r12, [sp,#D_ROW]
-    lsl r7, r7, #9
-    ubfx r2, r6, #0, #23
+    ldrd r0, r1, [lr]
+    ldr r2, [sp,#D_ZERO]
     add r3, r12
-    orr r7, r7, r6, lsr #23
-    sub r6, r2, #0x400000
-    ldm lr, {r0-r2}
     ldr lr, [sp,#D_STEP]
-    @ the odd row's sums stay packed in r8-r11 until the even row's registers are free
-    mov r12, r0
-    str r3, [sp,#40]
-    push {r8}
-    mov r8, r1
-    smlal r12, r8, r4, r2
-    mov r4, r1
-    mov r12, r0
-    smlal r12, r4, r5, r2
-    mov r5, r1
-    mov r12, r0
-    smlal r12, r5, r6, r2
-    ssat r8, #8, r8
-    mov r6, r1
-    smlal r0, r6, r7, r2
-    ssat r4, #8, r4
-    strb r8, [r3]
-    ssat r5, #8, r5
-    strb r4, [r3,lr]
-    add r3, r3, lr, lsl #1
-    ssat r6, #8, r6
-    strb r5, [r3]
-    strb r6, [r3,lr]
-    pop {r8}
+    NEST_DENSE_REQUANT r4, r5, r6, r7
     ldr r4, [sp,#D_ROWS]
     ldr r12, [sp,#D_REQUANT]
     cmp r4, #1
     beq 5f                  @ no odd row
-    lsl r9, r9, #9
-    ubfx r2, r8, #0, #23
-    ldr r3, [sp,#40]
-    orr r9, r9, r8, lsr #23
-    sub r8, r2, #0x400000
-    lsl r11, r11, #9
-    ubfx r2, r10, #0, #23
-    adds r12, #12
-    orr r11, r11, r10, lsr #23
-    sub r10, r2, #0x400000
-    ldm r12, {r0-r2}
+    ldrd r0, r1, [r12,#8]
     adds r3, #1
-    NEST_DENSE_REQUANT r8, r9, r10, r11, r4
+    NEST_DENSE_REQUANT r8, r9, r10, r11
 5:  ldr r2, [sp,#D_CURSOR]
     ldr r1, [sp,#D_TILES_END]
     ldr r0, [sp,#D_WORDS]
@@ -190,7 +159,7 @@ nest_kernels_conv_dense:
     ldrd r4, r6, [sp,#D_ROWS]
     ldr r5, [sp,#D_ROW]
     adds r0, #8
-    adds r6, #24
+    adds r6, #16
     adds r5, #2
     str r0, [sp,#D_WORDS]
     subs r4, #2

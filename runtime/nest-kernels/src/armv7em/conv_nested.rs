@@ -24,6 +24,7 @@ struct NestedPass {
     tiles: *const TileAt,
     tiles_end: *const TileAt,
     step: usize,
+    zero: i32,
 }
 
 unsafe extern "C" {
@@ -104,6 +105,7 @@ pub fn conv_nested(
             tiles,
             tiles_end,
             step,
+            zero: at.zero.into(),
         };
         // SAFETY: `check` saw as many rows in the stream and in `requant` as channels; the stream's
         // constructor, that its counts and columns stay inside words and planes; tiles are as many

@@ -10,10 +10,11 @@
 @    4 active     words of each row at this level, u16
 @    8 stored     words of each row at the densest level, u16
 @   12 rows       > 0
-@   16 requant    12 bytes a row: bias low, bias high, multiplier
+@   16 requant    8 bytes a row: bias, multiplier
 @   20 tiles      pairs (activations, output), 8 bytes each
 @   24 tiles_end  > tiles
 @   28 step       bytes from one output pixel to the next
+@   32 zero       output zero point
 @
 @ No load leaves the row's words, the tile's columns or the tables: the last word of a row is peeled
 @ off the software pipeline, which looks one word ahead.
@@ -30,10 +31,11 @@
     .set F_TILES, 20
     .set F_TILES_END, 24
     .set F_STEP, 28
-    .set F_CURSOR, 32       @ next tile
-    .set F_END, 36          @ end of the row's active words
-    .set F_ROW, 40          @ row, the channel within a pixel
-    .set F_SIZE, 44
+    .set F_ZERO, 32
+    .set F_CURSOR, 36       @ next tile
+    .set F_END, 40          @ end of the row's active words
+    .set F_ROW, 44          @ row, the channel within a pixel
+    .set F_SIZE, 52
 
 @ s0 and s1 from a pair of accumulators: \lo = s0, \hi = s1.
 .macro NEST_SPLIT lo, hi, t
@@ -41,6 +43,13 @@
     ubfx \t, \lo, #0, #23
     orr \hi, \hi, \lo, lsr #23
     sub \lo, \t, #0x400000
+.endm
+
+@ Requantises the sum \s: r0 bias, r1 multiplier, r2 output zero point.
+.macro NEST_REQUANT s
+    add \s, r0
+    smmlar \s, \s, r1, r2
+    ssat \s, #8, \s
 .endm
 
 @ Copies the arguments and starts the first row.
@@ -53,8 +62,8 @@
 \name:
     push {r4-r11,lr}
     sub sp, #F_SIZE
-    ldm r0, {r1-r8}
-    stm sp, {r1-r8}
+    ldm r0, {r1-r9}
+    stm sp, {r1-r9}
     movs r0, #0
     str r0, [sp,#F_ROW]
 1:  @ next row: r0 words, r2 tiles
@@ -78,7 +87,7 @@
     ldr r6, [sp,#F_REQUANT]
     ldrh r3, [r1], #2
     adds r5, #1
-    adds r6, #12
+    adds r6, #8
     add r0, r0, r3, lsl #2
     str r5, [sp,#F_ROW]
     subs r4, #1
@@ -175,63 +184,38 @@
     ldr lr, [r1,#3*\ps]
     smlal r8, r9, r2, r12
     smlal r10, r11, r2, lr
-6:  @ requantise 8 pixels: r0-r2 bias and multiplier, r3 output, then lr its step
+6:  @ requantise 8 pixels: r0 bias, r1 multiplier, r2 zero point, r3 output, lr its step
     ldr r12, [sp,#F_CURSOR]
     ldr lr, [sp,#F_REQUANT]
-    lsl r5, r5, #9
-    ubfx r2, r4, #0, #23
     ldr r3, [r12,#-4]
-    orr r5, r5, r4, lsr #23
     ldr r12, [sp,#F_ROW]
-    sub r4, r2, #0x400000
-    ldm lr, {r0-r2}
+    ldrd r0, r1, [lr]
+    ldr r2, [sp,#F_ZERO]
     add r3, r12
-    mov lr, r1
-    mov r12, r0
-    smlal r12, lr, r4, r2
-    mov r4, r1
-    mov r12, r0
-    smlal r12, r4, r5, r2
-    NEST_SPLIT r6, r7, r5
-    NEST_SPLIT r8, r9, r5
-    mov r5, r1
-    ssat lr, #8, lr
-    mov r12, r0
-    smlal r12, r5, r6, r2
-    ssat r4, #8, r4
-    mov r6, r1
-    strb lr, [r3]
     ldr lr, [sp,#F_STEP]
-    mov r12, r0
-    smlal r12, r6, r7, r2
-    NEST_SPLIT r10, r11, r7
-    ssat r5, #8, r5
-    strb r4, [r3,lr]
-    mov r12, r0
-    mov r7, r1
+    NEST_SPLIT r4, r5, r12
+    NEST_REQUANT r4
+    NEST_REQUANT r5
+    strb r4, [r3]
+    strb r5, [r3,lr]
     add r3, r3, lr, lsl #1
-    smlal r12, r7, r8, r2
-    ssat r6, #8, r6
-    mov r8, r1
-    strb r5, [r3]
-    mov r4, r0
-    smlal r4, r8, r9, r2
-    mov r9, r1
-    strb r6, [r3,lr]
-    mov r12, r0
-    ssat r7, #8, r7
-    smlal r12, r9, r10, r2
-    mov r10, r1
+    NEST_SPLIT r6, r7, r12
+    NEST_REQUANT r6
+    NEST_REQUANT r7
+    strb r6, [r3]
+    strb r7, [r3,lr]
     add r3, r3, lr, lsl #1
-    ssat r8, #8, r8
-    smlal r0, r10, r11, r2
-    strb r7, [r3]
-    ssat r9, #8, r9
-    strb r8, [r3,lr]
+    NEST_SPLIT r8, r9, r12
+    NEST_REQUANT r8
+    NEST_REQUANT r9
+    strb r8, [r3]
+    strb r9, [r3,lr]
     add r3, r3, lr, lsl #1
-    ssat r10, #8, r10
-    strb r9, [r3]
-    strb r10, [r3,lr]
+    NEST_SPLIT r10, r11, r12
+    NEST_REQUANT r10
+    NEST_REQUANT r11
+    strb r10, [r3]
+    strb r11, [r3,lr]
     NEST_LEAVE \name
 .endm
 
@@ -295,36 +279,26 @@
     smlal r6, r7, r11, r9
     smlal r4, r5, r12, r8
     smlal r6, r7, r12, r10
-6:  @ requantise 4 pixels: r0-r2 bias and multiplier, r3 output, lr its step
+6:  @ requantise 4 pixels
     ldr r12, [sp,#F_CURSOR]
     ldr lr, [sp,#F_REQUANT]
-    ldr r8, [sp,#F_ROW]
     ldr r3, [r12,#-4]
-    ldm lr, {r0-r2}
-    add r3, r8
+    ldr r12, [sp,#F_ROW]
+    ldrd r0, r1, [lr]
+    ldr r2, [sp,#F_ZERO]
+    add r3, r12
     ldr lr, [sp,#F_STEP]
-    NEST_SPLIT r4, r5, r8
-    NEST_SPLIT r6, r7, r9
-    mov r8, r0
-    mov r9, r1
-    smlal r8, r9, r4, r2
-    mov r10, r0
-    mov r11, r1
-    smlal r10, r11, r5, r2
-    mov r12, r0
-    mov r4, r1
-    smlal r12, r4, r6, r2
-    ssat r9, #8, r9
-    mov r5, r1
-    smlal r0, r5, r7, r2
-    ssat r11, #8, r11
-    strb r9, [r3]
-    ssat r4, #8, r4
-    strb r11, [r3,lr]
-    add r3, r3, lr, lsl #1
-    ssat r5, #8, r5
+    NEST_SPLIT r4, r5, r12
+    NEST_REQUANT r4
+    NEST_REQUANT r5
     strb r4, [r3]
     strb r5, [r3,lr]
+    add r3, r3, lr, lsl #1
+    NEST_SPLIT r6, r7, r12
+    NEST_REQUANT r6
+    NEST_REQUANT r7
+    strb r6, [r3]
+    strb r7, [r3,lr]
     NEST_LEAVE \name
 .endm
 
@@ -370,20 +344,17 @@
 6:  @ requantise 2 pixels
     ldr r12, [sp,#F_CURSOR]
     ldr lr, [sp,#F_REQUANT]
-    ldr r8, [sp,#F_ROW]
     ldr r3, [r12,#-4]
-    ldm lr, {r0-r2}
-    add r3, r8
+    ldr r12, [sp,#F_ROW]
+    ldrd r0, r1, [lr]
+    ldr r2, [sp,#F_ZERO]
+    add r3, r12
     ldr lr, [sp,#F_STEP]
-    NEST_SPLIT r4, r5, r8
-    mov r8, r0
-    mov r9, r1
-    smlal r8, r9, r4, r2
-    smlal r0, r1, r5, r2
-    ssat r9, #8, r9
-    ssat r1, #8, r1
-    strb r9, [r3]
-    strb r1, [r3,lr]
+    NEST_SPLIT r4, r5, r12
+    NEST_REQUANT r4
+    NEST_REQUANT r5
+    strb r4, [r3]
+    strb r5, [r3,lr]
     NEST_LEAVE \name
 .endm
 

@@ -5,7 +5,7 @@ use core::arch::global_asm;
 use nest_format::Requant;
 
 use super::window::{Pixels, Windows};
-use crate::check::{checked, refuse};
+use crate::check::{AtLevel, checked, refuse};
 use crate::layer::Depthwise;
 use crate::scratch::depthwise_scratch_words;
 
@@ -20,6 +20,7 @@ struct Pixel {
     channels: usize,
     requant: *const Requant,
     output: *mut i8,
+    zero: i32,
 }
 
 unsafe extern "C" {
@@ -39,7 +40,7 @@ pub fn depthwise(
     let g = &layer.geometry;
     let words = depthwise_scratch_words(g);
     if words == 0 {
-        return one_by_one(layer, at.requant, at.pad, input, output);
+        return one_by_one(layer, at, input, output);
     }
     let taps = g.kernel_h as usize * g.kernel_w as usize;
     let channels = g.out_c as usize;
@@ -80,6 +81,7 @@ pub fn depthwise(
             channels,
             requant: at.requant.as_ptr(),
             output: pixel.as_mut_ptr(),
+            zero: at.zero.into(),
         };
         // SAFETY: each entry of the table points to `channels` elements, of the input or of the
         // padding; `check` saw `taps * channels` weights and `channels` constants; the output pixel
@@ -89,13 +91,7 @@ pub fn depthwise(
 }
 
 /// Layers of less than 4 channels, or with several output channels for an input channel.
-fn one_by_one(
-    layer: &Depthwise<'_>,
-    requant: &[Requant],
-    pad: i8,
-    input: &[i8],
-    output: &mut [i8],
-) {
+fn one_by_one(layer: &Depthwise<'_>, at: AtLevel<'_>, input: &[i8], output: &mut [i8]) {
     let g = &layer.geometry;
     let Some(multiplier) = g.out_c.checked_div(g.in_c) else {
         return;
@@ -106,7 +102,7 @@ fn one_by_one(
     }
     let windows = Windows::new(g);
     for (window, pixel) in windows.iter().zip(Pixels::of(output, out_c)) {
-        for (channel, (out, requant)) in pixel.iter_mut().zip(requant).enumerate() {
+        for (channel, (out, requant)) in pixel.iter_mut().zip(at.requant).enumerate() {
             let mut weights = layer.weights.iter().skip(channel).step_by(out_c);
             let mut sum = 0;
             for ky in 0..g.kernel_h as usize {
@@ -114,12 +110,12 @@ fn one_by_one(
                     let value = windows
                         .tap(window, ky, kx)
                         .and_then(|at| input.get(at + channel / multiplier))
-                        .unwrap_or(&pad);
+                        .unwrap_or(&at.pad);
                     let weight = weights.next().unwrap_or(&0);
                     sum += i32::from(*value) * i32::from(*weight);
                 }
             }
-            *out = requant.apply(sum);
+            *out = requant.apply(sum, at.zero);
         }
     }
 }

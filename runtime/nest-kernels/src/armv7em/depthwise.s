@@ -5,8 +5,9 @@
 @    4 taps_end   > taps
 @    8 weights    [tap][channel], int8
 @   12 channels   >= 4
-@   16 requant    12 bytes a channel: bias low, bias high, multiplier
+@   16 requant    8 bytes a channel: bias, multiplier
 @   20 output     channel 0 of the output pixel
+@   24 zero       output zero point
 @
 @ A rest of fewer than 4 channels is served by a last group that overlaps the one before it. No
 @ access leaves the channels.
@@ -20,6 +21,7 @@
     .set W_CHANNELS, 12
     .set W_REQUANT, 16
     .set W_OUTPUT, 20
+    .set W_ZERO, 24
     .set W_SIZE, 28
 
 @ Multiplies the 4 values in r8 by the 4 weights in r9, adding to r4-r7.
@@ -61,8 +63,8 @@
 \name:
     push {r4-r11,lr}
     sub sp, #W_SIZE
-    ldm r0, {r1-r6}
-    stm sp, {r1-r6}
+    ldm r0, {r1-r7}
+    stm sp, {r1-r7}
     movs r3, #0
 1:  @ 4 channels from r3 on
     ldrd r1, lr, [sp,#W_WEIGHTS]
@@ -95,26 +97,28 @@
     bne 2b
     .endif
     ldrd r0, r2, [sp,#W_REQUANT]
-    add r12, r3, r3, lsl #1
-    add r12, r0, r12, lsl #2
+    ldr r1, [sp,#W_ZERO]
+    add r12, r0, r3, lsl #3
     add r2, r3
-    ldm r12!, {r8,r9,r10}
-    ldm r12!, {r0,r1,r11}
-    smlal r8, r9, r4, r10
-    smlal r0, r1, r5, r11
-    ldm r12!, {r4,r5,r8}
-    ldm r12, {r0,r10,r11}
-    ssat r9, #8, r9
-    smlal r4, r5, r6, r8
-    ssat r1, #8, r1
-    smlal r0, r10, r7, r11
-    strb r9, [r2]
-    adds r3, #4
+    ldm r12!, {r0,r8,r9,r10}
+    add r4, r0
+    add r5, r9
+    smmlar r4, r4, r8, r1
+    smmlar r5, r5, r10, r1
+    ldm r12, {r0,r8,r9,r10}
+    add r6, r0
+    add r7, r9
+    smmlar r6, r6, r8, r1
+    ssat r4, #8, r4
+    smmlar r7, r7, r10, r1
     ssat r5, #8, r5
-    strb r1, [r2,#1]
-    ssat r10, #8, r10
-    strb r5, [r2,#2]
-    strb r10, [r2,#3]
+    strb r4, [r2]
+    adds r3, #4
+    ssat r6, #8, r6
+    strb r5, [r2,#1]
+    ssat r7, #8, r7
+    strb r6, [r2,#2]
+    strb r7, [r2,#3]
     subs r0, lr, r3         @ channels left
     beq 3f
     cmp r0, #4

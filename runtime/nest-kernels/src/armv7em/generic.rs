@@ -44,7 +44,7 @@ pub fn conv_generic(layer: &ConvGeneric<'_>, level: usize, input: &[i8], output:
                         });
                     }
                 }
-                *out = requant.apply(sum);
+                *out = requant.apply(sum, at.zero);
             }
         }
     }

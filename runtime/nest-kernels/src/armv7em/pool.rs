@@ -115,7 +115,7 @@ pub fn avg_pool(layer: &AvgPool<'_>, level: usize, input: &[i8], output: &mut [i
                 }
             }
             for (out, sum) in pixel.iter_mut().skip(channel).zip(sums) {
-                *out = requant.apply(sum);
+                *out = requant.apply(sum, at.zero);
             }
         }
         if channels < 4 {
@@ -130,7 +130,7 @@ pub fn avg_pool(layer: &AvgPool<'_>, level: usize, input: &[i8], output: &mut [i
                         .take(across);
                     sum += values.map(|&x| i32::from(x)).sum::<i32>();
                 }
-                *out = requant.apply(sum);
+                *out = requant.apply(sum, at.zero);
             }
         }
     }
@@ -138,7 +138,7 @@ pub fn avg_pool(layer: &AvgPool<'_>, level: usize, input: &[i8], output: &mut [i
 
 /// Mean over all pixels of each channel.
 pub fn global_avg_pool(layer: &GlobalAvgPool<'_>, level: usize, input: &[i8], output: &mut [i8]) {
-    let requant = checked!(layer.check(level, input, output));
+    let (requant, zero) = checked!(layer.check(level, input, output));
     let channels = layer.channels as usize;
     for channel in groups_of_4(channels) {
         let mut sums = [0; 4];
@@ -146,13 +146,13 @@ pub fn global_avg_pool(layer: &GlobalAvgPool<'_>, level: usize, input: &[i8], ou
         // SAFETY: `check` saw `pixels * channels` elements; 4 channels from `channel` on exist.
         unsafe { sum4(from, channels, layer.pixels as usize, &mut sums) };
         for (out, sum) in output.iter_mut().skip(channel).zip(sums) {
-            *out = requant.apply(sum);
+            *out = requant.apply(sum, zero);
         }
     }
     if channels < 4 {
         for (channel, out) in output.iter_mut().enumerate() {
             let values = input.iter().skip(channel).step_by(channels.max(1));
-            *out = requant.apply(values.map(|&x| i32::from(x)).sum());
+            *out = requant.apply(values.map(|&x| i32::from(x)).sum(), zero);
         }
     }
 }

@@ -58,6 +58,7 @@ pub fn conv_generic(layer: &ConvGeneric<'_>, level: usize, input: &[i8], output:
 struct Group<'a> {
     geometry: &'a Geometry,
     pad: i8,
+    zero: i8,
     first_in: usize,
     in_c: usize,
     first_out: usize,
@@ -84,6 +85,7 @@ fn conv<R, C>(
         let group = Group {
             geometry,
             pad: at.pad,
+            zero: at.zero,
             first_in: index * in_c,
             in_c,
             first_out: index * out_c,
@@ -131,7 +133,7 @@ impl Group<'_> {
                     sums
                 });
                 for (pixel, sum) in pixels.chunks_exact_mut(out_c).zip(sums) {
-                    pixel[self.first_out + row] = requant.apply(sum);
+                    pixel[self.first_out + row] = requant.apply(sum, self.zero);
                 }
             }
         }
@@ -155,7 +157,7 @@ impl Group<'_> {
                     let value = at.map_or(self.pad, |at| input[at + self.first_in + channel]);
                     sum += i32::from(value) * i32::from(weight);
                 }
-                pixel[self.first_out + row] = requant.apply(sum);
+                pixel[self.first_out + row] = requant.apply(sum, self.zero);
             }
         }
     }

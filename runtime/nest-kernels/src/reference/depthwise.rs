@@ -49,7 +49,7 @@ pub fn depthwise(
                 }
             }
             for ((out, sum), requant) in out.iter_mut().zip(sums).zip(&at.requant[first..]) {
-                *out = requant.apply(sum);
+                *out = requant.apply(sum, at.zero);
             }
         }
     }

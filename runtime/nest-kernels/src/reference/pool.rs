@@ -54,7 +54,7 @@ pub fn avg_pool(layer: &AvgPool<'_>, level: usize, input: &[i8], output: &mut [i
                 inside += padding as usize;
             }
             if let Some(requant) = at.requant.get(inside.wrapping_sub(1)) {
-                *out = requant.apply(sum);
+                *out = requant.apply(sum, at.zero);
             }
         }
     }
@@ -62,10 +62,10 @@ pub fn avg_pool(layer: &AvgPool<'_>, level: usize, input: &[i8], output: &mut [i
 
 /// Mean over all pixels of each channel.
 pub fn global_avg_pool(layer: &GlobalAvgPool<'_>, level: usize, input: &[i8], output: &mut [i8]) {
-    let requant = checked!(layer.check(level, input, output));
+    let (requant, zero) = checked!(layer.check(level, input, output));
     let channels = layer.channels as usize;
     for (channel, out) in output.iter_mut().enumerate() {
         let values = input.iter().skip(channel).step_by(channels);
-        *out = requant.apply(values.map(|&x| i32::from(x)).sum());
+        *out = requant.apply(values.map(|&x| i32::from(x)).sum(), zero);
     }
 }

@@ -104,7 +104,7 @@ fn nested(report: &mut Report, seed: u32, g: Geometry, tile: Tile, levels: usize
             let output = arena.take::<i8>(outputs);
             let scratch = arena.take::<u32>(nest_kernels::conv_nested_scratch_words(&g, tile));
             stream(&mut random, columns as u32, levels, longest, prefix, words);
-            requant(&mut random, 60 * 60 * longest.isqrt().max(1), requant_at);
+            let zeros = requant(&mut random, 60 * 60 * longest.isqrt().max(1), requant_at);
             random.fill(input);
             output.fill(0x55);
             let pads = [-128, 127, random.byte()];
@@ -120,6 +120,7 @@ fn nested(report: &mut Report, seed: u32, g: Geometry, tile: Tile, levels: usize
                 )
                 .expect("a stream within the rules"),
                 requant: &tables,
+                out_zero: &zeros,
                 pad: &pads,
                 tile,
             };
@@ -161,7 +162,7 @@ fn dense(report: &mut Report, seed: u32, g: Geometry) {
                 words[word] |= u32::from(w as u8) << (8 * (column % 4));
             }
         }
-        requant(
+        let zeros = requant(
             &mut random,
             60 * 60 * columns.isqrt().max(1) as u32,
             requant_at,
@@ -174,6 +175,7 @@ fn dense(report: &mut Report, seed: u32, g: Geometry) {
             geometry: g,
             weights: DenseWeights::new(rows as u16, columns as u16, words),
             requant: &tables,
+            out_zero: &zeros,
             pad: &pads,
         };
         if let Some(expected) = expected {
@@ -222,6 +224,7 @@ fn heaviest(report: &mut Report, weight: i8, value: i8, other: i8) {
                 geometry: g,
                 stream: NestedStream::new(2, COLUMNS as u16, 1, words, prefix),
                 requant: &tables,
+                out_zero: &[0],
                 pad: &[0],
                 tile,
             };
@@ -251,6 +254,7 @@ fn heaviest(report: &mut Report, weight: i8, value: i8, other: i8) {
             geometry: g,
             weights: DenseWeights::new(2, COLUMNS as u16, words),
             requant: &tables,
+            out_zero: &[0],
             pad: &[0],
         };
         if let Some(expected) = expected {

@@ -22,7 +22,7 @@ fn fully_connected(report: &mut Report, seed: u32, columns: usize, rows: usize) 
             random.fill(weights);
             random.fill(input);
             output.fill(0x55);
-            requant(
+            let zeros = requant(
                 &mut random,
                 60 * 60 * columns.isqrt().max(1) as u32,
                 requant_at,
@@ -32,6 +32,7 @@ fn fully_connected(report: &mut Report, seed: u32, columns: usize, rows: usize) 
                 weights,
                 columns: columns as u16,
                 requant: &tables,
+                out_zero: &zeros,
             };
             if let Some(expected) = expected {
                 reference::fully_connected(&layer, 0, input, &mut expected[..rows]);
@@ -67,7 +68,7 @@ fn nested(report: &mut Report, seed: u32, columns: usize, rows: usize) {
                 let input = arena.take::<i8>(columns);
                 let output = arena.take::<i8>(rows);
                 stream(&mut random, columns as u32, levels, longest, prefix, words);
-                requant(&mut random, 60 * 60 * longest.isqrt().max(1), requant_at);
+                let zeros = requant(&mut random, 60 * 60 * longest.isqrt().max(1), requant_at);
                 random.fill(input);
                 output.fill(0x55);
                 let tables: [&[Requant]; 3] = [requant_at; 3];
@@ -80,6 +81,7 @@ fn nested(report: &mut Report, seed: u32, columns: usize, rows: usize) {
                         prefix,
                     ),
                     requant: &tables,
+                    out_zero: &zeros,
                 };
                 if let Some(expected) = expected {
                     reference::dense_nested(&layer, level, input, &mut expected[..rows]);
@@ -110,7 +112,7 @@ fn generic(report: &mut Report, seed: u32, g: Geometry, groups: u16) {
             random.fill(weights);
             random.fill(input);
             output.fill(0x55);
-            requant(
+            let zeros = requant(
                 &mut random,
                 60 * 60 * columns.isqrt().max(1) as u32,
                 requant_at,
@@ -122,6 +124,7 @@ fn generic(report: &mut Report, seed: u32, g: Geometry, groups: u16) {
                 groups,
                 weights,
                 requant: &tables,
+                out_zero: &zeros,
                 pad: &pads,
             };
             if let Some(expected) = expected {

@@ -30,7 +30,7 @@ fn depthwise(report: &mut Report, seed: u32, g: Geometry) {
             random.fill(weights);
             random.fill(input);
             output.fill(0x55);
-            requant(
+            let zeros = requant(
                 &mut random,
                 60 * 60 * taps.isqrt().max(1) as u32,
                 requant_at,
@@ -41,6 +41,7 @@ fn depthwise(report: &mut Report, seed: u32, g: Geometry) {
                 geometry: g,
                 weights,
                 requant: &tables,
+                out_zero: &zeros,
                 pad: &pads,
             };
             if let Some(expected) = expected {

@@ -11,23 +11,24 @@ use nest_format::Requant;
 use crate::random::Random;
 
 /// Requantisation that spreads sums of about `scale` over int8 and beyond; some channels take
-/// extreme constants.
-fn requant(random: &mut Random, scale: u32, to: &mut [Requant]) {
+/// extreme constants. Returns the output zero point of up to three levels.
+fn requant(random: &mut Random, scale: u32, to: &mut [Requant]) -> [i8; 3] {
     for requant in to {
+        let any_bias = random.next() as i32 % Requant::MAX_BIAS;
         *requant = match random.below(12) {
-            0 => Requant::new(i64::from(random.next() as i32) << 8, 0),
-            1 => Requant::new(i64::from(random.next() as i32) << 20, i32::MIN),
-            2 => Requant::new(i64::from(random.next()), i32::MAX),
+            0 => Requant::new(any_bias, 0),
+            1 => Requant::new(any_bias >> 8, i32::MIN),
+            2 => Requant::new(any_bias >> 24, i32::MAX),
             _ => {
                 // About 200 / scale, as a fraction of 2^32.
                 let unit = (200u64 << 32) / u64::from(scale.max(200));
                 let multiplier = (unit / 2 + unit * u64::from(random.below(256)) / 256) as i64;
                 let multiplier = multiplier.min(i64::from(i32::MAX)) as i32;
                 let sign = if random.below(8) == 0 { -1 } else { 1 };
-                let zero = i64::from(random.next() as i8);
-                let low = i64::from(random.next());
-                Requant::new((zero << 32) + low, sign * multiplier)
+                let bias = random.below(scale.max(1)) as i32 - (scale / 2) as i32;
+                Requant::new(bias, sign * multiplier)
             }
         };
     }
+    [random.next() as i8; 3]
 }

@@ -42,7 +42,7 @@ fn average(report: &mut Report, seed: u32, g: Geometry, count_include_pad: bool)
             let requant_at = arena.take::<Requant>(taps);
             random.fill(input);
             output.fill(0x55);
-            requant(&mut random, 100 * taps as u32, requant_at);
+            let zeros = requant(&mut random, 100 * taps as u32, requant_at);
             let pads = [random.byte()];
             let tables: [&[Requant]; 1] = [requant_at];
             let layer = AvgPool {
@@ -50,6 +50,7 @@ fn average(report: &mut Report, seed: u32, g: Geometry, count_include_pad: bool)
                 count_include_pad,
                 pad: &pads,
                 requant: &tables,
+                out_zero: &zeros,
             };
             if let Some(expected) = expected {
                 reference::avg_pool(&layer, 0, input, &mut expected[..outputs]);
@@ -75,11 +76,12 @@ fn global(report: &mut Report, seed: u32, pixels: usize, channels: usize) {
             }
             output.fill(0x55);
             let mut constant = [Requant::new(0, 0)];
-            requant(&mut random, 100 * pixels as u32, &mut constant);
+            let zeros = requant(&mut random, 100 * pixels as u32, &mut constant);
             let layer = GlobalAvgPool {
                 pixels: pixels as u32,
                 channels: channels as u16,
                 requant: &constant,
+                out_zero: &zeros,
             };
             if let Some(expected) = expected {
                 reference::global_avg_pool(&layer, 0, input, &mut expected[..channels]);
