@@ -290,6 +290,8 @@ codes! {
         "--verify asks for more inputs than the data set holds.";
     REPLAY_DIVERGED "E755" Surroundings "a recorded session does not fit"
         "A replayed session must ask for the same things in the same order as when it was recorded.";
+    TIMING_FILE "E756" Input "a timing file does not hold what the cycle model takes"
+        "A timing file (`nestc calibrate` writes them) is TOML: `name`, and any of the cycle model's constants with their values. Constants it leaves out keep the value of the setting. The message names the constant and what it may be.";
 }
 
 /// One finding.

@@ -14,17 +14,27 @@ const LIMIT: Instructions = Instructions(20_000_000_000);
 pub struct EmulatorRunner {
     machine: Machine,
     place: String,
+    timing: String,
 }
 
 impl EmulatorRunner {
-    /// Loads the image.
+    /// Loads the image onto a board with the expected timing.
     ///
     /// # Errors
     /// What the emulator finds in the ELF file.
     pub fn new(compiled: &Compiled) -> Result<Self> {
+        Self::with(compiled, TimingConfig::expected())
+    }
+
+    /// Loads the image onto a board with this timing.
+    ///
+    /// # Errors
+    /// As [`EmulatorRunner::new`].
+    pub fn with(compiled: &Compiled, timing: TimingConfig) -> Result<Self> {
+        let name = timing.name.clone();
         // The one board there is.
         let map = MemoryMap::stm32h743();
-        let mut machine = Machine::new(map, TimingConfig::expected());
+        let mut machine = Machine::new(map, timing);
         machine.load_elf(&compiled.elf)?;
         if let Some(address) = machine.symbol(MARK_SYMBOL) {
             machine.add_tracepoint(address);
@@ -32,6 +42,7 @@ impl EmulatorRunner {
         Ok(Self {
             machine,
             place: format!("{} in the emulator", compiled.program.name),
+            timing: name,
         })
     }
 
@@ -56,6 +67,10 @@ impl Runner for EmulatorRunner {
 
     fn emulator_model(&self) -> Option<String> {
         Some(EMULATOR_MODEL.into())
+    }
+
+    fn timing(&self) -> Option<String> {
+        Some(self.timing.clone())
     }
 
     fn read(&mut self, address: u32, buffer: &mut [u8]) -> Result<(), Diagnostic> {

@@ -4,9 +4,11 @@
 //! a recorded session. The image and its program come from a folder that
 //! [`crate::image::compile`] wrote.
 
+mod emulated;
 mod emulator;
 mod replay;
 mod session;
+mod timing_file;
 
 use std::fs;
 use std::path::Path;
@@ -14,6 +16,7 @@ use std::path::Path;
 use crate::data::DataSpec;
 use crate::diag::{BENCH_INPUTS, Diagnostic, IMAGE_MISSING, NOT_BIT_EXACT, PROGRAM_FILE, Result};
 use crate::emit::{MARKER, Marker, NESTC_VERSION, PROGRAM_FILE_NAME, read_program};
+use crate::emulator::EMULATOR_MODEL;
 use crate::image::{self, ELF_NAME, Image};
 use crate::ir::eval::Executor;
 use crate::ir::ids::{Id, Level};
@@ -25,6 +28,7 @@ use crate::report::{
 use crate::target::Board;
 use crate::units::{Bytes, Cycles, Instructions};
 
+pub use emulated::{Settings, bench_emulated};
 pub use emulator::EmulatorRunner;
 pub use replay::{Exchange, Recorder, ReplayRunner};
 use session::{Session, Timing};
@@ -35,6 +39,10 @@ pub trait Runner {
     fn measured_by(&self) -> MeasuredBy;
     /// The cycle model's name, if it is one.
     fn emulator_model(&self) -> Option<String>;
+    /// The name of the cycle model's setting, if it is one.
+    fn timing(&self) -> Option<String> {
+        None
+    }
     /// Reads memory while the image stands.
     ///
     /// # Errors
@@ -166,6 +174,16 @@ struct Inputs {
 /// Accuracy a level, and the images behind it.
 type Accuracies = Option<(Vec<f64>, u64)>;
 
+/// What runs gave, to be made a report.
+struct Runs {
+    bit_exact: BitExact,
+    /// One a level.
+    timings: Vec<Timing>,
+    /// The same in the pessimistic setting, or none.
+    pessimistic: Vec<Timing>,
+    stack: Bytes,
+}
+
 /// Measures the image of `compiled` on `runner`. `progress` hears of finished commands and how many
 /// there are.
 ///
@@ -183,46 +201,65 @@ pub fn bench(
     let levels = program.level_count();
     let total = levels * (options.verify + 1);
     let mut done = 0;
-    let mut session = Session::start(compiled, runner)?;
-    let mut bit_exact = BitExact {
-        inputs: options.verify as u64,
-        ..BitExact::default()
-    };
-    let mut executor = Executor::new(program);
-    for level in (0..levels).map(Level::from_index) {
-        for (index, input) in inputs.items.iter().take(options.verify).enumerate() {
-            if let Some(mut mismatch) = compare(program, &mut executor, &mut session, level, input)?
-            {
-                mismatch.input = index as u64;
-                bit_exact.mismatches += 1;
-                bit_exact.first_mismatch.get_or_insert(mismatch);
-            }
-            done += 1;
-            progress(done, total);
-        }
-    }
-    let mut reports = Vec::new();
-    for level in (0..levels).map(Level::from_index) {
-        let timing = session.time(level, &inputs.items[0])?;
-        reports.push(level_report(compiled, level, &timing, &accuracies));
+    let mut step = || {
         done += 1;
         progress(done, total);
+    };
+    let mut session = Session::start(compiled, runner)?;
+    let mut bit_exact = BitExact::default();
+    for level in (0..levels).map(Level::from_index) {
+        let verified = verify(
+            program,
+            &mut session,
+            level,
+            &inputs.items[..options.verify],
+            &mut step,
+        )?;
+        join(&mut bit_exact, verified);
     }
-    let stack = session.stack()?;
+    let mut timings = Vec::new();
+    for level in (0..levels).map(Level::from_index) {
+        timings.push(session.time(level, &inputs.items[0])?);
+        step();
+    }
+    let runs = Runs {
+        bit_exact,
+        timings,
+        pessimistic: Vec::new(),
+        stack: session.stack()?,
+    };
     Ok(BenchReport {
+        measured_by: runner.measured_by(),
+        emulator_model: runner.emulator_model(),
+        timing: runner.timing(),
+        ..report(compiled, inputs.source, &accuracies, runs)
+    })
+}
+
+/// The report of an emulated measurement.
+fn report(compiled: &Compiled, inputs: String, accuracies: &Accuracies, runs: Runs) -> BenchReport {
+    let program = &compiled.program;
+    BenchReport {
         schema_version: SCHEMA_VERSION,
         nestc_version: NESTC_VERSION.into(),
         model: program.name.clone(),
         target: compiled.board.name.clone(),
         clock_hz: compiled.board.clock.core_hz,
-        measured_by: runner.measured_by(),
-        emulator_model: runner.emulator_model(),
-        inputs: inputs.source,
+        measured_by: MeasuredBy::Emulator,
+        emulator_model: Some(EMULATOR_MODEL.into()),
+        timing: None,
+        inputs,
         flash_bytes: image::flash_bytes(program, &compiled.image),
-        ram_bytes: image::ram_bytes(program, stack),
-        bit_exact,
-        levels: reports,
-    })
+        ram_bytes: image::ram_bytes(program, runs.stack),
+        bit_exact: runs.bit_exact,
+        levels: (runs.timings.iter().enumerate())
+            .map(|(level, timing)| {
+                let level = Level::from_index(level);
+                let pessimistic = runs.pessimistic.get(level.index());
+                level_report(compiled, level, timing, pessimistic, accuracies)
+            })
+            .collect(),
+    }
 }
 
 /// Whether device and host agree.
@@ -251,6 +288,37 @@ pub fn verdict(report: &BenchReport) -> Result<(), Diagnostic> {
             at.kernel
         ),
     ))
+}
+
+/// Compares each input's results at a level with the host's; `step` hears of each that is done.
+fn verify(
+    program: &Program,
+    session: &mut Session<'_>,
+    level: Level,
+    inputs: &[Vec<i8>],
+    step: &mut dyn FnMut(),
+) -> Result<BitExact, Diagnostic> {
+    let mut executor = Executor::new(program);
+    let mut exact = BitExact {
+        inputs: inputs.len() as u64,
+        ..BitExact::default()
+    };
+    for (index, input) in inputs.iter().enumerate() {
+        if let Some(mut mismatch) = compare(program, &mut executor, session, level, input)? {
+            mismatch.input = index as u64;
+            exact.mismatches += 1;
+            exact.first_mismatch.get_or_insert(mismatch);
+        }
+        step();
+    }
+    Ok(exact)
+}
+
+/// Adds what another level gave on the same inputs.
+fn join(all: &mut BitExact, level: BitExact) {
+    all.inputs = level.inputs;
+    all.mismatches += level.mismatches;
+    all.first_mismatch = all.first_mismatch.take().or(level.first_mismatch);
 }
 
 /// The first layer whose output differs, if any.
@@ -358,17 +426,20 @@ fn level_report(
     compiled: &Compiled,
     level: Level,
     timing: &Timing,
+    pessimistic: Option<&Timing>,
     accuracies: &Accuracies,
 ) -> BenchLevel {
     let program = &compiled.program;
     let index = level.index();
     let run = timing.median_run();
+    let cautious = pessimistic.map(|timing| &timing.cycles[timing.median_run()]);
     let layers: Vec<BenchLayer> = (program.steps.iter().enumerate())
         .map(|(layer, step)| BenchLayer {
             name: step.name.clone(),
             op: step.op.into(),
             kernel: step.kernel.into(),
             cycles: timing.cycles[run][layer],
+            cycles_pessimistic: cautious.map(|cycles| cycles[layer]),
             instructions: timing.instructions[run]
                 .get(layer)
                 .copied()
@@ -387,6 +458,7 @@ fn level_report(
         accuracy_top1: accuracies.as_ref().map(|(top1, _)| top1[index]),
         accuracy_images: accuracies.as_ref().map_or(0, |(_, images)| *images),
         cycles,
+        cycles_pessimistic: cautious.map(|cycles| cycles.iter().copied().sum()),
         cold_cycles: timing.cycles[0].iter().copied().sum(),
         instructions: layers.iter().map(|l| l.instructions).sum(),
         latency_ms: cycles.milliseconds_at(compiled.board.clock.core_hz),

@@ -208,7 +208,7 @@ pub enum RunnerArg {
 /// `nestc bench`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Conditions:\n  METRIC[level=N] OP NUMBER, where METRIC is cycles, latency_ms, accuracy, flash or ram,\n  OP is one of < <= > >= == !=, and NUMBER may end in k, M or %.\n  Without [level=N], cycles, latency_ms and accuracy are tried at every level.\n\nExample:\n  nestc bench firmware --verify 8 --fail-if 'cycles[level=0] > 5.5M' --fail-if 'ram > 128k'"
+    after_help = "Conditions:\n  METRIC[level=N] OP NUMBER, where METRIC is cycles, cycles_pessimistic, latency_ms, accuracy,\n  flash or ram, OP is one of < <= > >= == !=, and NUMBER may end in k, M or %.\n  Without [level=N], all but flash and ram are tried at every level.\n\nCycles:\n  Those of the whole network, all layers included, at each level the median of three inferences\n  of which the first begins with cold caches. The emulator measures in two settings side by side:\n  expected (or what --timing gives) and pessimistic, with everything that the cycle model assumes\n  at its unfavourable end.\n\nExample:\n  nestc bench firmware --verify 8 --fail-if 'cycles[level=0] > 5.5M' --fail-if 'ram > 128k'"
 )]
 pub struct BenchArgs {
     /// A folder that `nestc compile` wrote.
@@ -225,6 +225,9 @@ pub struct BenchArgs {
     /// Images for the runs and the accuracy (default: those the model was trained on).
     #[arg(long, value_name = "SPEC")]
     pub data: Option<DataSpec>,
+    /// The emulator's timing: expected, pessimistic, or a file that `nestc calibrate` wrote.
+    #[arg(long, value_name = "NAME|FILE", default_value = "expected")]
+    pub timing: String,
     /// Exit with 1 if this holds; may be given more than once.
     #[arg(long, value_name = "EXPR")]
     pub fail_if: Vec<Condition>,

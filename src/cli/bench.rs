@@ -6,13 +6,14 @@ use super::args::{BenchArgs, RunnerArg};
 use super::compile;
 use super::fail_if::{Condition, Measured, MeasuredLevel};
 use super::printer::Printer;
-use crate::bench::{self, BenchOptions, Compiled, EmulatorRunner, Runner};
+use crate::bench::{self, BenchOptions, Compiled, Settings};
 use crate::data::{DataSpec, Split};
 use crate::diag::{CONDITION_HOLDS, Diagnostic, Diagnostics, NO_PROBE, NOT_MEASURED, Result};
 use crate::report::BenchReport;
 
 /// Runs the bench.
 pub fn run(args: &BenchArgs, printer: &Printer) -> Result<io::Result<()>> {
+    let settings = Settings::named(&args.timing)?;
     let compiled = Compiled::open(&args.dir)?;
     let options = BenchOptions {
         verify: args.verify as usize,
@@ -20,12 +21,11 @@ pub fn run(args: &BenchArgs, printer: &Printer) -> Result<io::Result<()>> {
         ..BenchOptions::default()
     };
     judgeable(args, &compiled, options.data.as_ref())?;
-    let mut runner: Box<dyn Runner> = match args.on {
-        RunnerArg::Emulator => Box::new(EmulatorRunner::new(&compiled)?),
-        RunnerArg::Probe => return Err(no_probe(args, &compiled).into()),
-    };
+    if args.on == RunnerArg::Probe {
+        return Err(no_probe(args, &compiled).into());
+    }
     let progress = printer.progress("bench", 0);
-    let report = bench::bench(&compiled, runner.as_mut(), &options, &mut |done, total| {
+    let report = bench::bench_emulated(&compiled, &settings, &options, &mut |done, total| {
         progress.set_of(done as u64, total as u64);
     })?;
     progress.finish(&format!("{} levels", report.levels.len()));
@@ -82,6 +82,7 @@ fn measured(report: &BenchReport) -> Measured {
             .iter()
             .map(|l| MeasuredLevel {
                 cycles: l.cycles.0,
+                cycles_pessimistic: l.cycles_pessimistic.map(|c| c.0),
                 latency_ms: l.latency_ms,
                 accuracy: l.accuracy_top1,
             })

@@ -8,6 +8,8 @@ use std::str::FromStr;
 pub enum Metric {
     /// Cycles of one inference.
     Cycles,
+    /// Cycles of one inference in the cycle model's pessimistic setting.
+    CyclesPessimistic,
     /// Milliseconds of one inference at the board's clock.
     LatencyMs,
     /// Share of test images classified rightly, 0 to 1.
@@ -18,8 +20,9 @@ pub enum Metric {
     Ram,
 }
 
-const METRICS: [(&str, Metric); 5] = [
+const METRICS: [(&str, Metric); 6] = [
     ("cycles", Metric::Cycles),
+    ("cycles_pessimistic", Metric::CyclesPessimistic),
     ("latency_ms", Metric::LatencyMs),
     ("accuracy", Metric::Accuracy),
     ("flash", Metric::Flash),
@@ -85,6 +88,8 @@ pub struct Measured {
 pub struct MeasuredLevel {
     /// Cycles of one inference.
     pub cycles: u64,
+    /// The same in the pessimistic setting, if cycles are modelled.
+    pub cycles_pessimistic: Option<u64>,
     /// Milliseconds of one inference.
     pub latency_ms: f64,
     /// 0 to 1, if labelled images were given.
@@ -118,6 +123,10 @@ impl Condition {
             let at = &measured.levels[level];
             let value = match self.metric {
                 Metric::Cycles => at.cycles as f64,
+                Metric::CyclesPessimistic => at
+                    .cycles_pessimistic
+                    .ok_or("only the emulator has a pessimistic setting: a probe measures")?
+                    as f64,
                 Metric::LatencyMs => at.latency_ms,
                 _ => at
                     .accuracy
@@ -133,14 +142,15 @@ impl Condition {
         Ok(None)
     }
 
-    /// Whether a measurement of `levels` levels, with an accuracy or without, can tell if the
-    /// condition holds; otherwise what it will lack.
+    /// Whether an emulated measurement of `levels` levels, with an accuracy or without, can tell if
+    /// the condition holds; otherwise what it will lack.
     ///
     /// # Errors
     /// As [`Condition::holds`].
     pub fn can_be_judged(&self, levels: usize, accuracy: bool) -> Result<(), String> {
         let level = MeasuredLevel {
             accuracy: accuracy.then_some(0.0),
+            cycles_pessimistic: Some(0),
             ..MeasuredLevel::default()
         };
         let measured = Measured {
@@ -247,6 +257,7 @@ mod tests {
     fn measured() -> Measured {
         let level = |cycles, latency_ms, accuracy| MeasuredLevel {
             cycles,
+            cycles_pessimistic: Some(2 * cycles),
             latency_ms,
             accuracy,
         };
@@ -287,6 +298,7 @@ mod tests {
         assert!(holds("flash < 1M"));
         assert!(holds("cycles[level=0] == 5M"));
         assert!(holds("cycles[level=0] == 5000k"));
+        assert!(holds("cycles_pessimistic[level=0] == 10M"));
         assert!(holds("accuracy[level=1] == 87%"));
     }
 
@@ -318,6 +330,10 @@ mod tests {
         let mut unlabelled = measured();
         unlabelled.levels[1].accuracy = None;
         assert!(accuracy.holds(&unlabelled).is_err());
+        let pessimistic: Condition = "cycles_pessimistic > 1".parse().unwrap();
+        let mut probed = measured();
+        probed.levels[0].cycles_pessimistic = None;
+        assert!(pessimistic.holds(&probed).is_err());
     }
 
     #[test]

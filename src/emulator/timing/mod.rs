@@ -22,10 +22,10 @@ mod store_buffer;
 pub(super) use class::Class;
 pub(super) use pipeline::{Pipeline, Retired};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Which loads an issue slot beside a 64-bit multiply-accumulate may hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LongMultiplyPairing {
     /// Any load.
@@ -37,7 +37,8 @@ pub enum LongMultiplyPairing {
 }
 
 /// Size and shape of a cache with 32-byte lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct CacheGeometry {
     /// Capacity in bytes.
     pub bytes: u32,
@@ -48,10 +49,11 @@ pub struct CacheGeometry {
 /// The constants of the timing model, in processor cycles unless said otherwise. Latencies count
 /// from the issue of the producer to the issue of the consumer; 0 means the same cycle, in the
 /// younger slot.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct TimingConfig {
     /// `expected`, `pessimistic`, `functional`, or what a caller says.
-    pub name: &'static str,
+    pub name: String,
     /// False for a functional run, whose cycle counter counts instructions.
     pub timed: bool,
 
@@ -149,7 +151,7 @@ impl TimingConfig {
     /// Published figures, and the middle of what is assumed.
     pub fn expected() -> Self {
         Self {
-            name: "expected",
+            name: "expected".into(),
             timed: true,
             load_word_to_address: 3,
             load_word_to_alu: 1,
@@ -203,7 +205,7 @@ impl TimingConfig {
     /// Everything marked \[A\] at its unfavourable end; what was measured stays.
     pub fn pessimistic() -> Self {
         Self {
-            name: "pessimistic",
+            name: "pessimistic".into(),
             barrier_extra: 8,
             long_multiply_pairing: LongMultiplyPairing::Never,
             load_narrow_to_factor: 3,
@@ -223,10 +225,55 @@ impl TimingConfig {
         }
     }
 
+    /// What keeps the model from running with these constants: the field, and what it may be.
+    pub fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        let mut within = |field, value: usize, least: usize, most: usize| {
+            if !(least..=most).contains(&value) {
+                faults.push((field, format!("{value} is not within {least} to {most}")));
+            }
+        };
+        within("mispredict", self.mispredict.into(), 1, 255);
+        within(
+            "mispredict_early_flags",
+            self.mispredict_early_flags.into(),
+            1,
+            255,
+        );
+        within("narrow_store", self.narrow_store.into(), 1, 255);
+        within("store_buffer_entries", self.store_buffer_entries, 1, 64);
+        within("predictor_entries", self.predictor_entries, 1, 1 << 20);
+        if !self.predictor_entries.is_power_of_two() {
+            faults.push((
+                "predictor_entries",
+                format!("{} is no power of two", self.predictor_entries),
+            ));
+        }
+        for (field, cache) in [
+            ("instruction_cache", self.instruction_cache),
+            ("data_cache", self.data_cache),
+        ] {
+            let fits = (1 << 10..=1 << 20).contains(&cache.bytes)
+                && cache.bytes.is_power_of_two()
+                && cache.ways.is_power_of_two()
+                && cache.ways <= 16;
+            if !fits {
+                faults.push((
+                    field,
+                    format!(
+                        "{} bytes in {} ways: both must be powers of two, 1 KiB to 1 MiB and at most 16 ways",
+                        cache.bytes, cache.ways
+                    ),
+                ));
+            }
+        }
+        faults
+    }
+
     /// No timing: the fastest run, for results alone.
     pub fn functional() -> Self {
         Self {
-            name: "functional",
+            name: "functional".into(),
             timed: false,
             ..Self::expected()
         }

@@ -1,0 +1,51 @@
+//! Compiles a network and measures it in both settings.
+
+use std::path::{Path, PathBuf};
+
+use nestc::bench::{self, BenchOptions, Compiled, Settings};
+use nestc::emit::Budgets;
+use nestc::image::{self, BuildOptions};
+use nestc::passes::{self, CompileOptions};
+use nestc::report::BenchReport;
+use nestc::target::Board;
+
+use crate::networks::Network;
+
+/// One build folder for all networks, so that what does not change is built once.
+fn build_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/cycles/build")
+}
+
+/// Compiles `network` as `nestc compile` does and measures it as `nestc bench` does, with `verify`
+/// inputs compared bit by bit.
+pub fn measure(network: Network, settings: &Settings, verify: usize) -> BenchReport {
+    let name = &network.name;
+    let dataset = (network.data.as_ref())
+        .map(|spec| spec.load(None).unwrap_or_else(|e| panic!("{name}: {e}")));
+    let options = CompileOptions {
+        calibration: dataset.as_ref(),
+        preprocessing: dataset.as_ref().map(|data| data.preprocessing.clone()),
+        ..CompileOptions::default()
+    };
+    let mut program =
+        passes::compile(network.model, &options, &mut ()).unwrap_or_else(|e| panic!("{name}: {e}"));
+    program.name.clone_from(name);
+    let board = Board::named("stm32h743").unwrap_or_else(|e| panic!("{e}"));
+    let work = tempfile::tempdir().unwrap_or_else(|e| panic!("{e}"));
+    let out = work.path().join("out");
+    let build = BuildOptions {
+        target_dir: Some(build_folder()),
+        cargo: None,
+    };
+    image::compile(&program, &board, Budgets::default(), &out, &build)
+        .unwrap_or_else(|e| panic!("{name}: {e}"));
+    let compiled = Compiled::open(&out).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let options = BenchOptions {
+        verify,
+        ..BenchOptions::default()
+    };
+    let report = bench::bench_emulated(&compiled, settings, &options, &mut |_, _| {})
+        .unwrap_or_else(|e| panic!("{name}: {e}"));
+    bench::verdict(&report).unwrap_or_else(|e| panic!("{name}: {e}"));
+    report
+}
