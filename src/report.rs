@@ -75,8 +75,22 @@ pub struct ImageReport {
     pub itcm_bytes: Bytes,
     /// Levels, sparsest first.
     pub levels: Vec<ImageLevel>,
+    /// What was removed of the model's layers, exactly, because it changes no output.
+    #[serde(default)]
+    pub dead_channels: DeadChannels,
     /// Layers in execution order.
     pub layers: Vec<ImageLayer>,
+}
+
+/// Channels that hold one value whatever the input, or that nothing reads: they are not in the image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadChannels {
+    /// Output channels of the model's convolutions and fully connected layers.
+    pub channels: u64,
+    /// Of those, how many were removed.
+    pub removed: u64,
+    /// Multiply-accumulates that are left with all weights live.
+    pub live_macs: Macs,
 }
 
 /// One level of an image.
@@ -115,6 +129,18 @@ pub struct ImageLayer {
     pub output_bytes: Bytes,
     /// Bytes of the arena in use while the layer runs: live tensors and its scratch.
     pub live_bytes: Bytes,
+    /// Output channels in the model.
+    #[serde(default)]
+    pub model_channels: u64,
+    /// Output channels in the image; the rest is dead.
+    #[serde(default)]
+    pub live_channels: u64,
+    /// Multiply-accumulates of the model's layer with all weights live.
+    #[serde(default)]
+    pub macs: Macs,
+    /// What is left of them without dead channels.
+    #[serde(default)]
+    pub live_macs: Macs,
 }
 
 /// What `nestc bench` measured.
@@ -311,14 +337,32 @@ impl ImageReport {
             self.arena_memory,
             self.itcm_bytes
         );
+        if self.dead_channels.removed > 0 {
+            let macs = self.levels.last().map_or(Macs(0), |level| level.macs);
+            // Writing into a string cannot fail.
+            let _ = writeln!(
+                out,
+                "{} of {} channels are dead and were removed: {} of {} MACs are left\n",
+                group_thousands(self.dead_channels.removed),
+                group_thousands(self.dead_channels.channels),
+                group_thousands(self.dead_channels.live_macs.0),
+                group_thousands(macs.0),
+            );
+        }
         let mut rows = vec![cells([
-            "layer", "op", "kernel", "weights", "indices", "requant", "output", "live RAM",
+            "layer", "op", "kernel", "channels", "weights", "indices", "requant", "output",
+            "live RAM",
         ])];
         for layer in &self.layers {
             rows.push(vec![
                 layer.name.clone(),
                 layer.op.clone(),
                 layer.kernel.clone(),
+                if layer.live_channels == layer.model_channels {
+                    layer.live_channels.to_string()
+                } else {
+                    format!("{} of {}", layer.live_channels, layer.model_channels)
+                },
                 group_thousands(layer.weight_bytes.0),
                 group_thousands(layer.index_bytes.0),
                 group_thousands(layer.requant_bytes.0),

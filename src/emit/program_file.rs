@@ -17,7 +17,7 @@ use crate::units::{Bytes, Macs};
 
 const MAGIC: &[u8; 8] = b"NESTPROG";
 /// Version of the layout; it includes that of the weights.
-const VERSION: u32 = 1 << 16 | nest_format::FORMAT_VERSION;
+const VERSION: u32 = 2 << 16 | nest_format::FORMAT_VERSION;
 const HEAD: usize = 8 + 4 + 32;
 
 /// The program as bytes.
@@ -121,7 +121,7 @@ structs! {
     Preprocessing { scale mean std order }
     EncodedStream { rows columns levels words prefix }
     PlacedTensor { name shape quant offset }
-    Step { name op kernel payload inputs output scratch_words macs effective_macs nonzero_weights weights weight_bytes index_bytes requant_bytes }
+    Step { name op kernel payload inputs output scratch_words macs live_macs effective_macs nonzero_weights weights model_channels weight_bytes index_bytes requant_bytes }
     Program { name sparsities tensors steps input outputs activation_bytes scratch_words preprocessing }
 }
 

@@ -12,7 +12,9 @@ use crate::diag::{BUILD_FAILED, RUST_TARGET_MISSING, Result};
 use crate::emit::{self, Budgets, NESTC_VERSION};
 use crate::ir::ids::{Id, LayerId, TensorId};
 use crate::ir::program::{Program, Step};
-use crate::report::{FlashBytes, ImageLayer, ImageLevel, ImageReport, RamBytes, SCHEMA_VERSION};
+use crate::report::{
+    DeadChannels, FlashBytes, ImageLayer, ImageLevel, ImageReport, RamBytes, SCHEMA_VERSION,
+};
 use crate::target::Board;
 use crate::units::{Bytes, Macs};
 
@@ -122,10 +124,23 @@ fn report(program: &Program, board: &Board, image: &Image, arena_memory: &str) -
                 effective_macs: effective_macs(program, level),
             })
             .collect(),
+        dead_channels: dead_channels(program),
         layers: (program.steps.iter_enumerated())
             .map(|(id, step)| image_layer(program, id, step))
             .collect(),
     }
+}
+
+/// What was removed of the layers that have weights.
+fn dead_channels(program: &Program) -> DeadChannels {
+    let mut dead = DeadChannels::default();
+    for step in program.steps.iter().filter(|step| step.weights > 0) {
+        let channels = step.model_channels as u64;
+        dead.channels += channels;
+        dead.removed += channels.saturating_sub(program.tensors[step.output].shape.c as u64);
+        dead.live_macs = dead.live_macs + step.live_macs;
+    }
+    dead
 }
 
 /// Weights of a level that are not zero.
@@ -154,6 +169,10 @@ fn image_layer(program: &Program, id: LayerId, step: &Step) -> ImageLayer {
         input_bytes: Bytes(step.inputs.iter().map(|&t| bytes(t)).sum()),
         output_bytes: Bytes(bytes(step.output)),
         live_bytes: live_bytes(program, id) + Bytes(4 * step.scratch_words as u64),
+        model_channels: step.model_channels as u64,
+        live_channels: program.tensors[step.output].shape.c as u64,
+        macs: step.macs,
+        live_macs: step.live_macs,
     }
 }
 

@@ -49,6 +49,39 @@ pub struct IntConv {
     pub requant: RequantTable,
     /// Float scale of each output channel's weights, for reports and the text form.
     pub weight_scale: Vec<f32>,
+    /// What the model has, if dead channels were removed.
+    pub model: Option<ModelCounts>,
+}
+
+/// What a convolution was in the model, before dead channels were removed from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelCounts {
+    /// Output channels.
+    pub out_channels: usize,
+    /// Weights, zero or not.
+    pub weights: u64,
+    /// Non-zero weights, one a level.
+    pub nonzero: Vec<u64>,
+}
+
+impl IntConv {
+    /// Counts of the model's layer, at `levels` levels.
+    pub fn model_counts(&self, levels: usize) -> ModelCounts {
+        self.model.clone().unwrap_or_else(|| {
+            let mut nonzero = vec![0; levels];
+            for (i, &w) in self.weight.iter().enumerate() {
+                let first = (self.weight_levels.as_ref()).map_or(0, |l| usize::from(l[i]));
+                if w != 0 {
+                    nonzero.iter_mut().skip(first).for_each(|n| *n += 1);
+                }
+            }
+            ModelCounts {
+                out_channels: self.out_channels,
+                weights: self.weight.len() as u64,
+                nonzero,
+            }
+        })
+    }
 }
 
 /// What a layer computes.

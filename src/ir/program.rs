@@ -168,14 +168,18 @@ pub struct Step {
     pub output: TensorId,
     /// Scratch it needs, in 32-bit words.
     pub scratch_words: usize,
-    /// Multiply-accumulates with all weights live.
+    /// Multiply-accumulates of the model's layer with all weights live.
     pub macs: Macs,
-    /// Multiply-accumulates by non-zero weights, one a level.
+    /// What is left of them without dead channels.
+    pub live_macs: Macs,
+    /// Multiply-accumulates by the model's non-zero weights, one a level.
     pub effective_macs: Vec<Macs>,
-    /// Non-zero weights, one a level.
+    /// The model's non-zero weights, one a level.
     pub nonzero_weights: Vec<u64>,
-    /// Weights, zero or not.
+    /// The model's weights, zero or not.
     pub weights: u64,
+    /// Output channels in the model; those of a convolution that are dead are not in the program.
+    pub model_channels: usize,
     /// Flash for weight values.
     pub weight_bytes: Bytes,
     /// Flash for indices (deltas, fillers, counts).

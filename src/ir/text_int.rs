@@ -13,7 +13,8 @@
 //! ```
 //!
 //! Shapes are `[c, h, w]`; a quantisation is `[scale, zero point]`, a requantisation `[bias,
-//! multiplier]`, an addition's constants `[factor a, factor b, bias, shift]`. A program is printed
+//! multiplier]`, what a convolution was before dead channels were removed `[output channels,
+//! weights, [non-zero weights of each level]]`, an addition's constants `[factor a, factor b, bias, shift]`. A program is printed
 //! only: its weights are in the graph it came from.
 
 mod parse;
@@ -144,6 +145,14 @@ fn conv_attributes(conv: &IntConv, out: &mut String) -> std::fmt::Result {
     write!(out, "\n  weight={}", list(&conv.weight))?;
     if let Some(levels) = &conv.weight_levels {
         write!(out, "\n  weight_levels={}", list(levels))?;
+    }
+    if let Some(model) = &conv.model {
+        let nonzero = list(&model.nonzero);
+        write!(
+            out,
+            "\n  model=[{}, {}, {nonzero}]",
+            model.out_channels, model.weights
+        )?;
     }
     let table = conv.requant.iter().map(|l| requants(l));
     write!(out, "\n  requant={}", list(table))

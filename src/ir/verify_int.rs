@@ -41,6 +41,10 @@ pub const RULES: &[(&str, &str)] = &[
     ("I10", "softmax gives scale 1/256 and zero point -128"),
     ("I11", "an addition's constants cannot overflow 32 bits"),
     (
+        "I12",
+        "the model's layer is not smaller than what is left of it",
+    ),
+    (
         "P1",
         "tensors lie in the arena at multiples of 4, and it ends with the last of them",
     ),
@@ -66,7 +70,7 @@ pub const RULES: &[(&str, &str)] = &[
     ("P9", "the kernel is in the kernels' table"),
     (
         "P10",
-        "counts of work grow from level to level and stay within the dense count",
+        "counts of work grow from level to level and stay within the dense count of the model",
     ),
 ];
 
@@ -94,7 +98,7 @@ impl Breaches {
     }
 }
 
-/// Checks rules I1 to I11.
+/// Checks rules I1 to I12.
 ///
 /// # Errors
 /// All breaches.

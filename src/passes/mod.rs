@@ -4,6 +4,7 @@
 //! one. After every pass the verifier of its artefact runs.
 
 mod calibrate;
+mod eliminate;
 mod encode;
 mod evaluate;
 mod fold;
@@ -21,6 +22,7 @@ use crate::ir::verify::verify_nested;
 use crate::ir::{text_int, verify_int};
 
 pub use calibrate::{Calibration, Histogram, RangeRule};
+pub use eliminate::eliminate;
 pub use encode::{EncodedGraph, decode_stream, encode, encode_stream};
 pub use evaluate::{Accuracy, evaluate_int8, quantise_input};
 pub use fold::fold;
@@ -53,6 +55,12 @@ pub static PIPELINE: &[PassInfo] = &[
         from: "nested model",
         to: "integer graph",
         doc: "calibrate activations, quantise weights, fuse normalisations and activations",
+    },
+    PassInfo {
+        name: "eliminate",
+        from: "integer graph",
+        to: "integer graph",
+        doc: "remove channels that are constant or read by nothing, constants folded into biases",
     },
     PassInfo {
         name: "encode",
@@ -100,7 +108,7 @@ impl Default for CompileOptions<'_> {
 pub enum Artefact {
     /// After `fold`.
     Nested(NestedModel),
-    /// After `quantise`.
+    /// After `quantise` and `eliminate`.
     Int(IntGraph),
     /// After `encode`.
     Encoded(EncodedGraph),
@@ -159,8 +167,15 @@ pub fn compile_until(
     last: &str,
     observer: &mut dyn Observer,
 ) -> Result<Artefact> {
-    let [fold_info, quantise_info, encode_info, plan_info] = PIPELINE else {
-        unreachable!("the pipeline has four passes")
+    let [
+        fold_info,
+        quantise_info,
+        eliminate_info,
+        encode_info,
+        plan_info,
+    ] = PIPELINE
+    else {
+        unreachable!("the pipeline has five passes")
     };
     find_pass(last)?;
     let preprocessing = (options.preprocessing.clone()).or_else(|| model.preprocessing.clone());
@@ -188,6 +203,13 @@ pub fn compile_until(
     verify_int::verify(&graph)?;
     observer.after(quantise_info, &|| text_int::print(&graph));
     if last == quantise_info.name {
+        return Ok(Artefact::Int(graph));
+    }
+
+    let graph = eliminate(graph);
+    verify_int::verify(&graph)?;
+    observer.after(eliminate_info, &|| text_int::print(&graph));
+    if last == eliminate_info.name {
         return Ok(Artefact::Int(graph));
     }
 

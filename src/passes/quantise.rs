@@ -433,6 +433,7 @@ impl<'a> Builder<'a> {
             weight_levels: weights.levels,
             requant: table,
             weight_scale: weights.scale,
+            model: None,
         });
         self.layer(id, op, vec![input], output);
         self.cap(before, value, quant);

@@ -162,11 +162,13 @@ impl Builder {
             output,
             scratch_words,
             macs: Macs(1000),
+            live_macs: Macs(1000),
             effective_macs: (0..self.levels as u64)
                 .map(|l| Macs(100 * (l + 1)))
                 .collect(),
             nonzero_weights: (0..self.levels as u64).map(|l| 10 * (l + 1)).collect(),
             weights: 100,
+            model_channels: self.tensors[output].shape.c,
             weight_bytes,
             index_bytes,
             requant_bytes: Bytes(0),

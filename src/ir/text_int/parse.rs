@@ -8,7 +8,7 @@ use nest_format::{AddParams, Requant};
 use crate::diag::{self, Diagnostic, Diagnostics, Result};
 use crate::ir::float::{Shape, Slice, Window};
 use crate::ir::ids::{Id, IdVec, TensorId};
-use crate::ir::int::{IntConv, IntGraph, IntLayer, IntOp, IntTensor, Quant};
+use crate::ir::int::{IntConv, IntGraph, IntLayer, IntOp, IntTensor, ModelCounts, Quant};
 
 /// What went wrong in a statement.
 type Fault = String;
@@ -126,6 +126,10 @@ fn operator(name: &str, a: &mut Attributes) -> Result<IntOp, Fault> {
             },
             requant: a.table("requant")?,
             weight_scale: a.take("weight_scale")?.numbers()?,
+            model: match a.0.remove("model") {
+                Some(counts) => Some(model_counts(&counts)?),
+                None => None,
+            },
         }),
         "add" => IntOp::Add(
             (a.take("params")?.items()?.iter())
@@ -170,6 +174,17 @@ fn operator(name: &str, a: &mut Attributes) -> Result<IntOp, Fault> {
         ),
         other => return Err(format!("there is no operator `{other}`")),
     })
+}
+
+fn model_counts(list: &Value) -> Result<ModelCounts, Fault> {
+    match list.items()? {
+        [out_channels, weights, nonzero] => Ok(ModelCounts {
+            out_channels: out_channels.number()?,
+            weights: weights.number()?,
+            nonzero: nonzero.numbers()?,
+        }),
+        other => Err(format!("{} counts of a model's layer, not 3", other.len())),
+    }
 }
 
 fn requants(list: &Value) -> Result<Vec<Requant>, Fault> {

@@ -1,4 +1,4 @@
-//! Rules I1 to I11.
+//! Rules I1 to I12.
 
 use super::Breaches;
 use crate::ir::float::Shape;
@@ -186,6 +186,19 @@ fn conv_rules(conv: &IntConv, levels: usize, place: &str, b: &mut Breaches) {
         },
     );
     table(&conv.requant, levels, conv.out_channels, place, b);
+    if let Some(model) = &conv.model {
+        let sound = model.out_channels >= conv.out_channels
+            && model.weights >= weights as u64
+            && model.nonzero.len() == levels
+            && model.nonzero.iter().is_sorted()
+            && model.nonzero.iter().all(|&n| n <= model.weights);
+        b.check(sound, "I12", place, || {
+            format!(
+                "{model:?}, and {} channels and {weights} weights are left",
+                conv.out_channels
+            )
+        });
+    }
 }
 
 fn table(table: &RequantTable, levels: usize, channels: usize, place: &str, b: &mut Breaches) {

@@ -191,7 +191,9 @@ pub(super) fn step(
         && work.windows(2).all(|w| w[0] <= w[1])
         && nonzero.windows(2).all(|w| w[0] <= w[1])
         && work.last().is_none_or(|&w| w <= step.macs)
-        && nonzero.last().is_none_or(|&n| n <= step.weights);
+        && nonzero.last().is_none_or(|&n| n <= step.weights)
+        && step.live_macs <= step.macs
+        && y.c <= step.model_channels;
     b.check(grows, "P10", &place, || {
         format!("{work:?} of {:?}", step.macs)
     });

@@ -5,7 +5,7 @@ use nest_kernels::{Kernel, kernel_for};
 
 use crate::ir::float::{Shape, Window};
 use crate::ir::ids::TensorId;
-use crate::ir::int::{IntGraph, IntLayer, IntOp};
+use crate::ir::int::{IntGraph, IntLayer, IntOp, ModelCounts};
 use crate::ir::program::{Payload, Step};
 use crate::units::{Bytes, Macs};
 
@@ -119,7 +119,20 @@ pub(super) fn step(graph: &IntGraph, layer: &IntLayer) -> Result<Step, String> {
             Chosen::plain("softmax", Kernel::Softmax, Payload::Softmax(tables.clone()))
         }
     };
-    let counts = Counts::of(&layer.op, levels, y);
+    let counts = match &layer.op {
+        IntOp::Conv(conv) => conv.model_counts(levels),
+        _ => ModelCounts {
+            out_channels: y.c,
+            weights: 0,
+            nonzero: vec![0; levels],
+        },
+    };
+    let live_weights = match &layer.op {
+        IntOp::Conv(conv) => conv.weight.len() as u64,
+        _ => 0,
+    };
+    // Every weight meets every output pixel once.
+    let macs = |weights: u64| Macs(weights * y.pixels() as u64);
     Ok(Step {
         name: layer.name.clone(),
         op: chosen.op,
@@ -128,12 +141,12 @@ pub(super) fn step(graph: &IntGraph, layer: &IntLayer) -> Result<Step, String> {
         inputs: layer.inputs.clone(),
         output: layer.output,
         scratch_words: chosen.scratch_words,
-        macs: Macs(counts.weights * counts.uses),
-        effective_macs: (counts.nonzero.iter())
-            .map(|n| Macs(n * counts.uses))
-            .collect(),
+        macs: macs(counts.weights),
+        live_macs: macs(live_weights),
+        effective_macs: counts.nonzero.iter().map(|&n| macs(n)).collect(),
         nonzero_weights: counts.nonzero,
         weights: counts.weights,
+        model_channels: counts.out_channels,
         weight_bytes: Bytes(chosen.weight_bytes),
         index_bytes: Bytes(chosen.index_bytes),
         requant_bytes: Bytes(constant_bytes(&layer.op)),
@@ -209,38 +222,5 @@ fn constant_bytes(op: &IntOp) -> u64 {
         IntOp::Pad { value, .. } => value.len() as u64,
         IntOp::Softmax(tables) => tables.len() as u64 * 1024,
         IntOp::MaxPool(_) | IntOp::Slice(_) => 0,
-    }
-}
-
-/// Weights and how often each is used.
-struct Counts {
-    weights: u64,
-    /// One a level.
-    nonzero: Vec<u64>,
-    /// Output pixels.
-    uses: u64,
-}
-
-impl Counts {
-    fn of(op: &IntOp, levels: usize, y: Shape) -> Self {
-        let IntOp::Conv(conv) = op else {
-            return Self {
-                weights: 0,
-                nonzero: vec![0; levels],
-                uses: 0,
-            };
-        };
-        let mut nonzero = vec![0; levels];
-        for (i, &w) in conv.weight.iter().enumerate() {
-            let first = (conv.weight_levels.as_ref()).map_or(0, |l| usize::from(l[i]));
-            if w != 0 {
-                nonzero.iter_mut().skip(first).for_each(|n| *n += 1);
-            }
-        }
-        Self {
-            weights: conv.weight.len() as u64,
-            nonzero,
-            uses: y.pixels() as u64,
-        }
     }
 }
