@@ -191,7 +191,8 @@ fn conv_constant(
 ) -> Option<Vec<i8>> {
     let levels = graph.sparsities.len();
     let input = &graph.tensors[layer.inputs[0]];
-    let touching = touching_padding(&conv.window, input.shape, graph.tensors[layer.output].shape);
+    let output = &graph.tensors[layer.output];
+    let touching = touching_padding(&conv.window, input.shape, output.shape);
     let first = channel / (conv.out_channels / conv.groups) * conv.group_channels;
     (0..levels)
         .map(|level| {
@@ -206,7 +207,7 @@ fn conv_constant(
                     sum += i64::from(value) * i64::from(conv.weight[at]);
                 }
             }
-            Some(requant.apply(i32::try_from(sum).ok()?))
+            Some(requant.apply(i32::try_from(sum).ok()?, output.quant[level].zero_point))
         })
         .collect()
 }
@@ -214,7 +215,8 @@ fn conv_constant(
 /// What a layer that keeps channels apart gives for a channel whose pixels all hold one value.
 fn constant(graph: &IntGraph, layer: &IntLayer, inputs: &[i8], level: usize) -> Option<i8> {
     let tensor = &graph.tensors[layer.inputs[0]];
-    let (x, y) = (tensor.shape, graph.tensors[layer.output].shape);
+    let output = &graph.tensors[layer.output];
+    let (x, y, zero) = (tensor.shape, output.shape, output.quant[level].zero_point);
     let value = inputs[0];
     match &layer.op {
         IntOp::Add(params) => Some(params[level].apply(value, inputs[1])),
@@ -237,13 +239,13 @@ fn constant(graph: &IntGraph, layer: &IntLayer, inputs: &[i8], level: usize) -> 
                         (false, _) => 0,
                     };
                     let sum = inside as i32 * i32::from(value) + outside as i32 * pad;
-                    requant[level][inside + outside - 1].apply(sum)
+                    requant[level][inside + outside - 1].apply(sum, zero)
                 })
                 .collect();
             means.first().copied().filter(|_| means.len() == 1)
         }
         IntOp::GlobalAvgPool(requant) => {
-            Some(requant[level].apply(x.pixels() as i32 * i32::from(value)))
+            Some(requant[level].apply(x.pixels() as i32 * i32::from(value), zero))
         }
         IntOp::Pad {
             h, w, value: by, ..
@@ -492,11 +494,9 @@ impl Removal<'_> {
     }
 }
 
-/// Constants for accumulators that lack `share`.
+/// Constants for accumulators that lack `share`, if the bias bears it.
 fn with_bias(requant: &Requant, share: i64) -> Option<Requant> {
-    let bias = i64::from(requant.multiplier).checked_mul(share)?;
-    Some(Requant::new(
-        requant.bias().checked_add(bias)?,
-        requant.multiplier,
-    ))
+    let bias = i32::try_from(i64::from(requant.bias) + share).ok()?;
+    (bias.unsigned_abs() <= Requant::MAX_BIAS as u32)
+        .then(|| Requant::new(bias, requant.multiplier))
 }

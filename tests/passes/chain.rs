@@ -130,9 +130,9 @@ fn compiled(seed: u64) -> Compiled {
         calibration: Some(&data),
         ..CompileOptions::default()
     };
-    let artefact = compile_until(model.clone(), &options, "quantise", &mut ());
+    let artefact = compile_until(model.clone(), &options, "eliminate", &mut ());
     let Artefact::Int(graph) = artefact.unwrap_or_else(|e| panic!("seed {seed}: {e}")) else {
-        panic!("an integer graph comes after quantisation")
+        panic!("an integer graph comes before the encoding")
     };
     let program = plan(encode(graph.clone()).expect("encodes"));
     let bound = program.peak().0;

@@ -140,5 +140,9 @@ fn every_pass_of_a_network() {
 fn an_unknown_pass_names_all() {
     let error = find_pass("optimise").expect_err("there is none");
     assert_eq!(error.0[0].code.to_string(), "E512");
-    assert!(error.0[0].message.contains("fold, quantise, encode, plan"));
+    assert!(
+        error.0[0]
+            .message
+            .contains("fold, quantise, eliminate, encode, plan")
+    );
 }

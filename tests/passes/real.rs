@@ -12,8 +12,8 @@ use nestc::ir::int::IntOp;
 use nestc::ir::nested::{LevelInfo, NestedModel, PRUNED};
 use nestc::ir::program::Program;
 use nestc::passes::{
-    Artefact, CompileOptions, RangeRule, compile_until, encode, encode_stream, evaluate_int8, plan,
-    quantise_input,
+    Artefact, CompileOptions, RangeRule, compile_until, eliminate, encode, encode_stream,
+    evaluate_int8, plan, quantise_input,
 };
 use nestc::units::Bytes;
 
@@ -101,9 +101,9 @@ fn quantised(model: NestedModel, images: usize) -> Network {
         calibration: Some(&data),
         ..CompileOptions::default()
     };
-    let artefact = compile_until(model.clone(), &options, "quantise", &mut ());
+    let artefact = compile_until(model.clone(), &options, "eliminate", &mut ());
     let Artefact::Int(graph) = artefact.expect("quantises") else {
-        panic!("an integer graph comes after quantisation")
+        panic!("an integer graph comes before the encoding")
     };
     let program = plan(encode(graph.clone()).expect("encodes"));
     Network {
@@ -175,6 +175,59 @@ fn the_program_runs_as_its_graph_is_defined_at_every_level() {
                     step_of.name
                 );
             });
+        }
+    }
+}
+
+/// Channels that are dead or read by nothing: the logits keep every bit, and the work shrinks.
+#[test]
+fn dead_channels_of_the_network_go_without_a_trace() {
+    let mut model = masked(resnet8(), &[0.9, 0.5]);
+    for node in model.graph.nodes.iter_mut() {
+        if let FloatOp::Conv(conv) = &mut node.op {
+            let row = conv.row_len();
+            for channel in (0..conv.out_channels).step_by(3) {
+                conv.weight[channel * row..][..row].fill(0.0);
+            }
+        }
+    }
+    let data = sample("train", 8);
+    let options = CompileOptions {
+        calibration: Some(&data),
+        ..CompileOptions::default()
+    };
+    let artefact = compile_until(model, &options, "quantise", &mut ());
+    let Artefact::Int(graph) = artefact.expect("quantises") else {
+        panic!("an integer graph comes after quantisation")
+    };
+    let program = |graph| plan(encode(graph).expect("encodes"));
+    let (whole, smaller) = (program(graph.clone()), program(eliminate(graph)));
+    let live = |p: &Program| p.steps.iter().map(|s| s.live_macs.0).sum::<u64>();
+    let macs = |p: &Program| p.steps.iter().map(|s| s.macs.0).sum::<u64>();
+    println!("{} of {} MACs are left", live(&smaller), live(&whole));
+    assert!(live(&smaller) * 10 < live(&whole) * 9);
+    assert_eq!(live(&whole), macs(&whole));
+    assert_eq!(
+        macs(&smaller),
+        macs(&whole),
+        "the model's work stays counted"
+    );
+    let counts = |p: &Program| -> Vec<(u64, Vec<u64>)> {
+        let of = p.steps.iter();
+        of.map(|s| (s.weights, s.nonzero_weights.clone())).collect()
+    };
+    assert_eq!(counts(&smaller), counts(&whole));
+    let (mut whole, mut smaller) = (Executor::new(&whole), Executor::new(&smaller));
+    let data = sample("test", 8);
+    let mut image = vec![0.0; data.shape.len()];
+    for i in 0..data.len() {
+        data.input(i, &mut image);
+        let input = &whole.program().tensors[whole.program().input];
+        let q = quantise_input(&image, input.shape, input.quant[0]);
+        for level in [0, 1].map(Level::from_index) {
+            whole.run(level, &q);
+            smaller.run(level, &q);
+            assert_eq!(smaller.output(0), whole.output(0), "picture {i}, {level}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::ir::ids::{Id, LayerId, TensorId};
-use crate::ir::int::{IntGraph, IntOp, Quant};
+use crate::ir::int::{IntGraph, IntOp, ModelCounts, Quant};
 use crate::ir::program::{Payload, PlacedTensor, Step};
 use crate::ir::text_int;
 use crate::units::Macs;
@@ -154,6 +154,20 @@ fn each_rule_of_constants_has_a_breach() {
     conv_breaks("I8", |c| {
         c.requant.pop();
     });
+    let counts: [fn(&mut ModelCounts); 5] = [
+        |m| m.out_channels = 1,
+        |m| m.weights = 35,
+        |m| m.nonzero[1] = 37,
+        |m| m.nonzero.swap(0, 1),
+        |m| m.nonzero.truncate(1),
+    ];
+    for change in counts {
+        conv_breaks("I12", |c| {
+            let mut model = c.model_counts(2);
+            change(&mut model);
+            c.model = Some(model);
+        });
+    }
     breaks("I8", |g| match layer(g, 2) {
         IntOp::Add(p) => p.truncate(1),
         _ => unreachable!(),
@@ -265,6 +279,8 @@ fn each_rule_of_the_plan_has_a_breach() {
     program_breaks("P10", |p| step(p, 0).effective_macs.swap(0, 1));
     program_breaks("P10", |p| step(p, 0).effective_macs[1] = Macs(u64::MAX));
     program_breaks("P10", |p| step(p, 0).nonzero_weights.truncate(1));
+    program_breaks("P10", |p| step(p, 0).live_macs.0 += 1);
+    program_breaks("P10", |p| step(p, 0).model_channels -= 1);
 }
 
 #[test]
