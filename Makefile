@@ -15,7 +15,7 @@ HOST_PACKAGES := -p nestc -p nest-format -p nest-kernels
 export NESTC_PYTHON := $(CURDIR)/$(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo check bench bless data train-model acceptance setup-device setup-qemu setup-python
+.PHONY: help build demo check bench bless data train-model acceptance mutate setup-device setup-qemu setup-python
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ acceptance: data setup-device setup-qemu setup-python ## Hold the accuracy bars 
 	@if [ -n "$(NESTC_MODELS)" ]; then \
 		NESTC_MODELS="$(abspath $(NESTC_MODELS))" $(CARGO) test --release -p nestc --test onnx --test firmware -- --include-ignored; \
 	fi
+
+mutate: setup-device ## Alter every instruction of the kernels' assembly; the self-test must notice (minutes)
+	$(CARGO) test --release -p nestc --test kernels every_changed_instruction -- --ignored --nocapture
 
 setup-device:
 	@rustup target list --installed 2>/dev/null | grep -qx $(DEVICE) || rustup target add $(DEVICE)

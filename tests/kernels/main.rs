@@ -3,6 +3,7 @@
 //! extreme values, with every buffer once flush against unmapped memory on either side.
 
 mod firmware;
+mod mutation;
 
 use std::collections::BTreeSet;
 use std::process::Command;

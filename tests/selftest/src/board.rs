@@ -75,6 +75,16 @@ impl Write for Line {
     }
 }
 
+/// Whether a text starts so.
+pub fn starts_with(text: fmt::Arguments<'_>, start: &[u8]) -> bool {
+    let mut line = Line {
+        bytes: [0; 160],
+        len: 0,
+    };
+    let _ = line.write_fmt(text);
+    line.bytes[..line.len].starts_with(start)
+}
+
 /// Prints a line.
 pub fn print(line: fmt::Arguments<'_>) {
     let mut out = Line {

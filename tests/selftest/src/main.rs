@@ -3,6 +3,9 @@
 //! One line for each case, `CASE name fails=0 hash=0123abcd`, then `DONE cases=N fails=0`; the exit
 //! status (semihosting) is 0 when nothing failed. The hash is of the output, so that two executors
 //! can be compared case by case.
+//!
+//! A debugger may write a kernel's name to `selftest_only` before the start: then that kernel's cases
+//! run alone, and the first that fails ends the run.
 #![no_std]
 #![no_main]
 
@@ -18,16 +21,33 @@ use arena::{Arena, ROUNDS};
 /// Elements of the largest output of a case.
 const OUTPUT_MAX: usize = 12_000;
 
+/// Zeros, or the start of the names of the cases to run.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".data")]
+static mut selftest_only: [u8; 64] = [0; 64];
+
 static mut EXPECTED: [i8; OUTPUT_MAX] = [0; OUTPUT_MAX];
 
 /// Counts cases and failures.
-#[derive(Default)]
 pub struct Report {
     cases: u32,
     fails: u32,
+    /// Start of the names of the cases to run; empty for all.
+    only: &'static [u8],
 }
 
 impl Report {
+    fn new() -> Self {
+        let only = &raw const selftest_only;
+        // SAFETY: at most written by a debugger before the start; the program only reads it.
+        let only: &'static [u8] = unsafe { &*core::hint::black_box(only) };
+        Self {
+            cases: 0,
+            fails: 0,
+            only: only.split(|&b| b == 0).next().unwrap_or(&[]),
+        }
+    }
+
     /// Runs a case in all placements of its buffers. `run` takes fresh buffers, fills them by its
     /// own deterministic numbers, runs the kernel, and the reference into its second argument if
     /// there is one; it returns the kernel's output.
@@ -36,6 +56,9 @@ impl Report {
         name: fmt::Arguments<'_>,
         mut run: impl FnMut(&mut Arena, Option<&mut [i8]>) -> &'static [i8],
     ) {
+        if !board::starts_with(name, self.only) {
+            return;
+        }
         let expected = &raw mut EXPECTED;
         // SAFETY: the only use of the static, and the program has one thread.
         let expected = unsafe { &mut *expected };
@@ -56,12 +79,15 @@ impl Report {
         board::print(format_args!("CASE {name} fails={fails} hash={hash:08x}"));
         self.cases += 1;
         self.fails += u32::from(fails > 0);
+        if fails > 0 && !self.only.is_empty() {
+            board::exit(false);
+        }
     }
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn selftest_main() -> ! {
-    let mut report = Report::default();
+    let mut report = Report::new();
     cases::conv::run(&mut report);
     cases::dense::run(&mut report);
     cases::depthwise::run(&mut report);
