@@ -4,10 +4,11 @@ use core::arch::global_asm;
 
 use nest_format::Requant;
 
+use super::depthwise_strip;
 use super::window::{Pixels, Windows};
 use crate::check::{AtLevel, checked, refuse};
 use crate::layer::Depthwise;
-use crate::scratch::depthwise_scratch_words;
+use crate::scratch::{depthwise_scratch_words, strip_layout};
 
 global_asm!(include_str!("depthwise.s"), options(raw));
 
@@ -38,6 +39,11 @@ pub fn depthwise(
 ) {
     let at = checked!(layer.check(level, input, output));
     let g = &layer.geometry;
+    if let Some(layout) = strip_layout(g) {
+        let (from, to) = (input.as_ptr(), output.as_mut_ptr());
+        // SAFETY: `check` saw the lengths of both.
+        return unsafe { depthwise_strip::run(layer, layout, at, from, to, scratch) };
+    }
     let words = depthwise_scratch_words(g);
     if words == 0 {
         return one_by_one(layer, at, input, output);

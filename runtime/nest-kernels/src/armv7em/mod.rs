@@ -9,6 +9,7 @@ mod conv_dense;
 mod conv_nested;
 mod dense;
 mod depthwise;
+mod depthwise_strip;
 mod elementwise;
 mod generic;
 mod pack;

@@ -1,0 +1,319 @@
+@ Depthwise convolution over strips: rows of the input two by two, one channel a plane.
+@
+@ A word of a strip holds one channel of one input column, [row 2s : row 2s + 1] as 16-bit halves, so
+@ that one SMLAD takes two taps, one above the other. Two strips make four rows, which is what two
+@ rows of 3x3 outputs at stride 1 or one at stride 2 need. Weights are 16-bit pairs to match.
+
+    .syntax unified
+    .thumb
+
+@ void nest_kernels_depthwise_pack*(struct *args): rows of int8 pixels to strips, 4 channels at once.
+@
+@ args (depthwise_strip.rs, `Pack`); it is overwritten:
+@    0 from         4 channels of the upper row's first pixel
+@    4 lower        bytes from there to the lower row
+@    8 from_step    bytes to the next item
+@   12 to           word for the first of the 4 channels
+@   16 to_channel   bytes to the word for the next channel
+@   20 to_step      bytes to the words of the next item
+@   24 items        > 0
+@   28 runs         > 0: how often to do that
+@   32 from_run     bytes from one run's first item to the next run's
+@   36 to_run       the same for the words
+@   40 padding      4 bytes that stand for the row that the variants `_upper` (there is no lower row)
+@                   and `_lower` (there is no upper row) do not have
+@
+@ The two rows' words [a3 a2 a1 a0] and [b3 b2 b1 b0] become [b1 b0 a1 a0] and [b3 b2 a3 a2], of
+@ which SXTB16 takes a column of channels each.
+.macro NEST_DW_PACK name, upper, lower
+    .section .nest.itcm.\name, "ax", %progbits
+    .global \name
+    .type \name, %function
+    .thumb_func
+    .p2align 4
+\name:
+    push {r4-r11,lr}
+    mov lr, r0
+    ldr r8, [r0,#40]
+    ldm r0, {r0-r6}
+    mov r9, r8
+    add r7, r4, r4, lsl #1
+    .p2align 3
+1:  @ a run
+    .if \upper
+    ldr r8, [r0]
+    .endif
+    subs r6, #1
+    .if \lower
+    ldr r9, [r0,r1]
+    .endif
+    beq 3f
+    .p2align 3
+2:  add r0, r2
+    pkhbt r10, r8, r9, lsl #16
+    subs r6, #1
+    pkhtb r11, r9, r8, asr #16
+    .if \upper
+    ldr r8, [r0]
+    .endif
+    sxtb16 r12, r10
+    .if \lower
+    ldr r9, [r0,r1]
+    .endif
+    sxtb16 r10, r10, ror #8
+    str r12, [r3]
+    sxtb16 r12, r11
+    str r10, [r3,r4]
+    sxtb16 r11, r11, ror #8
+    str r12, [r3,r4,lsl #1]
+    str r11, [r3,r7]
+    add r3, r5
+    bne 2b
+3:  pkhbt r10, r8, r9, lsl #16
+    pkhtb r11, r9, r8, asr #16
+    sxtb16 r12, r10
+    ldr r6, [lr,#28]
+    sxtb16 r10, r10, ror #8
+    str r12, [r3]
+    sxtb16 r12, r11
+    str r10, [r3,r4]
+    sxtb16 r11, r11, ror #8
+    str r12, [r3,r4,lsl #1]
+    subs r6, #1
+    str r11, [r3,r7]
+    beq 4f
+    ldrd r10, r11, [lr,#32]
+    str r6, [lr,#28]
+    ldr r0, [lr]
+    ldr r3, [lr,#12]
+    ldr r6, [lr,#24]
+    add r0, r10
+    add r3, r11
+    str r0, [lr]
+    str r3, [lr,#12]
+    b 1b
+4:  pop {r4-r11,pc}
+    .size \name, . - \name
+.endm
+
+    NEST_DW_PACK nest_kernels_depthwise_pack, 1, 1
+    NEST_DW_PACK nest_kernels_depthwise_pack_upper, 1, 0
+    NEST_DW_PACK nest_kernels_depthwise_pack_lower, 0, 1
+
+@ void nest_kernels_depthwise_3x3_s*(const struct *args): the channels of two output pixels side by
+@ side, in two rows (stride 1) or one (stride 2), then the next two, to the end of the rows.
+@
+@ args (depthwise_strip.rs, `Rows`):
+@    0 strips       column 0 of the first channel, both strips
+@    4 records      the first channel's weights and constants
+@    8 records_end  behind the last channel's
+@   12 output       the first channel of the first pixel
+@   16 lower        bytes from an output row to the one below it; 0 if there is none
+@   20 pixel        bytes from an output pixel to the next
+@   24 last         the same for the last two pixels; 0 if there is only one
+@   28 blocks       pairs of pixels in a row, > 0
+@   32 plane        bytes from a channel's strips to the next one's
+@   36 zero         output zero point
+@
+@ A strip's column takes 8 bytes: the word of the one strip and that of the other, which change
+@ places from one call to the next (`_a`, `_b`). A record takes 32 bytes: for each column of weights
+@ the words [w0 : w1] and [w1 : w2], then bias and multiplier. Where there is no second pixel or no
+@ second row, its outputs go where those of the first are written after them. Up to one plane and
+@ one record beyond the last are read.
+
+    .set R_STRIPS, 0
+    .set R_RECORDS, 4
+    .set R_END, 8
+    .set R_OUTPUT, 12
+    .set R_LOWER, 16
+    .set R_PIXEL, 20
+    .set R_LAST, 24
+    .set R_BLOCKS, 28
+    .set R_PLANE, 32
+    .set R_ZERO, 36
+    .set R_SIZE, 44
+
+@ Copies the arguments to the stack, in the same layout; R_END becomes 4 less.
+.macro NEST_DW_ENTER
+    push {r4-r11,lr}
+    sub sp, #R_SIZE
+    ldm r0, {r0-r9}
+    subs r2, #4
+    stm sp, {r0-r9}
+.endm
+
+@ The addresses of the next pair of pixels: r0 strips, r1 records - 4, r2 and r3 outputs. Columns
+@ advance by \step bytes.
+.macro NEST_DW_NEXT step
+    ldr r0, [sp,#R_STRIPS]
+    ldr r10, [sp,#R_BLOCKS]
+    ldr r2, [sp,#R_OUTPUT]
+    subs r10, #1
+    ldr r3, [sp,#R_PIXEL]
+    str r10, [sp,#R_BLOCKS]
+    add r10, r0, #\step
+    ldr r1, [sp,#R_RECORDS]
+    add r11, r2, r3, lsl #1
+    it eq
+    ldreq r3, [sp,#R_LAST]
+    str r10, [sp,#R_STRIPS]
+    str r11, [sp,#R_OUTPUT]
+    subs r1, #4
+    add r3, r2
+.endm
+
+@ Stride 1. r6 to r9 are the outputs (upper, first), (upper, second), (lower, first), (lower,
+@ second). With the strips' words A and B and the weights' words V = [w0 : w1] and W = [w1 : w2] of
+@ a column, an upper output takes A.V + B.bottom * W.top, a lower one A.top * V.bottom + B.W. \a and
+@ \b are the places of A and B in a column. Loads come three cycles before their use; the next
+@ channel's begin at the end of the loop.
+.macro NEST_DW_3X3_S1 name, a, b
+    .section .nest.itcm.\name, "ax", %progbits
+    .global \name
+    .type \name, %function
+    .thumb_func
+    .p2align 4
+\name:
+    NEST_DW_ENTER
+    mov r5, r8
+1:  NEST_DW_NEXT 16
+    ldr r10, [r0,#24+\a]        @ A3
+    ldr r12, [r1,#20]           @ V2
+    ldr r11, [r0,#16+\a]        @ A2
+    ldr r9, [r1,#28]            @ bias
+    .p2align 3
+2:  smlad r7, r10, r12, r9
+    ldr lr, [r1,#12]            @ V1
+    smlad r6, r11, r12, r9
+    smlatb r8, r11, r12, r9
+    smlatb r9, r10, r12, r9
+    ldr r10, [r0,#8+\a]         @ A1
+    smlad r7, r11, lr, r7
+    ldr r12, [r1,#4]            @ V0
+    smlatb r9, r11, lr, r9
+    smlad r6, r10, lr, r6
+    ldr r11, [r0,#\a]           @ A0
+    smlatb r8, r10, lr, r8
+    smlad r7, r10, r12, r7
+    ldr lr, [r1,#24]            @ W2
+    smlatb r9, r10, r12, r9
+    ldr r10, [r0,#24+\b]        @ B3
+    smlad r6, r11, r12, r6
+    smlatb r8, r11, r12, r8
+    ldr r11, [r0,#16+\b]        @ B2
+    smlabt r7, r10, lr, r7
+    ldr r12, [r1,#16]           @ W1
+    smlad r9, r10, lr, r9
+    ldr r10, [r0,#8+\b]         @ B1
+    smlabt r6, r11, lr, r6
+    smlad r8, r11, lr, r8
+    ldr lr, [r1,#8]             @ W0
+    smlabt r7, r11, r12, r7
+    smlad r9, r11, r12, r9
+    ldr r11, [r0,#\b]           @ B0
+    smlabt r7, r10, lr, r7
+    add r0, r5
+    smlad r9, r10, lr, r9
+    smlabt r6, r10, r12, r6
+    smlad r8, r10, r12, r8
+    ldr r10, [r1,#32]!          @ multiplier
+    smlabt r6, r11, lr, r6
+    ldr r12, [sp,#R_END]
+    smlad r8, r11, lr, r8
+    ldr lr, [sp,#R_ZERO]
+    smmlar r9, r9, r10, lr
+    smmlar r7, r7, r10, lr
+    cmp r1, r12
+    smmlar r6, r6, r10, lr
+    ldr r12, [r1,#20]
+    ssat r9, #8, r9
+    smmlar r8, r8, r10, lr
+    ssat r7, #8, r7
+    ldr r11, [r0,#16+\a]
+    ssat r6, #8, r6
+    strb r9, [r3,r4]
+    ssat r8, #8, r8
+    strb r7, [r3], #1
+    ldr r10, [r0,#24+\a]
+    strb r8, [r2,r4]
+    ldr r9, [r1,#28]
+    strb r6, [r2], #1
+    bne 2b
+    ldr r10, [sp,#R_BLOCKS]
+    cmp r10, #0
+    bne 1b
+    add sp, #R_SIZE
+    pop {r4-r11,pc}
+    .size \name, . - \name
+.endm
+
+    NEST_DW_3X3_S1 nest_kernels_depthwise_3x3_s1_a, 0, 4
+    NEST_DW_3X3_S1 nest_kernels_depthwise_3x3_s1_b, 4, 0
+
+@ Stride 2. r6 and r7 are the first and the second output, r8 the end of the records, r9 the output
+@ zero point.
+.macro NEST_DW_3X3_S2 name, a, b
+    .section .nest.itcm.\name, "ax", %progbits
+    .global \name
+    .type \name, %function
+    .thumb_func
+    .p2align 4
+\name:
+    NEST_DW_ENTER
+    mov r5, r8
+    mov r8, r2
+1:  NEST_DW_NEXT 32
+    ldr r12, [r1,#4]            @ V0
+    ldr r10, [r0,#\a]           @ A0
+    ldr r11, [r0,#16+\a]        @ A2
+    ldr r7, [r1,#28]            @ bias
+    .p2align 3
+2:  ldr lr, [r1,#20]            @ V2
+    smlad r6, r10, r12, r7
+    ldr r4, [r0,#32+\a]         @ A4
+    smlad r7, r11, r12, r7
+    ldr r12, [r1,#12]           @ V1
+    ldr r10, [r0,#8+\a]         @ A1
+    smlad r6, r11, lr, r6
+    ldr r11, [r0,#24+\a]        @ A3
+    smlad r7, r4, lr, r7
+    ldr lr, [r1,#8]             @ W0
+    ldr r4, [r0,#\b]            @ B0
+    smlad r6, r10, r12, r6
+    ldr r10, [r0,#16+\b]        @ B2
+    smlad r7, r11, r12, r7
+    ldr r12, [r1,#24]           @ W2
+    ldr r11, [r0,#32+\b]        @ B4
+    smlabt r6, r4, lr, r6
+    ldr r4, [r0,#24+\b]         @ B3
+    smlabt r7, r10, lr, r7
+    ldr lr, [r1,#16]            @ W1
+    smlabt r6, r10, r12, r6
+    ldr r10, [r0,#8+\b]         @ B1
+    smlabt r7, r11, r12, r7
+    ldr r11, [r1,#32]!          @ multiplier
+    smlabt r7, r4, lr, r7
+    ldr r12, [r1,#4]
+    smlabt r6, r10, lr, r6
+    add r0, r5
+    smmlar r7, r7, r11, r9
+    ldr r10, [r0,#\a]
+    smmlar r6, r6, r11, r9
+    cmp r1, r8
+    ssat r4, #8, r7
+    ldr r11, [r0,#16+\a]
+    ssat r6, #8, r6
+    strb r4, [r3], #1
+    ldr r7, [r1,#28]
+    strb r6, [r2], #1
+    bne 2b
+    ldr r10, [sp,#R_BLOCKS]
+    cmp r10, #0
+    bne 1b
+    add sp, #R_SIZE
+    pop {r4-r11,pc}
+    .size \name, . - \name
+.endm
+
+    NEST_DW_3X3_S2 nest_kernels_depthwise_3x3_s2_a, 0, 4
+    NEST_DW_3X3_S2 nest_kernels_depthwise_3x3_s2_b, 4, 0
