@@ -343,6 +343,7 @@ fn parts(step: &Step, out_zero: &[i8]) -> Parts {
             requant: table,
             pad,
             tile,
+            pass_tiles,
         } => {
             let (item, requant) = requant(table);
             data.push(item);
@@ -361,6 +362,7 @@ fn parts(step: &Step, out_zero: &[i8]) -> Parts {
                 ("out_zero", per_level(out_zero)),
                 ("pad", per_level(pad)),
                 ("tile", atom(tile)),
+                ("pass_tiles", atom(pass_tiles)),
             ];
         }
         Payload::ConvDense {

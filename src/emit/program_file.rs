@@ -308,7 +308,7 @@ macro_rules! payloads {
     };
 }
 payloads! {
-    1 ConvNested { geometry stream requant pad tile }
+    1 ConvNested { geometry stream requant pad tile pass_tiles }
     2 ConvDense { geometry columns words requant pad }
     3 ConvGeneric { geometry groups weights requant pad }
     4 Depthwise { geometry weights requant pad }

@@ -143,6 +143,7 @@ impl<'a> Executor<'a> {
                 geometry,
                 pad,
                 tile,
+                pass_tiles,
                 ..
             } => {
                 if let Some(stream) = prepared.stream {
@@ -153,6 +154,7 @@ impl<'a> Executor<'a> {
                         out_zero,
                         pad,
                         tile: *tile,
+                        pass_tiles: *pass_tiles,
                     };
                     nest_kernels::conv_nested(&layer, level, x, y, scratch);
                 }

@@ -54,6 +54,8 @@ pub enum Payload {
         pad: Vec<i8>,
         /// Pixels at once.
         tile: Tile,
+        /// Tiles of a pass.
+        pass_tiles: u16,
     },
     /// See [`nest_kernels::layer::ConvDense`].
     ConvDense {

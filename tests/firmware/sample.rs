@@ -3,8 +3,8 @@
 use nest_format::{AddParams, Entry, Requant};
 use nest_kernels::layer::{Geometry, Slice, Tile};
 use nest_kernels::{
-    Kernel, conv_dense_scratch_words, conv_nested_scratch_words, depthwise_scratch_words,
-    kernel_for,
+    Kernel, NestedLayout, conv_dense_scratch_words, conv_nested_scratch_words,
+    depthwise_scratch_words, kernel_for,
 };
 use nestc::ir::float::Shape;
 use nestc::ir::ids::{IdVec, TensorId};
@@ -68,15 +68,32 @@ impl Builder {
         (0..n).map(|_| self.random.signed(60) as i8).collect()
     }
 
-    /// A nested stream: a sixth of the weights a level, serpentine.
+    /// Nested weights of a convolution under a tile.
+    fn nested_stream(&mut self, g: &Geometry, tile: Tile) -> EncodedStream {
+        let layout = NestedLayout::of(g, tile).unwrap();
+        self.stream_on(usize::from(g.out_c), layout.columns, |column| {
+            layout.tap(column).is_some()
+        })
+    }
+
     fn stream(&mut self, rows: usize, columns: usize) -> EncodedStream {
+        self.stream_on(rows, columns, |_| true)
+    }
+
+    /// A nested stream: a sixth of the `real` weights a level, serpentine.
+    fn stream_on(
+        &mut self,
+        rows: usize,
+        columns: usize,
+        real: impl Fn(usize) -> bool,
+    ) -> EncodedStream {
         let mut words = Vec::new();
         let mut prefix = vec![0u16; rows * self.levels];
         for row in 0..rows {
             let (mut at, mut count) = (0i32, 0);
             for level in 0..self.levels {
                 let mut chosen: Vec<i32> = (0..columns as i32)
-                    .filter(|_| self.random.below(6) == 0)
+                    .filter(|&c| real(c as usize) && self.random.below(6) == 0)
                     .collect();
                 if level % 2 == 1 {
                     chosen.reverse();
@@ -133,9 +150,12 @@ impl Builder {
             .find(|row| row.name == kernel)
             .unwrap();
         let scratch_words = match &payload {
-            Payload::ConvNested { geometry, tile, .. } => {
-                conv_nested_scratch_words(geometry, *tile)
-            }
+            Payload::ConvNested {
+                geometry,
+                tile,
+                pass_tiles,
+                ..
+            } => conv_nested_scratch_words(geometry, *tile, *pass_tiles),
             Payload::ConvDense { geometry, .. } => conv_dense_scratch_words(geometry),
             Payload::Depthwise { geometry, .. } => depthwise_scratch_words(geometry),
             _ => 0,
@@ -231,12 +251,14 @@ pub fn program(name: &str, levels: usize, outputs: usize) -> Program {
     let mut last = generic;
     for (tile, text) in [(Tile::P8, "p8"), (Tile::P4, "p4"), (Tile::P2, "p2")] {
         let out = b.tensor(text, wide);
+        let geometry = window(wide, wide, 3, 1, 1);
         let payload = Payload::ConvNested {
-            geometry: window(wide, wide, 3, 1, 1),
-            stream: b.stream(8, 72),
+            geometry,
+            stream: b.nested_stream(&geometry, tile),
             requant: b.requant(8),
             pad: b.pad(),
             tile,
+            pass_tiles: 3,
         };
         b.step(
             &format!("nested `{text}`"),

@@ -80,7 +80,8 @@ impl<'a> ConvNested<'a> {
         let ok = extents(g, input.len(), output.len())
             && level < self.stream.levels()
             && self.stream.rows() == g.out_c as usize
-            && volume(g.kernel_h, g.kernel_w, g.in_c) == self.stream.columns() as u64;
+            && volume(g.kernel_h, g.kernel_w, g.in_c) <= u64::from(u16::MAX)
+            && matches!(self.layout(), Some(layout) if layout.columns == self.stream.columns());
         if !ok {
             return None;
         }

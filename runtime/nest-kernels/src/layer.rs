@@ -38,11 +38,11 @@ pub struct Geometry {
 /// Output pixels that one pass over a row's weights serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tile {
-    /// 8 pixels: up to 341 columns.
+    /// 8 pixels; which layers it can run tells [`crate::NestedLayout::of`].
     P8,
-    /// 4 pixels: up to 1023 columns.
+    /// 4 pixels, for larger windows.
     P4,
-    /// 2 pixels: any number of columns.
+    /// 2 pixels, for any window.
     P2,
 }
 
@@ -51,7 +51,7 @@ pub enum Tile {
 pub struct ConvNested<'a> {
     /// Extents.
     pub geometry: Geometry,
-    /// Weights; columns are `(ky * kernel_w + kx) * in_c + ic`.
+    /// Weights; the column of `(ky, kx, ic)` is `layout.word(ky, kx) + ic` in [`ConvNested::layout`].
     pub stream: NestedStream<'a>,
     /// `[level][out channel]`.
     pub requant: &'a [&'a [Requant]],
@@ -61,6 +61,9 @@ pub struct ConvNested<'a> {
     pub pad: &'a [i8],
     /// How many pixels at once.
     pub tile: Tile,
+    /// How many tiles a pass over all rows of weights serves, about: a pass takes whole lines, see
+    /// [`crate::NestedLayout::pass`]. More tiles read the weights less often and take more scratch.
+    pub pass_tiles: u16,
 }
 
 /// Convolution with dense weights.
@@ -68,7 +71,7 @@ pub struct ConvNested<'a> {
 pub struct ConvDense<'a> {
     /// Extents.
     pub geometry: Geometry,
-    /// Weights; columns as in [`ConvNested`].
+    /// Weights; columns are `(ky * kernel_w + kx) * in_c + ic`.
     pub weights: DenseWeights<'a>,
     /// `[level][out channel]`.
     pub requant: &'a [&'a [Requant]],

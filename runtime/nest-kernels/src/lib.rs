@@ -17,6 +17,7 @@
 pub mod armv7em;
 mod check;
 pub mod layer;
+mod nested_layout;
 pub mod reference;
 mod scratch;
 mod table;
@@ -30,7 +31,6 @@ pub use backend::{
     add, add_in_place, avg_pool, clamp, clamp_in_place, conv_dense, conv_generic, conv_nested,
     dense_nested, depthwise, fully_connected, global_avg_pool, max_pool, pad, slice, softmax,
 };
-pub use scratch::{
-    conv_dense_scratch_words, conv_nested_scratch_words, depthwise_scratch_words, max_columns,
-};
+pub use nested_layout::{Gather, NestedLayout, NestedPass, conv_nested_scratch_words};
+pub use scratch::{conv_dense_scratch_words, depthwise_scratch_words};
 pub use table::{KERNELS, Kernel, KernelInfo, kernel_for};

@@ -3,7 +3,7 @@
 
 use nest_format::{AddParams, DenseWeights, Entry, NestedStream, Requant};
 use nest_kernels::layer::*;
-use nest_kernels::reference;
+use nest_kernels::{NestedLayout, reference};
 
 /// xorshift64*.
 struct Random(u64);
@@ -152,6 +152,7 @@ fn nested(
     rows: usize,
     columns: usize,
     levels: usize,
+    real: impl Fn(usize) -> bool,
 ) -> (Vec<(i8, usize)>, Vec<u32>, Vec<u16>) {
     let weights: Vec<(i8, usize)> = (0..rows * columns)
         .map(|_| {
@@ -167,7 +168,7 @@ fn nested(
         for level in 0..levels {
             let mut entries = Vec::new();
             let mut live: Vec<usize> = (0..columns)
-                .filter(|&c| weights[row * columns + c].1 == level)
+                .filter(|&c| weights[row * columns + c].1 == level && real(c))
                 .collect();
             if level % 2 == 1 {
                 live.reverse();
@@ -217,9 +218,14 @@ fn nested_convolutions_run_each_level_as_if_it_were_alone() {
             g.in_c = random.between(100, 200);
             (g.kernel_h, g.kernel_w) = (1, 1);
         }
-        let (rows, columns) = (usize::from(g.out_c), g.columns());
+        let (tile, layout) = (case..)
+            .map(|n| [Tile::P2, Tile::P8, Tile::P4][n % 3])
+            .find_map(|tile| Some((tile, NestedLayout::of(&g, tile)?)))
+            .expect("2 pixels run anything");
+        let (rows, columns) = (usize::from(g.out_c), layout.columns);
         let levels = usize::from(random.between(1, 4));
-        let (weights, words, prefix) = nested(&mut random, rows, columns, levels);
+        let real = |c| layout.tap(c).is_some();
+        let (weights, words, prefix) = nested(&mut random, rows, columns, levels, real);
         let tables: Vec<Vec<Requant>> = (0..levels).map(|_| random.requants(rows)).collect();
         let requant: Vec<&[Requant]> = tables.iter().map(Vec::as_slice).collect();
         let (pads, zeros) = (random.bytes(levels), random.bytes(levels));
@@ -229,15 +235,23 @@ fn nested_convolutions_run_each_level_as_if_it_were_alone() {
             requant: &requant,
             out_zero: &zeros,
             pad: &pads,
-            tile: Tile::P2,
+            tile,
+            pass_tiles: 1,
         };
         let input = random.bytes(input_len(&g));
         for (level, &requant) in requant.iter().enumerate() {
-            let expected = convolution(&g, 1, (pads[level], zeros[level]), &input, requant, |o, ky, kx, i| {
-                let tap = usize::from(ky) * usize::from(g.kernel_w) + usize::from(kx);
-                let (w, from) = weights[o * columns + tap * usize::from(g.in_c) + i];
-                if from <= level { w } else { 0 }
-            });
+            let expected = convolution(
+                &g,
+                1,
+                (pads[level], zeros[level]),
+                &input,
+                requant,
+                |o, ky, kx, i| {
+                    let first = layout.word(usize::from(ky), usize::from(kx));
+                    let (w, from) = weights[o * columns + first + i];
+                    if from <= level { w } else { 0 }
+                },
+            );
             let mut output = vec![0; expected.len()];
             reference::conv_nested(&layer, level, &input, &mut output, &mut []);
             assert_eq!(output, expected, "level {level} of {levels}, {g:?}");

@@ -1,10 +1,10 @@
 //! Rules P1 to P10.
 
-use nest_format::{DenseWeights, NestedStream, Requant};
+use nest_format::{DenseWeights, Entry, NestedStream, Requant};
 use nest_kernels::layer::Geometry;
 use nest_kernels::{
-    KERNELS, conv_dense_scratch_words, conv_nested_scratch_words, depthwise_scratch_words,
-    max_columns,
+    KERNELS, NestedLayout, conv_dense_scratch_words, conv_nested_scratch_words,
+    depthwise_scratch_words,
 };
 
 use super::Breaches;
@@ -211,15 +211,20 @@ pub(super) fn step(
             requant,
             pad,
             tile,
+            pass_tiles,
         } => {
             p.geometry(g, x, y);
-            p.stream(stream, usize::from(g.out_c), g.columns());
-            p.table(requant, usize::from(g.out_c));
-            p.levels(pad.len());
-            p.b.check(g.columns() <= max_columns(*tile), "P8", &place, || {
+            let layout = NestedLayout::of(g, *tile);
+            p.b.check(layout.is_some(), "P8", &place, || {
                 format!("{} columns in tile {tile:?}", g.columns())
             });
-            scratch = conv_nested_scratch_words(g, *tile);
+            if let Some(layout) = layout {
+                p.stream(stream, usize::from(g.out_c), layout.columns);
+                p.columns_exist(stream, &layout);
+            }
+            p.table(requant, usize::from(g.out_c));
+            p.levels(pad.len());
+            scratch = conv_nested_scratch_words(g, *tile, *pass_tiles);
         }
         Payload::ConvDense {
             geometry: g,
@@ -417,6 +422,26 @@ impl Payloads<'_> {
                 format!("a window of {kernel} taps, stride {stride}, dilation {dilation}")
             });
         }
+    }
+    /// No weight meets the words between the blocks of a layout.
+    fn columns_exist(&mut self, s: &EncodedStream, layout: &NestedLayout) {
+        let densest = usize::from(s.levels).saturating_sub(1);
+        let lengths = s.prefix.chunks(usize::from(s.rows).max(1)).nth(densest);
+        let mut words = s.words.iter();
+        let mut sound = true;
+        for &length in lengths.unwrap_or_default() {
+            let mut column = 0i32;
+            for &word in words.by_ref().take(usize::from(length)) {
+                for entry in [Entry::of(word, 0), Entry::of(word, 1)] {
+                    column += i32::from(entry.delta);
+                    sound &= entry.weight == 0
+                        || usize::try_from(column).is_ok_and(|c| layout.tap(c).is_some());
+                }
+            }
+        }
+        self.b.check(sound, "P5", self.place, || {
+            "a weight on a column that stands for no tap".to_owned()
+        });
     }
     fn stream(&mut self, s: &EncodedStream, rows: usize, columns: usize) {
         self.extent(usize::from(s.rows), rows);

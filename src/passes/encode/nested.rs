@@ -1,7 +1,7 @@
 //! Nested sparse storage: see [`nest_format::NestedStream`].
 
-use nest_kernels::layer::Tile;
-use nest_kernels::{Kernel, conv_nested_scratch_words, max_columns};
+use nest_kernels::layer::{Geometry, Tile};
+use nest_kernels::{Kernel, NestedLayout};
 
 use crate::ir::int::IntConv;
 use crate::ir::program::{EncodedStream, Payload};
@@ -43,19 +43,24 @@ pub(super) fn fully_connected(conv: &ConvLayer<'_>) -> Result<Chosen, String> {
 pub(super) fn conv(conv: &ConvLayer<'_>) -> Result<Chosen, String> {
     let op = conv.op;
     let geometry = conv.geometry()?;
-    let columns = usize::from(conv.columns()?);
+    let (tile, layout) = tile(&geometry).ok_or_else(|| {
+        let columns = geometry.columns();
+        format!("{columns} columns of nested weights, and kernels count up to 65535")
+    })?;
     let (weights, level_of) = over_all_channels(op, conv.x.c);
     let stream = encode_stream(
         op.out_channels,
-        columns,
+        layout.columns,
         conv.levels,
-        &weights,
-        level_of.as_deref(),
+        &in_layout(&weights, &geometry, &layout),
+        level_of
+            .map(|l| in_layout(&l, &geometry, &layout))
+            .as_deref(),
     )?;
-    let tile = tile(columns, conv.y.pixels());
+    let pass_tiles = pass_tiles(&layout, 4 * stream.words.len());
     let (weight_bytes, index_bytes) = stream_bytes(&stream);
     Ok(Chosen {
-        scratch_words: conv_nested_scratch_words(&geometry, tile),
+        scratch_words: layout.scratch_words(pass_tiles.into()),
         weight_bytes,
         index_bytes,
         ..Chosen::plain(
@@ -67,17 +72,49 @@ pub(super) fn conv(conv: &ConvLayer<'_>) -> Result<Chosen, String> {
                 requant: op.requant.clone(),
                 pad: conv.pad.clone(),
                 tile,
+                pass_tiles,
             },
         )
     })
 }
 
-/// The largest tile whose columns fit and that the pixels fill at least half.
-fn tile(columns: usize, pixels: usize) -> Tile {
-    [(Tile::P8, 8), (Tile::P4, 4)]
+/// The largest tile that can run the layer.
+fn tile(geometry: &Geometry) -> Option<(Tile, NestedLayout)> {
+    [Tile::P8, Tile::P4, Tile::P2]
         .into_iter()
-        .find(|&(tile, n)| columns <= max_columns(tile) && pixels > n / 2)
-        .map_or(Tile::P2, |(tile, _)| tile)
+        .find_map(|tile| Some((tile, NestedLayout::of(geometry, tile)?)))
+}
+
+/// Rows of `(ky * kernel_w + kx) * in_c + ic`, in the order of a layout; words between blocks are 0.
+fn in_layout<T: Copy + Default>(values: &[T], g: &Geometry, layout: &NestedLayout) -> Vec<T> {
+    let in_c = usize::from(g.in_c);
+    let mut out = vec![T::default(); usize::from(g.out_c) * layout.columns];
+    let rows = values.chunks_exact(g.columns().max(1));
+    for (from, to) in rows.zip(out.chunks_exact_mut(layout.columns.max(1))) {
+        let mut taps = from.chunks_exact(in_c.max(1));
+        for ky in 0..usize::from(g.kernel_h) {
+            for kx in 0..usize::from(g.kernel_w) {
+                if let Some(tap) = taps.next() {
+                    to[layout.word(ky, kx)..][..in_c].copy_from_slice(tap);
+                }
+            }
+        }
+    }
+    out
+}
+
+/// Words of scratch that a layer takes by default: where the weights stay in a data cache of 16 KiB
+/// beside the scratch, and where they do not and each pass fetches them anew.
+const SCRATCH_WORDS: [usize; 2] = [2816, 6144];
+
+/// Bytes of weights above which passes should be few.
+const CACHED_BYTES: usize = 12 << 10;
+
+/// Tiles of a pass, for weights of so many bytes.
+fn pass_tiles(layout: &NestedLayout, bytes: usize) -> u16 {
+    let few = bytes > CACHED_BYTES;
+    let tiles = layout.pass_tiles_within(SCRATCH_WORDS[usize::from(few)]);
+    u16::try_from(tiles).unwrap_or(u16::MAX)
 }
 
 /// Rows over all input channels, zero outside a row's group.

@@ -1,21 +1,29 @@
-//! Convolution with nested sparse weights over packed activations: passes of as many tiles as scratch
-//! holds, all rows of weights over each pass.
+//! Convolution with nested sparse weights over packed activations: passes of as many tiles as the
+//! layer tells, all rows of weights over each pass.
 
 use core::arch::global_asm;
 
 use nest_format::Requant;
 
-use super::pack::{Packer, Step};
-use super::tiles::{TileAt, Tiles};
+use super::lines::Lines;
+use super::pack::{Packer, Step, nest_kernels_pack_plane};
 use crate::check::{checked, refuse};
 use crate::layer::{ConvNested, Tile};
-use crate::scratch::{conv_nested_scratch_words, effective_tile, nested_layout, pixels_of};
+use crate::nested_layout::{Gather, NestedLayout, NestedPass};
 
 global_asm!(include_str!("conv_nested.s"), options(raw));
 
+/// A tile: the first window, and channel 0 of the output pixels of its first pair.
+#[repr(C)]
+struct TileAt {
+    window: *const u32,
+    first: *mut i8,
+    second: *mut i8,
+}
+
 /// Arguments of `conv_nested.s`.
 #[repr(C)]
-struct NestedPass {
+struct PassArgs {
     words: *const u32,
     active: *const u16,
     stored: *const u16,
@@ -27,18 +35,37 @@ struct NestedPass {
     zero: i32,
 }
 
+type RunPass = unsafe extern "C" fn(*const PassArgs);
+
 unsafe extern "C" {
-    fn nest_kernels_conv_nested_p8(pass: *const NestedPass);
-    fn nest_kernels_conv_nested_p4_577(pass: *const NestedPass);
-    fn nest_kernels_conv_nested_p4_1023(pass: *const NestedPass);
-    fn nest_kernels_conv_nested_p2(pass: *const NestedPass);
+    fn nest_kernels_conv_nested_p8_25(pass: *const PassArgs);
+    fn nest_kernels_conv_nested_p8_49(pass: *const PassArgs);
+    fn nest_kernels_conv_nested_p8_97(pass: *const PassArgs);
+    fn nest_kernels_conv_nested_p8_193(pass: *const PassArgs);
+    fn nest_kernels_conv_nested_p8_341(pass: *const PassArgs);
+    fn nest_kernels_conv_nested_p4_577(pass: *const PassArgs);
+    fn nest_kernels_conv_nested_p4_1023(pass: *const PassArgs);
+    fn nest_kernels_conv_nested_p2(pass: *const PassArgs);
+}
+
+/// The assembly for a tile whose windows lie `block_words` apart.
+fn assembly(tile: Tile, block_words: usize) -> RunPass {
+    match (tile, block_words) {
+        (Tile::P8, 25) => nest_kernels_conv_nested_p8_25,
+        (Tile::P8, 49) => nest_kernels_conv_nested_p8_49,
+        (Tile::P8, 97) => nest_kernels_conv_nested_p8_97,
+        (Tile::P8, 193) => nest_kernels_conv_nested_p8_193,
+        (Tile::P8, _) => nest_kernels_conv_nested_p8_341,
+        (Tile::P4, 577) => nest_kernels_conv_nested_p4_577,
+        (Tile::P4, _) => nest_kernels_conv_nested_p4_1023,
+        (Tile::P2, _) => nest_kernels_conv_nested_p2,
+    }
 }
 
 /// Convolution with nested sparse weights at a level. `input` is `[in_h][in_w][in_c]`, `output`
 /// `[out_h][out_w][out_c]`; `scratch` holds [`crate::conv_nested_scratch_words`] words.
 ///
-/// A layer with more columns than its tile can serve ([`crate::max_columns`]) is refused like wrong
-/// lengths are.
+/// A layer that its tile cannot run ([`NestedLayout::of`]) is refused like wrong lengths are.
 pub fn conv_nested(
     layer: &ConvNested<'_>,
     level: usize,
@@ -47,69 +74,181 @@ pub fn conv_nested(
     scratch: &mut [u32],
 ) {
     let at = checked!(layer.check(level, input, output));
+    let layout = checked!(layer.layout());
     let g = &layer.geometry;
-    let columns = g.columns();
-    let pixels = g.out_pixels();
-    let tile = effective_tile(layer.tile, pixels);
-    if columns > crate::max_columns(tile)
-        || scratch.len() < conv_nested_scratch_words(g, layer.tile)
-    {
+    let pass_tiles = layer.pass_tiles as usize;
+    if scratch.len() < layout.scratch_words(pass_tiles) {
         return refuse();
     }
     let rows = g.out_c as usize;
-    if rows == 0 || pixels == 0 {
+    if rows == 0 || g.out_pixels() == 0 {
         return;
     }
-    let layout = nested_layout(tile, columns, pixels);
-    let run: unsafe extern "C" fn(*const NestedPass) = match tile {
-        Tile::P8 => nest_kernels_conv_nested_p8,
-        Tile::P4 if layout.plane_stride == 577 => nest_kernels_conv_nested_p4_577,
-        Tile::P4 => nest_kernels_conv_nested_p4_1023,
-        Tile::P2 => nest_kernels_conv_nested_p2,
+    let run = assembly(layer.tile, layout.block_words);
+    let mut packer = Packing {
+        layout: &layout,
+        rows,
+        output: output.as_mut_ptr(),
+        tile: scratch.as_mut_ptr().cast(),
+        words: scratch
+            .as_mut_ptr()
+            .wrapping_add(3 * layout.tiles_in_pass(pass_tiles)),
     };
-    let per_tile = pixels_of(tile);
-    // Never 0, which the compiler does not know.
-    let per_block = layout.per_block.max(1);
-    let mut packer = Packer::new(g, input, at.pad, Step::Plane);
-    // A single pixel fills its tile twice, both results at one place.
-    let step = if pixels == 1 { 0 } else { rows };
-    let (scratch, output) = (scratch.as_mut_ptr(), output.as_mut_ptr());
-    let mut next = 0;
-    while next < pixels {
-        let mut tiles = Tiles::new();
-        while next < pixels && tiles.len < layout.tiles {
-            // The last tile overlaps the one before it.
-            let first = next.min(pixels.saturating_sub(per_tile));
-            let base = tiles.len / per_block * layout.block_words + tiles.len % per_block * columns;
-            let activations = scratch.wrapping_add(base);
-            for plane in 0..per_tile / 2 {
-                let pixel = first + 2 * plane;
-                let to = activations.wrapping_add(plane * layout.plane_stride);
-                // SAFETY: the layout's words, which scratch was seen to have, hold `columns` words
-                // from there on.
-                unsafe { packer.pair(pixel, (pixel + 1).min(pixels - 1), to) };
+    let (tiles, words) = (packer.tile, packer.words);
+    let lines = Lines::new(g, &layout, input, at.pad);
+    let mut windows = Packer::new(g, input, at.pad, Step::Plane);
+    let mut index = 0;
+    while let Some(pass) = layout.pass(pass_tiles, index) {
+        (packer.tile, packer.words) = (tiles, words);
+        // SAFETY: scratch was seen to hold the addresses and the words of a pass's tiles.
+        let step = unsafe {
+            match layout.gather {
+                Gather::Lines => packer.lines(&lines, pass),
+                Gather::Pixels => packer.pixels(input, g.in_c as usize, pass),
+                Gather::Windows => packer.windows(&mut windows, pass),
             }
-            tiles.push(TileAt {
-                activations,
-                output: output.wrapping_add(first * rows),
-            });
-            next += per_tile;
-        }
-        let (tiles, tiles_end) = tiles.ends();
-        let pass = NestedPass {
+        };
+        let args = PassArgs {
             words: layer.stream.words().as_ptr(),
             active: layer.stream.prefix(level).as_ptr(),
             stored: layer.stream.prefix(layer.stream.levels() - 1).as_ptr(),
             rows,
             requant: at.requant.as_ptr(),
             tiles,
-            tiles_end,
+            tiles_end: packer.tile,
             step,
             zero: at.zero.into(),
         };
         // SAFETY: `check` saw as many rows in the stream and in `requant` as channels; the stream's
-        // constructor, that its counts and columns stay inside words and planes; tiles are as many
-        // pixels apart from the end of the output as the kernel writes.
-        unsafe { run(&pass) };
+        // constructor, that its counts and columns stay inside words and windows; tiles lie as many
+        // pixels before the end of the output as the kernel writes.
+        unsafe { run(&args) };
+        index += 1;
+    }
+}
+
+/// Where the next tile of a pass goes.
+struct Packing<'a> {
+    layout: &'a NestedLayout,
+    /// Output channels.
+    rows: usize,
+    output: *mut i8,
+    tile: *mut TileAt,
+    words: *mut u32,
+}
+
+impl Packing<'_> {
+    /// Adds the tile whose first pair is of output pixels `first` and `second`.
+    ///
+    /// # Safety
+    /// Scratch holds one more tile.
+    unsafe fn push(&mut self, window: *const u32, first: usize, second: usize) {
+        let output = |pixel: usize| self.output.wrapping_add(pixel * self.rows);
+        let tile = TileAt {
+            window,
+            first: output(first),
+            second: output(second),
+        };
+        // SAFETY: by contract; pointers take a word each.
+        unsafe { self.tile.write(tile) };
+        self.tile = self.tile.wrapping_add(1);
+    }
+
+    /// Lines of two output rows. Returns, as all of these do, the bytes from the output of a pair to
+    /// that of the next.
+    ///
+    /// # Safety
+    /// For all of these: scratch holds the tiles of the pass.
+    unsafe fn lines(&mut self, lines: &Lines<'_>, pass: NestedPass) -> usize {
+        let (layout, pairs) = (self.layout, self.layout.pairs);
+        let out_w = layout.unit_pixels() / 2;
+        let (mut pixel, mut y) = (pass.first, pass.first / out_w.max(1));
+        while pixel < pass.end {
+            // An odd row at the end goes with itself.
+            let single = pixel + out_w >= pass.end;
+            let below = if single { 0 } else { out_w };
+            // SAFETY: `y` and the next are rows of the pass; the words are the unit's.
+            unsafe { lines.pack(y, y + usize::from(!single), self.words) };
+            let mut x = 0;
+            while x < out_w {
+                let at = x.min(out_w.saturating_sub(pairs));
+                let window = self.words.wrapping_add(at * layout.block_words);
+                // SAFETY: one of the pass's tiles.
+                unsafe { self.push(window, pixel + at, pixel + at + below) };
+                x += pairs;
+            }
+            self.words = self.words.wrapping_add(layout.unit_words());
+            pixel += 2 * out_w;
+            y += 2;
+        }
+        self.rows
+    }
+
+    /// Windows of one pixel, straight from the input.
+    ///
+    /// # Safety
+    /// See [`Self::lines`].
+    unsafe fn pixels(&mut self, input: &[i8], in_c: usize, pass: NestedPass) -> usize {
+        // SAFETY: pairs lie in the pass, and so in the input.
+        unsafe {
+            self.pairs(pass, |first, second, to, layout| {
+                if in_c > 0 {
+                    let at = |pixel: usize| input.as_ptr().wrapping_add(pixel * in_c);
+                    nest_kernels_pack_plane(
+                        at(first),
+                        at(second),
+                        in_c,
+                        to,
+                        layout.pairs,
+                        2 * in_c,
+                        2 * in_c,
+                        layout.block_words * size_of::<u32>(),
+                    );
+                }
+            })
+        }
+    }
+
+    /// Windows of any kind, each for itself.
+    ///
+    /// # Safety
+    /// See [`Self::lines`].
+    unsafe fn windows(&mut self, windows: &mut Packer<'_>, pass: NestedPass) -> usize {
+        // SAFETY: pairs lie in the pass; the words are the tile's.
+        unsafe {
+            self.pairs(pass, |first, second, to, layout| {
+                for pair in 0..layout.pairs {
+                    let to = to.wrapping_add(pair * layout.block_words);
+                    windows.pair(first + 2 * pair, second + 2 * pair, to);
+                }
+            })
+        }
+    }
+
+    /// Tiles of neighbouring pixels; `pack` gets the two pixels of the first pair and the tile's
+    /// words.
+    ///
+    /// # Safety
+    /// See [`Self::lines`].
+    unsafe fn pairs(
+        &mut self,
+        pass: NestedPass,
+        mut pack: impl FnMut(usize, usize, *mut u32, &NestedLayout),
+    ) -> usize {
+        let layout = self.layout;
+        let tile_pixels = layout.unit_pixels();
+        // A single pixel is a pair with itself.
+        let second = usize::from(pass.end > 1);
+        let mut pixel = pass.first;
+        while pixel < pass.end {
+            // The last tile overlaps the one before it.
+            let first = pixel.min(pass.end.saturating_sub(tile_pixels));
+            pack(first, first + second, self.words, layout);
+            // SAFETY: one of the pass's tiles.
+            unsafe { self.push(self.words, first, first + second) };
+            self.words = self.words.wrapping_add(layout.unit_words());
+            pixel += tile_pixels;
+        }
+        2 * self.rows
     }
 }

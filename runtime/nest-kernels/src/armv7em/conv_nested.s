@@ -1,23 +1,24 @@
 @ Nested sparse convolution: rows of weights over tiles of packed activations.
 @
-@ A packed word holds two pixels of one column, a0 + (a1 << 23). One SMLAL multiplies both by a
+@ A packed word holds an element of two pixels, a0 + (a1 << 23). One SMLAL multiplies both by a
 @ weight: the 64-bit sum is s0 + (s1 << 23), and s0 stays within 23 bits (signed) by the bound that
-@ `NestedStream` proves, partial sums included in the wrap-around. The low half starts at 2^22, so
-@ that s0 + 2^22 never borrows from s1.
+@ `NestedStream` proves, partial sums included in the wrap-around. The sum starts at
+@ 2^22 + (bias << 23), so that s0 + 2^22 never borrows from s1 and s1 comes with its bias.
 @
-@ `args` (conv_nested.rs, `NestedPass`):
+@ `args` (conv_nested.rs, `PassArgs`):
 @    0 words      first word of the first row
 @    4 active     words of each row at this level, u16
 @    8 stored     words of each row at the densest level, u16
 @   12 rows       > 0
 @   16 requant    8 bytes a row: bias, multiplier
-@   20 tiles      pairs (activations, output), 8 bytes each
+@   20 tiles      12 bytes each: first window, output of the first pair's two pixels
 @   24 tiles_end  > tiles
-@   28 step       bytes from one output pixel to the next
+@   28 step       bytes from the output of a pair to that of the next
 @   32 zero       output zero point
 @
-@ No load leaves the row's words, the tile's columns or the tables: the last word of a row is peeled
-@ off the software pipeline, which looks one word ahead.
+@ The windows of a tile's pairs lie at a fixed distance. No load leaves the row's words, the tile's
+@ windows or the tables: the last word of a row is peeled off the software pipeline, which looks one
+@ word ahead.
 
     .syntax unified
     .thumb
@@ -33,24 +34,12 @@
     .set F_STEP, 28
     .set F_ZERO, 32
     .set F_CURSOR, 36       @ next tile
-    .set F_END, 40          @ end of the row's active words
-    .set F_ROW, 44          @ row, the channel within a pixel
-    .set F_SIZE, 52
-
-@ s0 and s1 from a pair of accumulators: \lo = s0, \hi = s1.
-.macro NEST_SPLIT lo, hi, t
-    lsl \hi, \hi, #9
-    ubfx \t, \lo, #0, #23
-    orr \hi, \hi, \lo, lsr #23
-    sub \lo, \t, #0x400000
-.endm
-
-@ Requantises the sum \s: r0 bias, r1 multiplier, r2 output zero point.
-.macro NEST_REQUANT s
-    add \s, r0
-    smmlar \s, \s, r1, r2
-    ssat \s, #8, \s
-.endm
+    .set F_ROW, 40          @ row, the channel within a pixel
+    .set F_END, 44          @ end of the row's active words
+    .set F_START, 48        @ the sum that a pair starts with, low and high
+    .set F_BIAS, 56         @ bias - 2^22
+    .set F_FACTOR, 60       @ multiplier
+    .set F_SIZE, 68
 
 @ Copies the arguments and starts the first row.
 .macro NEST_ENTER name
@@ -66,38 +55,71 @@
     stm sp, {r1-r9}
     movs r0, #0
     str r0, [sp,#F_ROW]
-1:  @ next row: r0 words, r2 tiles
+1:  @ next row
+    ldr r4, [sp,#F_REQUANT]
     ldrd r0, r2, [sp,#F_WORDS]
+    ldrd r5, r6, [r4], #8
     ldrh r3, [r2], #2
+    str r4, [sp,#F_REQUANT]
+    lsl r7, r5, #23
     str r2, [sp,#F_ACTIVE]
+    asr r8, r5, #9
     ldr r2, [sp,#F_TILES]
+    add r7, #0x400000
     add r3, r0, r3, lsl #2
+    sub r5, #0x400000
+    strd r7, r8, [sp,#F_START]
+    strd r5, r6, [sp,#F_BIAS]
     str r3, [sp,#F_END]
 .endm
 
-@ After a tile (r2 the cursor): the next tile, the next row, or back.
+@ After a tile: the next tile, the next row, or back.
 .macro NEST_LEAVE name
-    ldrd r2, r3, [sp,#F_CURSOR]
+    ldr r2, [sp,#F_CURSOR]
     ldr r1, [sp,#F_TILES_END]
     ldr r0, [sp,#F_WORDS]
+    ldr r3, [sp,#F_END]
     cmp r2, r1
     bne.w 2b
     ldrd r1, r4, [sp,#F_STORED]
     ldr r5, [sp,#F_ROW]
-    ldr r6, [sp,#F_REQUANT]
     ldrh r3, [r1], #2
     adds r5, #1
-    adds r6, #8
     add r0, r0, r3, lsl #2
     str r5, [sp,#F_ROW]
     subs r4, #1
-    str r6, [sp,#F_REQUANT]
     strd r1, r4, [sp,#F_STORED]
     str r0, [sp,#F_WORDS]
     bne.w 1b
     add sp, #F_SIZE
     pop {r4-r11,pc}
     .size \name, . - \name
+.endm
+
+@ Requantises, in place, the pair of sums \lo, \hi: r0 bias, r1 multiplier, r12 output zero point.
+.macro NEST_REQUANT lo, hi
+    lsl \hi, \hi, #9
+    orr \hi, \hi, \lo, lsr #23
+    ubfx \lo, \lo, #0, #23
+    smmlar \hi, \hi, r1, r12
+    add \lo, r0
+    smmlar \lo, \lo, r1, r12
+    ssat \hi, #8, \hi
+    ssat \lo, #8, \lo
+.endm
+
+@ What requantisation needs: r0 bias, r1 multiplier, r12 output zero point, r2 and r3 the outputs of
+@ the first pair, lr the step to the next.
+.macro NEST_REQUANT_ENTER
+    ldr r12, [sp,#F_CURSOR]
+    ldr lr, [sp,#F_ROW]
+    ldrd r0, r1, [sp,#F_BIAS]
+    ldr r2, [r12,#-8]
+    ldr r3, [r12,#-4]
+    ldr r12, [sp,#F_ZERO]
+    add r2, lr
+    add r3, lr
+    ldr lr, [sp,#F_STEP]
 .endm
 
 @ ---------------------------------------------------------------- 8 pixels
@@ -139,10 +161,9 @@
 .macro NEST_CONV_P8 name, ps
     NEST_ENTER \name
 2:  @ tile: r0 words, r2 cursor, r3 end of words
-    ldr r1, [r2], #8
-    mov r4, #0x400000
+    ldr r1, [r2], #12
+    ldrd r4, r5, [sp,#F_START]
     str r2, [sp,#F_CURSOR]
-    movs r5, #0
     cmp r0, r3
     mov r6, r4
     mov r7, r5
@@ -184,37 +205,21 @@
     ldr lr, [r1,#3*\ps]
     smlal r8, r9, r2, r12
     smlal r10, r11, r2, lr
-6:  @ requantise 8 pixels: r0 bias, r1 multiplier, r2 zero point, r3 output, lr its step
-    ldr r12, [sp,#F_CURSOR]
-    ldr lr, [sp,#F_REQUANT]
-    ldr r3, [r12,#-4]
-    ldr r12, [sp,#F_ROW]
-    ldrd r0, r1, [lr]
-    ldr r2, [sp,#F_ZERO]
-    add r3, r12
-    ldr lr, [sp,#F_STEP]
-    NEST_SPLIT r4, r5, r12
-    NEST_REQUANT r4
-    NEST_REQUANT r5
-    strb r4, [r3]
-    strb r5, [r3,lr]
-    add r3, r3, lr, lsl #1
-    NEST_SPLIT r6, r7, r12
-    NEST_REQUANT r6
-    NEST_REQUANT r7
-    strb r6, [r3]
+6:  @ requantise 8 pixels
+    NEST_REQUANT_ENTER
+    NEST_REQUANT r4, r5
+    strb r4, [r2]
+    strb r5, [r3]
+    NEST_REQUANT r6, r7
+    strb r6, [r2,lr]
     strb r7, [r3,lr]
+    add r2, r2, lr, lsl #1
     add r3, r3, lr, lsl #1
-    NEST_SPLIT r8, r9, r12
-    NEST_REQUANT r8
-    NEST_REQUANT r9
-    strb r8, [r3]
-    strb r9, [r3,lr]
-    add r3, r3, lr, lsl #1
-    NEST_SPLIT r10, r11, r12
-    NEST_REQUANT r10
-    NEST_REQUANT r11
-    strb r10, [r3]
+    NEST_REQUANT r8, r9
+    strb r8, [r2]
+    strb r9, [r3]
+    NEST_REQUANT r10, r11
+    strb r10, [r2,lr]
     strb r11, [r3,lr]
     NEST_LEAVE \name
 .endm
@@ -241,10 +246,9 @@
 .macro NEST_CONV_P4 name, ps
     NEST_ENTER \name
 2:  @ tile: r0 words, r2 cursor, r3 end of words
-    ldr r1, [r2], #8
-    mov r4, #0x400000
+    ldr r1, [r2], #12
+    ldrd r4, r5, [sp,#F_START]
     str r2, [sp,#F_CURSOR]
-    movs r5, #0
     cmp r0, r3
     mov r6, r4
     mov r7, r5
@@ -252,12 +256,11 @@
     beq 6f
     ldr r2, [r0], #4
     sub r3, r3, r0
-    mov r10, r5             @ plane 1 of the entry before the first: nothing
+    mov r12, #0             @ the weight of the entry before the first: nothing
     sxtab r1, r1, r2
     lsls r3, r3, #30        @ C: even count of words, more than one
     sxtb.w r11, r2, ror #8
     mov r3, r2
-    mov r12, r5
     bcs 4f
     cmp r0, lr
     beq 5f
@@ -280,24 +283,12 @@
     smlal r4, r5, r12, r8
     smlal r6, r7, r12, r10
 6:  @ requantise 4 pixels
-    ldr r12, [sp,#F_CURSOR]
-    ldr lr, [sp,#F_REQUANT]
-    ldr r3, [r12,#-4]
-    ldr r12, [sp,#F_ROW]
-    ldrd r0, r1, [lr]
-    ldr r2, [sp,#F_ZERO]
-    add r3, r12
-    ldr lr, [sp,#F_STEP]
-    NEST_SPLIT r4, r5, r12
-    NEST_REQUANT r4
-    NEST_REQUANT r5
-    strb r4, [r3]
-    strb r5, [r3,lr]
-    add r3, r3, lr, lsl #1
-    NEST_SPLIT r6, r7, r12
-    NEST_REQUANT r6
-    NEST_REQUANT r7
-    strb r6, [r3]
+    NEST_REQUANT_ENTER
+    NEST_REQUANT r4, r5
+    strb r4, [r2]
+    strb r5, [r3]
+    NEST_REQUANT r6, r7
+    strb r6, [r2,lr]
     strb r7, [r3,lr]
     NEST_LEAVE \name
 .endm
@@ -307,10 +298,9 @@
 .macro NEST_CONV_P2 name
     NEST_ENTER \name
 2:  @ tile: r0 words, r2 cursor, r3 end of words
-    ldr r1, [r2], #8
-    mov r4, #0x400000
+    ldr r1, [r2], #12
+    ldrd r4, r5, [sp,#F_START]
     str r2, [sp,#F_CURSOR]
-    movs r5, #0
     cmp r0, r3
     mov lr, r3
     beq 6f
@@ -342,24 +332,19 @@
     smlal r4, r5, r3, r6
     smlal r4, r5, r12, r7
 6:  @ requantise 2 pixels
-    ldr r12, [sp,#F_CURSOR]
-    ldr lr, [sp,#F_REQUANT]
-    ldr r3, [r12,#-4]
-    ldr r12, [sp,#F_ROW]
-    ldrd r0, r1, [lr]
-    ldr r2, [sp,#F_ZERO]
-    add r3, r12
-    ldr lr, [sp,#F_STEP]
-    NEST_SPLIT r4, r5, r12
-    NEST_REQUANT r4
-    NEST_REQUANT r5
-    strb r4, [r3]
-    strb r5, [r3,lr]
+    NEST_REQUANT_ENTER
+    NEST_REQUANT r4, r5
+    strb r4, [r2]
+    strb r5, [r3]
     NEST_LEAVE \name
 .endm
 
-    @ The planes lie 341 words apart, or 577 or 1023: `plane_stride` in scratch.rs.
-    NEST_CONV_P8 nest_kernels_conv_nested_p8, 4*341
+    @ The distances of windows: `P8_BLOCKS` and `P4_BLOCKS` in nested_layout.rs.
+    NEST_CONV_P8 nest_kernels_conv_nested_p8_25, 4*25
+    NEST_CONV_P8 nest_kernels_conv_nested_p8_49, 4*49
+    NEST_CONV_P8 nest_kernels_conv_nested_p8_97, 4*97
+    NEST_CONV_P8 nest_kernels_conv_nested_p8_193, 4*193
+    NEST_CONV_P8 nest_kernels_conv_nested_p8_341, 4*341
     NEST_CONV_P4 nest_kernels_conv_nested_p4_577, 4*577
     NEST_CONV_P4 nest_kernels_conv_nested_p4_1023, 4*1023
     NEST_CONV_P2 nest_kernels_conv_nested_p2

@@ -12,6 +12,7 @@ mod depthwise;
 mod depthwise_strip;
 mod elementwise;
 mod generic;
+mod lines;
 mod pack;
 mod pool;
 mod tiles;

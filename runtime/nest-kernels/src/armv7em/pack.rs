@@ -20,7 +20,7 @@ type PackRows = unsafe extern "C" fn(
 );
 
 unsafe extern "C" {
-    fn nest_kernels_pack_plane(
+    pub(super) fn nest_kernels_pack_plane(
         a: *const i8,
         b: *const i8,
         n: usize,
@@ -61,7 +61,7 @@ impl Step {
 }
 
 /// Channels of padding at hand.
-const PADDING: usize = 64;
+pub(super) const PADDING: usize = 64;
 
 /// Packs pixels of one input map.
 pub(super) struct Packer<'a> {

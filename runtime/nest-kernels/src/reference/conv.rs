@@ -6,6 +6,7 @@ use nest_format::Requant;
 use super::nested_rows;
 use crate::check::{AtLevel, checked};
 use crate::layer::{ConvDense, ConvGeneric, ConvNested, Geometry};
+use crate::nested_layout::NestedLayout;
 
 /// Convolution with nested sparse weights at a level. `input` is `[in_h][in_w][in_c]`, `output`
 /// `[out_h][out_w][out_c]`; `scratch` holds [`crate::conv_nested_scratch_words`] words.
@@ -17,7 +18,8 @@ pub fn conv_nested(
     _scratch: &mut [u32],
 ) {
     let at = checked!(layer.check(level, input, output));
-    conv(&layer.geometry, 1, at, input, output, |_| {
+    let columns = Columns::Nested(checked!(layer.layout()));
+    conv(&layer.geometry, 1, columns, at, input, output, |_| {
         nested_rows(&layer.stream, level)
     });
 }
@@ -33,12 +35,20 @@ pub fn conv_dense(
 ) {
     let at = checked!(layer.check(level, input, output));
     let weights = layer.weights;
-    conv(&layer.geometry, 1, at, input, output, |_| {
-        let columns = weights.columns();
-        (0..weights.rows()).map(move |row| {
-            (0..columns).map(move |column| (column, i16::from(weights.weight(row, column))))
-        })
-    });
+    conv(
+        &layer.geometry,
+        1,
+        Columns::Dense,
+        at,
+        input,
+        output,
+        |_| {
+            let columns = weights.columns();
+            (0..weights.rows()).map(move |row| {
+                (0..columns).map(move |column| (column, i16::from(weights.weight(row, column))))
+            })
+        },
+    );
 }
 
 /// Convolution of any number of groups at a level; slices as in [`conv_nested`].
@@ -47,16 +57,55 @@ pub fn conv_generic(layer: &ConvGeneric<'_>, level: usize, input: &[i8], output:
     let groups = layer.groups as usize;
     let per_group = layer.weights.len() / groups;
     let columns = layer.geometry.columns() / groups;
-    conv(&layer.geometry, groups, at, input, output, |group| {
-        layer.weights[group * per_group..][..per_group]
-            .chunks_exact(columns.max(1))
-            .map(|row| row.iter().map(|&w| i16::from(w)).enumerate())
-    });
+    conv(
+        &layer.geometry,
+        groups,
+        Columns::Dense,
+        at,
+        input,
+        output,
+        |group| {
+            layer.weights[group * per_group..][..per_group]
+                .chunks_exact(columns.max(1))
+                .map(|row| row.iter().map(|&w| i16::from(w)).enumerate())
+        },
+    );
+}
+
+/// How the columns of a row of weights follow one another.
+#[derive(Clone, Copy)]
+enum Columns {
+    /// `(ky * kernel_w + kx) * in_c + ic`.
+    Dense,
+    /// As packed activations lie.
+    Nested(NestedLayout),
+}
+
+impl Columns {
+    /// The first column of a tap.
+    fn first(self, ky: usize, kx: usize, kernel_w: usize, in_c: usize) -> usize {
+        match self {
+            Columns::Dense => (ky * kernel_w + kx) * in_c,
+            Columns::Nested(layout) => layout.word(ky, kx),
+        }
+    }
+
+    /// The tap and channel of a column; `None` for columns between blocks.
+    fn tap(self, column: usize, kernel_w: usize, in_c: usize) -> Option<(usize, usize, usize)> {
+        match self {
+            Columns::Dense => {
+                let tap = column / in_c;
+                Some((tap / kernel_w, tap % kernel_w, column % in_c))
+            }
+            Columns::Nested(layout) => layout.tap(column),
+        }
+    }
 }
 
 /// One group of a convolution: where its channels lie.
 struct Group<'a> {
     geometry: &'a Geometry,
+    columns: Columns,
     pad: i8,
     zero: i8,
     first_in: usize,
@@ -67,6 +116,7 @@ struct Group<'a> {
 fn conv<R, C>(
     geometry: &Geometry,
     groups: usize,
+    order: Columns,
     at: AtLevel<'_>,
     input: &[i8],
     output: &mut [i8],
@@ -77,13 +127,17 @@ fn conv<R, C>(
 {
     let in_c = geometry.in_c as usize / groups;
     let out_c = geometry.out_c as usize / groups;
-    let columns = geometry.columns() / groups;
+    let columns = match order {
+        Columns::Dense => geometry.columns() / groups,
+        Columns::Nested(layout) => layout.columns,
+    };
     if out_c == 0 {
         return;
     }
     for (index, requant) in at.requant.chunks_exact(out_c).enumerate() {
         let group = Group {
             geometry,
+            columns: order,
             pad: at.pad,
             zero: at.zero,
             first_in: index * in_c,
@@ -152,8 +206,11 @@ impl Group<'_> {
             for (row, (weights, requant)) in rows().enumerate() {
                 let mut sum = 0i32;
                 for (column, weight) in weights {
-                    let (tap, channel) = (column / self.in_c, column % self.in_c);
-                    let at = g.tap(index / out_w, index % out_w, tap / kernel_w, tap % kernel_w);
+                    let Some((ky, kx, channel)) = self.columns.tap(column, kernel_w, self.in_c)
+                    else {
+                        continue;
+                    };
+                    let at = g.tap(index / out_w, index % out_w, ky, kx);
                     let value = at.map_or(self.pad, |at| input[at + self.first_in + channel]);
                     sum += i32::from(value) * i32::from(weight);
                 }
@@ -165,9 +222,10 @@ impl Group<'_> {
     /// All columns of an output pixel.
     fn gather(&self, oy: usize, ox: usize, input: &[i8], mut put: impl FnMut(usize, i8)) {
         let g = self.geometry;
-        let mut column = 0;
+        let kernel_w = g.kernel_w as usize;
         for ky in 0..g.kernel_h as usize {
-            for kx in 0..g.kernel_w as usize {
+            for kx in 0..kernel_w {
+                let column = self.columns.first(ky, kx, kernel_w, self.in_c);
                 match g.tap(oy, ox, ky, kx) {
                     Some(at) => {
                         let values = &input[at + self.first_in..][..self.in_c];
@@ -177,7 +235,6 @@ impl Group<'_> {
                     }
                     None => (0..self.in_c).for_each(|channel| put(column + channel, self.pad)),
                 }
-                column += self.in_c;
             }
         }
     }

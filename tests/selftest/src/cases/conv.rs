@@ -2,7 +2,7 @@
 
 use nest_format::{DenseWeights, Entry, NestedStream, Requant};
 use nest_kernels::layer::{ConvDense, ConvNested, Geometry, Tile};
-use nest_kernels::{Kernel, kernel_for, reference};
+use nest_kernels::{Kernel, NestedLayout, kernel_for, reference};
 
 use super::requant;
 use crate::random::Random;
@@ -36,6 +36,19 @@ pub fn stream(
     prefix: &mut [u16],
     words: &mut [u32],
 ) -> usize {
+    stream_on(random, columns, levels, longest, prefix, words, |_| true)
+}
+
+/// As [`stream`], with weights only on columns that are `real`.
+fn stream_on(
+    random: &mut Random,
+    columns: u32,
+    levels: usize,
+    longest: u32,
+    prefix: &mut [u16],
+    words: &mut [u32],
+    real: impl Fn(usize) -> bool,
+) -> usize {
     let rows = prefix.len() / levels;
     let mut used = 0;
     for row in 0..rows {
@@ -51,9 +64,10 @@ pub fn stream(
                     let high = 31.min(columns as i32 - 1 - column);
                     let delta = low + random.below((high - low + 1) as u32) as i32;
                     column += delta;
+                    let weight = budget.weight(random.byte());
                     Entry {
                         delta: delta as i8,
-                        weight: budget.weight(random.byte()),
+                        weight: if real(column as usize) { weight } else { 0 },
                     }
                 };
                 let (first, second) = (entry(), entry());
@@ -72,22 +86,26 @@ pub const WORDS_MAX: usize = 8_192;
 
 fn nested(report: &mut Report, seed: u32, g: Geometry, tile: Tile, levels: usize, longest: u32) {
     let rows = g.out_c as usize;
-    let columns = g.columns();
     let outputs = g.out_pixels() * rows;
     let longest = longest.min((WORDS_MAX / (rows * levels)) as u32);
-    if outputs > OUTPUT_MAX || columns > nest_kernels::max_columns(tile) {
+    let Some(layout) = NestedLayout::of(&g, tile).filter(|_| outputs <= OUTPUT_MAX) else {
         return;
-    }
+    };
+    let columns = layout.columns;
+    let real = |column: usize| layout.tap(column).is_some();
+    // Passes of a unit, of some and of all.
+    let pass_tiles = [0, 1, 5, u16::MAX][seed as usize % 4];
     // The words' number decides a buffer's length: a first pass counts them.
     // SAFETY: the arena of this pass is not used after it.
     let mut count = unsafe { crate::Arena::new(0) };
-    let words_len = stream(
+    let words_len = stream_on(
         &mut Random::new(seed),
         columns as u32,
         levels,
         longest,
         count.take(rows * levels),
         count.take(WORDS_MAX),
+        real,
     );
     for level in 0..levels {
         let name = format_args!(
@@ -102,8 +120,18 @@ fn nested(report: &mut Report, seed: u32, g: Geometry, tile: Tile, levels: usize
             let requant_at = arena.take::<Requant>(rows);
             let input = arena.take::<i8>(g.in_h as usize * g.in_w as usize * g.in_c as usize);
             let output = arena.take::<i8>(outputs);
-            let scratch = arena.take::<u32>(nest_kernels::conv_nested_scratch_words(&g, tile));
-            stream(&mut random, columns as u32, levels, longest, prefix, words);
+            let scratch = arena.take::<u32>(nest_kernels::conv_nested_scratch_words(
+                &g, tile, pass_tiles,
+            ));
+            stream_on(
+                &mut random,
+                columns as u32,
+                levels,
+                longest,
+                prefix,
+                words,
+                real,
+            );
             let zeros = requant(&mut random, 60 * 60 * longest.isqrt().max(1), requant_at);
             random.fill(input);
             output.fill(0x55);
@@ -123,6 +151,7 @@ fn nested(report: &mut Report, seed: u32, g: Geometry, tile: Tile, levels: usize
                 out_zero: &zeros,
                 pad: &pads,
                 tile,
+                pass_tiles,
             };
             if let Some(expected) = expected {
                 reference::conv_nested(&layer, level, input, &mut expected[..outputs], &mut []);
@@ -213,7 +242,7 @@ fn heaviest(report: &mut Report, weight: i8, value: i8, other: i8) {
             let prefix = arena.take::<u16>(2);
             let input = arena.take::<i8>(g.out_pixels() * COLUMNS);
             let output = arena.take::<i8>(outputs);
-            let scratch = arena.take::<u32>(nest_kernels::conv_nested_scratch_words(&g, tile));
+            let scratch = arena.take::<u32>(nest_kernels::conv_nested_scratch_words(&g, tile, 1));
             for (at, word) in words.iter_mut().enumerate() {
                 let column = at * 2 % COLUMNS;
                 *word = Entry::pair(entry(column), entry(column + 1));
@@ -227,6 +256,7 @@ fn heaviest(report: &mut Report, weight: i8, value: i8, other: i8) {
                 out_zero: &[0],
                 pad: &[0],
                 tile,
+                pass_tiles: 1,
             };
             if let Some(expected) = expected {
                 reference::conv_nested(&layer, 0, input, &mut expected[..outputs], &mut []);
