@@ -15,7 +15,7 @@ HOST_PACKAGES := -p nestc -p nest-format -p nest-kernels
 export NESTC_PYTHON := $(CURDIR)/$(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo check bench bless data train-model acceptance mutate setup-device setup-qemu setup-python
+.PHONY: help build demo check bench bless data train-model acceptance anchors mutate setup-device setup-qemu setup-python
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,10 @@ acceptance: data setup-device setup-qemu setup-python ## Hold the accuracy bars 
 	@if [ -n "$(NESTC_MODELS)" ]; then \
 		NESTC_MODELS="$(abspath $(NESTC_MODELS))" $(CARGO) test --release -p nestc --test onnx --test firmware -- --include-ignored; \
 	fi
+
+anchors: ## Hold the cycle model to published programs by others (needs arm-none-eabi-gcc; see tests/anchors)
+	@command -v arm-none-eabi-gcc >/dev/null || { echo "make anchors needs arm-none-eabi-gcc (Debian: apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi)" >&2; exit 3; }
+	$(CARGO) test --release -p nestc --test anchors -- --include-ignored --nocapture
 
 mutate: setup-device ## Alter every instruction of the kernels' assembly; the self-test must notice (minutes)
 	$(CARGO) test --release -p nestc --test kernels every_changed_instruction -- --ignored --nocapture
