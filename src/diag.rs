@@ -240,6 +240,12 @@ codes! {
         "The layer is valid, but its parameters leave what int8 arithmetic of this tool can express. The message names the layer and the value.";
     EXTENT_TOO_LARGE "E503" Input "an extent exceeds what the kernels count with"
         "Kernels count channels, rows, columns and taps in 16 bits, and entries of a weight row in 16-bit words. The message names the extent and the limit. Use a smaller input resolution or split the layer.";
+    KERNEL_UNKNOWN "E504" Input "there is no such kernel to choose"
+        "--kernel takes the name of a kernel for layers with weights, as the device runs it: `nestc kernels` lists them all, and the message those that can be chosen.";
+    KERNEL_LAYER_UNKNOWN "E505" Input "there is no such layer to choose a kernel for"
+        "--kernel LAYER=KERNEL takes the name of a convolution or fully connected layer, as the tables of `nestc compile` print it. The message lists them.";
+    KERNEL_REFUSED "E506" Input "a kernel does not run the layer it was chosen for"
+        "Every kernel accepts some layers only; `nestc kernels` says which, and `nestc compile --explain-kernels` prints for each layer which kernels run it, what they would cost, and why others do not run it.";
     PASS_UNKNOWN "E512" Input "there is no such pass"
         "--stop-after and --dump-after take the name of a compiler pass. The message lists them.";
     IR_INVALID "E520" Bug "a pass left a malformed program"

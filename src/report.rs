@@ -3,11 +3,15 @@
 //! The fields are a contract with other tools: [`SCHEMA_VERSION`] changes when one of them changes
 //! its name or meaning, and not when fields are added.
 
+mod kernels;
+
 use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 
 use crate::units::{Bytes, Cycles, Hertz, Instructions, Macs, group_thousands};
+
+pub use kernels::{KernelCandidate, LayerKernels, explain};
 
 /// Version of every document defined here.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -80,6 +84,9 @@ pub struct ImageReport {
     pub dead_channels: DeadChannels,
     /// Layers in execution order.
     pub layers: Vec<ImageLayer>,
+    /// How the kernels of layers with weights were chosen.
+    #[serde(default)]
+    pub kernels: Vec<LayerKernels>,
 }
 
 /// Channels that hold one value whatever the input, or that nothing reads: they are not in the image.
@@ -173,6 +180,9 @@ pub struct BenchReport {
     pub bit_exact: BitExact,
     /// Levels, sparsest first.
     pub levels: Vec<BenchLevel>,
+    /// How the kernels of layers with weights were chosen.
+    #[serde(default)]
+    pub kernels: Vec<LayerKernels>,
 }
 
 /// Comparison of device and host, layer by layer.
@@ -257,6 +267,9 @@ pub struct BenchLayer {
     pub macs: Macs,
     /// Multiply-accumulates by non-zero weights.
     pub effective_macs: Macs,
+    /// What the cost model expected of `cycles`; 0 if the program does not say.
+    #[serde(default)]
+    pub estimated_cycles: Cycles,
 }
 
 /// Rows of cells as a table: the first column flush left, all others flush right.
@@ -371,6 +384,10 @@ impl ImageReport {
             ]);
         }
         out += &table(&rows);
+        if !self.kernels.is_empty() {
+            out += "\nkernels by the cost model, means over the levels\n";
+            out += &kernels::summary(&self.kernels);
+        }
         out
     }
 }
@@ -457,6 +474,10 @@ impl BenchReport {
         out += &table(&rows);
         out.push('\n');
         out += &self.layer_table();
+        if !self.kernels.is_empty() {
+            out += "\nkernels by the cost model, means over the levels\n";
+            out += &kernels::summary(&self.kernels);
+        }
         out
     }
 
@@ -545,8 +566,10 @@ mod tests {
                     instructions: Instructions(5000),
                     macs: Macs(100),
                     effective_macs: Macs(10),
+                    estimated_cycles: Cycles(4700),
                 }],
             }],
+            kernels: Vec::new(),
         }
     }
 
@@ -573,6 +596,7 @@ mod tests {
             "ram_bytes",
             "bit_exact",
             "levels",
+            "kernels",
         ] {
             assert!(keys(&json).contains(&key), "{key}");
         }
@@ -618,6 +642,7 @@ mod tests {
                 "cycles",
                 "cycles_pessimistic",
                 "effective_macs",
+                "estimated_cycles",
                 "instructions",
                 "kernel",
                 "macs",

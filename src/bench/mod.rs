@@ -23,7 +23,8 @@ use crate::ir::ids::{Id, Level};
 use crate::ir::program::Program;
 use crate::passes::{evaluate_int8, quantise_input};
 use crate::report::{
-    BenchLayer, BenchLevel, BenchReport, BitExact, MeasuredBy, Mismatch, SCHEMA_VERSION,
+    BenchLayer, BenchLevel, BenchReport, BitExact, LayerKernels, MeasuredBy, Mismatch,
+    SCHEMA_VERSION,
 };
 use crate::target::Board;
 use crate::units::{Bytes, Cycles, Instructions};
@@ -259,6 +260,7 @@ fn report(compiled: &Compiled, inputs: String, accuracies: &Accuracies, runs: Ru
                 level_report(compiled, level, timing, pessimistic, accuracies)
             })
             .collect(),
+        kernels: LayerKernels::of(&program.steps),
     }
 }
 
@@ -446,6 +448,7 @@ fn level_report(
                 .unwrap_or_default(),
             macs: step.macs,
             effective_macs: step.effective_macs[index],
+            estimated_cycles: (step.estimated_cycles.get(index).copied()).unwrap_or_default(),
         })
         .collect();
     let cycles: Cycles = timing.cycles[run].iter().copied().sum();

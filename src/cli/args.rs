@@ -7,6 +7,7 @@ use clap_complete::Shell;
 
 use super::fail_if::Condition;
 use crate::data::DataSpec;
+use crate::passes::Forced;
 
 /// Compiles pretrained ONNX ConvNets into nested-sparse int8 firmware for Cortex-M7.
 #[derive(Debug, Parser)]
@@ -165,10 +166,19 @@ pub struct ExportArgs {
     pub output: PathBuf,
 }
 
+/// What kernels are chosen for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ObjectiveArg {
+    /// The fewest cycles.
+    Latency,
+    /// The least flash.
+    Flash,
+}
+
 /// `nestc compile`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  nestc compile net.nest.onnx --target stm32h743 --calibrate cifar10:data/cifar10 -o firmware"
+    after_help = "Example:\n  nestc compile net.nest.onnx --target stm32h743 --calibrate cifar10:data/cifar10 -o firmware\n  nestc compile net.nest.onnx --target stm32h743 --optimise flash --explain-kernels -o firmware\n  nestc compile net.nest.onnx --target stm32h743 --kernel conv1=conv2d_s8_generic__armv7em -o firmware"
 )]
 pub struct CompileArgs {
     /// An ONNX file or a `.nest.onnx`.
@@ -185,6 +195,17 @@ pub struct CompileArgs {
     /// The most RAM an inference may take, its stack included, for example 128K (default: the board's).
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub ram_budget: Option<u64>,
+    /// What to choose kernels for: the fewest cycles on average over the levels, or the least flash
+    /// at no more than 1.5 times the fewest cycles.
+    #[arg(long, value_enum, default_value_t = ObjectiveArg::Latency)]
+    pub optimise: ObjectiveArg,
+    /// Use this kernel instead, for one layer or wherever it can run; may be given more than once
+    /// (see `nestc kernels`).
+    #[arg(long, value_name = "[LAYER=]KERNEL")]
+    pub kernel: Vec<Forced>,
+    /// Print which kernels can run each layer, what each would cost, and why others cannot.
+    #[arg(long)]
+    pub explain_kernels: bool,
     /// Stop after this pass and emit nothing.
     #[arg(long, value_name = "PASS")]
     pub stop_after: Option<String>,

@@ -16,7 +16,7 @@ use crate::ir::float::FloatOp;
 use crate::ir::ids::NodeId;
 use crate::ir::nested::NestedModel;
 use crate::ir::program::Program;
-use crate::passes::Artefact;
+use crate::passes::{Artefact, Preferences};
 use crate::target::Board;
 use crate::units::{Bytes, Cycles, Macs, group_thousands};
 
@@ -63,7 +63,7 @@ pub fn run(args: &CheckArgs, printer: &Printer) -> Result<io::Result<()>> {
         emit::check_activations(&nested.graph, &board, Budgets::default())?;
         // Weights and memory do not depend on the ranges, so synthetic inputs serve.
         let mut watch = Watch::silent(printer);
-        let artefact = compile::lower(nested, None, None, &mut watch)?;
+        let artefact = compile::lower(nested, None, None, &Preferences::default(), &mut watch)?;
         let Artefact::Program(program) = artefact else {
             unreachable!("the whole pipeline gives a program")
         };
@@ -132,23 +132,16 @@ fn estimate(program: &Program, board: &Board) -> Result<Estimate> {
     })
 }
 
-/// Cycles from rates a kernel: what the emulator measures on ResNet-8, rounded up.
+/// What the cost model expects of all layers.
 fn estimated_cycles(program: &Program, level: usize) -> Cycles {
-    let cycles = program.steps.iter().map(|step| {
-        let out = program.tensors[step.output].shape.len() as f64;
-        let macs = step.effective_macs[level].0 as f64;
-        let (per_mac, per_output) = match step.kernel.split("__").next().unwrap_or_default() {
-            "conv2d_s8_nested" => (1.0, 12.0),
-            "conv2d_s8_dense_2x4" => (0.65, 25.0),
-            "conv2d_s8_generic" => (8.0, 20.0),
-            "depthwise_s8_dense_3x3" => (3.0, 15.0),
-            "depthwise_s8_dense" => (6.0, 20.0),
-            "dense_s8_nested" | "dense_s8_dense" => (4.0, 20.0),
-            _ => (0.0, 6.0),
-        };
-        per_mac * macs + per_output * out
-    });
-    Cycles(cycles.sum::<f64>() as u64)
+    (program.steps.iter())
+        .map(|step| {
+            step.estimated_cycles
+                .get(level)
+                .copied()
+                .unwrap_or_default()
+        })
+        .sum()
 }
 
 fn text(checked: &Checked) -> String {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::args::CompileArgs;
+use super::args::{CompileArgs, ObjectiveArg};
 use super::model;
 use super::printer::Printer;
 use super::watch::Watch;
@@ -15,7 +15,8 @@ use crate::emit::{self, Budgets};
 use crate::export;
 use crate::image::{self, BuildOptions};
 use crate::ir::nested::NestedModel;
-use crate::passes::{self, Artefact, CompileOptions, PIPELINE};
+use crate::passes::{self, Artefact, CompileOptions, Objective, PIPELINE, Preferences};
+use crate::report::{self, LayerKernels};
 use crate::target::Board;
 use crate::units::Bytes;
 
@@ -29,7 +30,10 @@ pub fn run(args: &CompileArgs, printer: &Printer) -> Result<io::Result<()>> {
     for pass in [last, args.dump_after.as_deref()].into_iter().flatten() {
         passes::find_pass(pass)?;
     }
-    check_order(last, args.dump_after.as_deref())?;
+    check_order(last, args.dump_after.as_deref(), "--dump-after")?;
+    if args.explain_kernels {
+        check_order(last, Some("encode"), "--explain-kernels")?;
+    }
     emit::check_output(&args.output)?;
     let nested = model::load(&args.model, printer)?;
     let budgets = Budgets {
@@ -44,8 +48,22 @@ pub fn run(args: &CompileArgs, printer: &Printer) -> Result<io::Result<()>> {
     let calibration = model::calibration(args.calibrate.as_ref(), None, &nested, printer)?;
 
     let mut watch = Watch::new(printer, args.dump_after.as_deref());
-    let artefact = lower(nested, calibration.as_ref(), last, &mut watch)?;
-    let dumped = watch.dumped.unwrap_or_default();
+    let artefact = lower(
+        nested,
+        calibration.as_ref(),
+        last,
+        &preferences(args),
+        &mut watch,
+    )?;
+    let mut dumped = watch.dumped.unwrap_or_default();
+    if args.explain_kernels {
+        let kernels = match &artefact {
+            Artefact::Encoded(encoded) => LayerKernels::of(&encoded.steps),
+            Artefact::Program(program) => LayerKernels::of(&program.steps),
+            _ => Vec::new(),
+        };
+        dumped += &report::explain(&kernels);
+    }
     let program = match (artefact, last) {
         (Artefact::Program(program), None) => program,
         _ => {
@@ -70,15 +88,29 @@ pub fn run(args: &CompileArgs, printer: &Printer) -> Result<io::Result<()>> {
     Ok(printer.report(&report, &format!("{dumped}{}", report.table())))
 }
 
-/// Refuses to dump after a pass that will not run.
-fn check_order(last: Option<&str>, dump: Option<&str>) -> Result<()> {
+/// What the options say of kernels.
+fn preferences(args: &CompileArgs) -> Preferences {
+    Preferences {
+        objective: match args.optimise {
+            ObjectiveArg::Latency => Objective::Latency,
+            ObjectiveArg::Flash => Objective::Flash,
+        },
+        format: None,
+        forced: args.kernel.clone(),
+    }
+}
+
+/// Refuses to show what a pass gives that will not run.
+fn check_order(last: Option<&str>, dump: Option<&str>, option: &str) -> Result<()> {
     let at = |name: &str| PIPELINE.iter().position(|pass| pass.name == name);
     match (last, dump) {
         (Some(last), Some(dump)) if at(dump) > at(last) => Err(Diagnostic::new(
             BAD_ARGUMENT,
-            "--dump-after",
+            option,
             format!("`{dump}` comes after `{last}`, where --stop-after ends the compilation"),
-            format!("dump after `{last}` or a pass before it, or stop after `{dump}`"),
+            format!(
+                "stop after `{dump}` or later, or ask for what `{last}` or an earlier pass gives"
+            ),
         )
         .into()),
         _ => Ok(()),
@@ -90,11 +122,13 @@ pub fn lower(
     nested: NestedModel,
     calibration: Option<&Dataset>,
     last: Option<&str>,
+    preferences: &Preferences,
     watch: &mut Watch<'_>,
 ) -> Result<Artefact> {
     let options = CompileOptions {
         preprocessing: calibration.map(|data| data.preprocessing.clone()),
         calibration,
+        preferences: preferences.clone(),
         ..CompileOptions::default()
     };
     let end = PIPELINE.last().map_or("", |pass| pass.name);

@@ -13,7 +13,7 @@ use super::{compile, model, process};
 use crate::data::{DataSpec, Dataset, Split};
 use crate::diag::Result;
 use crate::ir::nested::NestedModel;
-use crate::passes::{Artefact, evaluate_int8};
+use crate::passes::{Artefact, Preferences, evaluate_int8};
 use crate::train;
 
 /// One level's figures.
@@ -88,7 +88,13 @@ fn int8_levels(
     let asked = args.calibrate.as_ref();
     let calibration = model::calibration(asked, Some(&same_set), &nested, printer)?;
     let mut watch = Watch::new(printer, None);
-    let artefact = compile::lower(nested, calibration.as_ref(), None, &mut watch)?;
+    let artefact = compile::lower(
+        nested,
+        calibration.as_ref(),
+        None,
+        &Preferences::default(),
+        &mut watch,
+    )?;
     let Artefact::Program(program) = artefact else {
         unreachable!("the whole pipeline gives a program")
     };

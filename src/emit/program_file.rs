@@ -12,8 +12,8 @@ use crate::ir::float::Shape;
 use crate::ir::ids::{Id, IdVec, TensorId};
 use crate::ir::int::Quant;
 use crate::ir::nested::{ChannelOrder, Preprocessing};
-use crate::ir::program::{EncodedStream, Payload, PlacedTensor, Program, Step};
-use crate::units::{Bytes, Macs};
+use crate::ir::program::{Candidate, EncodedStream, Payload, PlacedTensor, Program, Step};
+use crate::units::{Bytes, Cycles, Macs};
 
 const MAGIC: &[u8; 8] = b"NESTPROG";
 /// Version of the layout; it includes that of the weights.
@@ -121,7 +121,8 @@ structs! {
     Preprocessing { scale mean std order }
     EncodedStream { rows columns levels words prefix }
     PlacedTensor { name shape quant offset }
-    Step { name op kernel payload inputs output scratch_words macs live_macs effective_macs nonzero_weights weights model_channels weight_bytes index_bytes requant_bytes }
+    Step { name op kernel payload inputs output scratch_words macs live_macs effective_macs nonzero_weights weights model_channels weight_bytes index_bytes requant_bytes estimated_cycles candidates }
+    Candidate { kernel refused cycles flash scratch_words }
     Program { name sparsities tensors steps input outputs activation_bytes scratch_words preprocessing }
 }
 
@@ -157,7 +158,7 @@ macro_rules! wrapped {
         }
     )*};
 }
-wrapped!(Bytes Macs);
+wrapped!(Bytes Cycles Macs);
 
 impl Field for bool {
     fn put(&self, out: &mut Vec<u8>) {

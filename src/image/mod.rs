@@ -13,7 +13,8 @@ use crate::emit::{self, Budgets, NESTC_VERSION};
 use crate::ir::ids::{Id, LayerId, TensorId};
 use crate::ir::program::{Program, Step};
 use crate::report::{
-    DeadChannels, FlashBytes, ImageLayer, ImageLevel, ImageReport, RamBytes, SCHEMA_VERSION,
+    DeadChannels, FlashBytes, ImageLayer, ImageLevel, ImageReport, LayerKernels, RamBytes,
+    SCHEMA_VERSION,
 };
 use crate::target::Board;
 use crate::units::{Bytes, Macs};
@@ -128,6 +129,7 @@ fn report(program: &Program, board: &Board, image: &Image, arena_memory: &str) -
         layers: (program.steps.iter_enumerated())
             .map(|(id, step)| image_layer(program, id, step))
             .collect(),
+        kernels: LayerKernels::of(&program.steps),
     }
 }
 

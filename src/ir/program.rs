@@ -7,7 +7,7 @@ use nest_kernels::layer::{Geometry, Tile};
 use super::ids::{IdVec, LayerId, TensorId};
 use super::int::{Quant, RequantTable};
 use super::nested::Preprocessing;
-use crate::units::{Bytes, Macs};
+use crate::units::{Bytes, Cycles, Macs};
 
 use super::float::Shape;
 
@@ -188,6 +188,33 @@ pub struct Step {
     pub index_bytes: Bytes,
     /// Flash for requantisation constants and tables.
     pub requant_bytes: Bytes,
+    /// What the cost model expects, one a level.
+    pub estimated_cycles: Vec<Cycles>,
+    /// All kernels that were considered, this step's among them; none for operators without weights.
+    pub candidates: Vec<Candidate>,
+}
+
+/// A kernel that was considered for a layer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Candidate {
+    /// Its name in [`nest_kernels`]' table.
+    pub kernel: &'static str,
+    /// Why it cannot run the layer; the figures are 0 then.
+    pub refused: Option<String>,
+    /// Estimated cycles, one a level.
+    pub cycles: Vec<Cycles>,
+    /// Flash for weights and indices.
+    pub flash: Bytes,
+    /// Scratch, in 32-bit words.
+    pub scratch_words: usize,
+}
+
+impl Candidate {
+    /// Estimated cycles, on average over the levels.
+    pub fn mean_cycles(&self) -> f64 {
+        let sum: u64 = self.cycles.iter().map(|c| c.0).sum();
+        sum as f64 / self.cycles.len().max(1) as f64
+    }
 }
 
 /// A program.

@@ -1,15 +1,10 @@
 //! Chooses a kernel for each layer and lays its weights out for it.
 //!
-//! | layer | becomes |
-//! |---|---|
-//! | convolution whose window is the whole map | `dense_nested` or `fully_connected` |
-//! | depthwise, all weights at all levels | `depthwise` |
-//! | any other grouping, all weights at all levels | `conv_generic` |
-//! | grouped, with levels | `conv_nested` over all channels: other groups' weights are not stored |
-//! | one group, few zeros, all weights at all levels | `conv_dense` |
-//! | one group otherwise | `conv_nested` |
-//! | one group, a row beyond the packed sums' 23 bits | `conv_generic` |
+//! Every kernel that accepts a layer is a candidate: its format's file lays the weights out for it,
+//! the cost model says what it would take, and [`Preferences`] decide. Groups whose levels differ are
+//! stored over all channels; the other groups' weights, zeros, cost nothing there.
 
+mod choose;
 mod conv;
 mod dense;
 mod depthwise;
@@ -27,10 +22,10 @@ use crate::ir::ids::{IdVec, LayerId};
 use crate::ir::int::IntGraph;
 use crate::ir::program::Step;
 
-pub use stream::{decode_stream, encode_stream};
+use step::Fault;
 
-/// Share of non-zero weights above which dense storage is the faster and the smaller one.
-pub(crate) const DENSE_SHARE: f64 = 0.8;
+pub use choose::{Forced, MOST_SLOWDOWN, Objective, Preferences};
+pub use stream::{decode_stream, encode_stream};
 
 /// An integer graph with the steps its layers have become.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,16 +39,18 @@ pub struct EncodedGraph {
 /// Encodes a verified graph.
 ///
 /// # Errors
-/// Every extent the kernels cannot count.
-pub fn encode(graph: IntGraph) -> Result<EncodedGraph> {
+/// Every extent the kernels cannot count, and every preference that cannot be met.
+pub fn encode(graph: IntGraph, preferences: &Preferences) -> Result<EncodedGraph> {
+    preferences.check(&graph)?;
     let mut faults = Diagnostics::default();
     let mut steps = IdVec::new();
     for layer in &graph.layers {
-        match step::step(&graph, layer) {
+        match step::step(&graph, layer, preferences) {
             Ok(step) => {
                 steps.push(step);
             }
-            Err(message) => faults.push(Diagnostic::new(
+            Err(Fault::Other(fault)) => faults.push(fault),
+            Err(Fault::Extent(message)) => faults.push(Diagnostic::new(
                 diag::EXTENT_TOO_LARGE,
                 format!("layer `{}`", layer.name),
                 message,

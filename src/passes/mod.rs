@@ -4,6 +4,7 @@
 //! one. After every pass the verifier of its artefact runs.
 
 mod calibrate;
+pub mod cost;
 mod eliminate;
 mod encode;
 mod evaluate;
@@ -23,7 +24,10 @@ use crate::ir::{text_int, verify_int};
 
 pub use calibrate::{Calibration, Histogram, RangeRule};
 pub use eliminate::eliminate;
-pub use encode::{EncodedGraph, decode_stream, encode, encode_stream};
+pub use encode::{
+    EncodedGraph, Forced, MOST_SLOWDOWN, Objective, Preferences, decode_stream, encode,
+    encode_stream,
+};
 pub use evaluate::{Accuracy, evaluate_int8, quantise_input};
 pub use fold::fold;
 pub use plan::{MemoryPlan, plan};
@@ -89,6 +93,8 @@ pub struct CompileOptions<'a> {
     pub preprocessing: Option<Preprocessing>,
     /// Of synthetic inputs.
     pub seed: u64,
+    /// What guides the choice of kernels.
+    pub preferences: Preferences,
 }
 
 impl Default for CompileOptions<'_> {
@@ -99,6 +105,7 @@ impl Default for CompileOptions<'_> {
             range_rule: RangeRule::default(),
             preprocessing: None,
             seed: 1,
+            preferences: Preferences::default(),
         }
     }
 }
@@ -213,7 +220,7 @@ pub fn compile_until(
         return Ok(Artefact::Int(graph));
     }
 
-    let encoded = encode(graph)?;
+    let encoded = encode(graph, &options.preferences)?;
     verify_int::verify_steps(&encoded.graph, &encoded.steps)?;
     observer.after(encode_info, &|| encode::summary(&encoded));
     if last == encode_info.name {

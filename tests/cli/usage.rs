@@ -53,7 +53,7 @@ fn every_verbs_help_ends_in_an_example() {
 
 #[test]
 fn wrong_use_gives_a_coded_finding_and_exit_2() {
-    let cases: [&[&str]; 17] = [
+    let cases: [&[&str]; 19] = [
         &["tran"],
         &[
             "train",
@@ -132,6 +132,20 @@ fn wrong_use_gives_a_coded_finding_and_exit_2() {
             "plan",
             "-o",
             "o",
+        ],
+        &[
+            "compile",
+            "m.onnx",
+            "--target",
+            "stm32h743",
+            "--stop-after",
+            "fold",
+            "--explain-kernels",
+            "-o",
+            "o",
+        ],
+        &[
+            "compile", "m.onnx", "--target", "x", "--kernel", "conv1=", "-o", "o",
         ],
         &["bench", "d", "--fail-if", "cycles = 5"],
         &["explain", "E999"],

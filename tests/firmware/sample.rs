@@ -192,6 +192,8 @@ impl Builder {
             weight_bytes,
             index_bytes,
             requant_bytes: Bytes(0),
+            estimated_cycles: Vec::new(),
+            candidates: Vec::new(),
         });
     }
 }

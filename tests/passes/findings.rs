@@ -6,7 +6,7 @@ use nestc::ir::int::IntGraph;
 use nestc::ir::nested::NestedModel;
 use nestc::ir::text_int::parse;
 use nestc::ir::verify_int::verify;
-use nestc::passes::{CompileOptions, Observer, compile, find_pass};
+use nestc::passes::{CompileOptions, Observer, Preferences, compile, encode, find_pass};
 
 use crate::golden::{SMALL, expect};
 use crate::random::{ModelBuilder, Random, conv};
@@ -78,6 +78,22 @@ fn unreadable() -> Diagnostics {
     parse(&text).expect_err("refused")
 }
 
+/// A kernel, a layer and a pair of both that do not exist.
+fn kernels() -> Vec<Diagnostics> {
+    let refused = |forced: &[&str]| {
+        let preferences = Preferences {
+            forced: forced.iter().map(|f| f.parse().expect("reads")).collect(),
+            ..Preferences::default()
+        };
+        encode(small(), &preferences).expect_err("refused")
+    };
+    vec![
+        refused(&["fast", "conv9=conv2d_s8_generic__armv7em"]),
+        refused(&["second=depthwise_s8_dense__armv7em"]),
+        refused(&["first=dense_s8_dense__armv7em"]),
+    ]
+}
+
 #[test]
 fn findings_read_as_recorded() {
     let all = [
@@ -89,6 +105,8 @@ fn findings_read_as_recorded() {
         malformed(),
         unreadable(),
     ];
-    let texts: Vec<String> = all.iter().map(ToString::to_string).collect();
+    let texts: Vec<String> = (all.iter().chain(&kernels()))
+        .map(ToString::to_string)
+        .collect();
     expect("../passes.txt", &(texts.join("\n\n") + "\n"));
 }

@@ -6,7 +6,9 @@ use nestc::ir::float::{Conv, Dense, FloatOp, Shape, Window};
 use nestc::ir::nested::{LevelParams, NestedModel};
 use nestc::ir::text_int::{parse, print, print_program};
 use nestc::ir::verify_int::{verify, verify_program};
-use nestc::passes::{Artefact, CompileOptions, PIPELINE, compile_until, encode, find_pass, plan};
+use nestc::passes::{
+    Artefact, CompileOptions, PIPELINE, Preferences, compile_until, encode, find_pass, plan,
+};
 
 use crate::chain::dataset;
 use crate::random::{ModelBuilder, window};
@@ -59,7 +61,7 @@ output t4
 fn encoding_and_planning() {
     let graph = parse(SMALL).expect("reads");
     verify(&graph).expect("sound");
-    let program = plan(encode(graph).expect("encodes"));
+    let program = plan(encode(graph, &Preferences::default()).expect("encodes"));
     verify_program(&program).expect("sound");
     expect("small.program.txt", &print_program(&program));
 }

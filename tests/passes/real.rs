@@ -12,8 +12,8 @@ use nestc::ir::int::IntOp;
 use nestc::ir::nested::{LevelInfo, NestedModel, PRUNED};
 use nestc::ir::program::Program;
 use nestc::passes::{
-    Artefact, CompileOptions, RangeRule, compile_until, eliminate, encode, encode_stream,
-    evaluate_int8, plan, quantise_input,
+    Artefact, CompileOptions, Preferences, RangeRule, compile_until, eliminate, encode,
+    encode_stream, evaluate_int8, plan, quantise_input,
 };
 use nestc::units::Bytes;
 
@@ -105,7 +105,7 @@ fn quantised(model: NestedModel, images: usize) -> Network {
     let Artefact::Int(graph) = artefact.expect("quantises") else {
         panic!("an integer graph comes before the encoding")
     };
-    let program = plan(encode(graph.clone()).expect("encodes"));
+    let program = plan(encode(graph.clone(), &Preferences::default()).expect("encodes"));
     Network {
         model,
         graph,
@@ -200,7 +200,7 @@ fn dead_channels_of_the_network_go_without_a_trace() {
     let Artefact::Int(graph) = artefact.expect("quantises") else {
         panic!("an integer graph comes after quantisation")
     };
-    let program = |graph| plan(encode(graph).expect("encodes"));
+    let program = |graph| plan(encode(graph, &Preferences::default()).expect("encodes"));
     let (whole, smaller) = (program(graph.clone()), program(eliminate(graph)));
     let live = |p: &Program| p.steps.iter().map(|s| s.live_macs.0).sum::<u64>();
     let macs = |p: &Program| p.steps.iter().map(|s| s.macs.0).sum::<u64>();

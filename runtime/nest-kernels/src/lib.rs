@@ -13,6 +13,7 @@
 //! no panic code.
 #![no_std]
 
+mod accept;
 #[cfg(nest_armv7em)]
 pub mod armv7em;
 mod check;
@@ -27,10 +28,11 @@ use armv7em as backend;
 #[cfg(not(nest_armv7em))]
 use reference as backend;
 
+pub use accept::Demand;
 pub use backend::{
     add, add_in_place, avg_pool, clamp, clamp_in_place, conv_dense, conv_generic, conv_nested,
     dense_nested, depthwise, fully_connected, global_avg_pool, max_pool, pad, slice, softmax,
 };
 pub use nested_layout::{Gather, NestedLayout, NestedPass, conv_nested_scratch_words};
 pub use scratch::{conv_dense_scratch_words, depthwise_scratch_words};
-pub use table::{KERNELS, Kernel, KernelInfo, kernel_for};
+pub use table::{KERNELS, Kernel, KernelInfo, kernel_for, kernel_info};

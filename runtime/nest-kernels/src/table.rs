@@ -1,9 +1,10 @@
 //! The one table of kernels: what the compiler chooses from, tests sweep and reports name.
 
+use crate::accept::{self, Demand};
 use crate::layer::Tile;
 
 /// A kernel's description.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct KernelInfo {
     /// `<op>_<dtype>_<format>[_<rows>x<cols>]__<arch>[_p<pixels>]`.
     pub name: &'static str,
@@ -15,8 +16,10 @@ pub struct KernelInfo {
     pub arch: &'static str,
     /// Output pixels at once (elements at once for elementwise operators).
     pub pixels: u8,
-    /// Which layers it runs.
+    /// Which layers it runs, in words.
     pub accepts: &'static str,
+    /// The same as a rule: why it does not run a layer, or `None` if it does.
+    pub refuses: fn(&Demand) -> Option<&'static str>,
 }
 
 /// The kernels the device runs, one for each choice the compiler has.
@@ -56,51 +59,61 @@ pub enum Kernel {
 }
 
 macro_rules! table {
-    ($($index:ident: $op:literal, $format:literal, $arch:literal, $name:literal, $pixels:literal, $accepts:literal;)*) => {
+    ($($index:ident: $op:literal, $format:literal, $arch:literal, $name:literal, $pixels:literal, $refuses:ident, $accepts:literal;)*) => {
         // The reference's rows are listed, but never chosen.
         #[allow(dead_code)]
         enum Index { $($index),* }
         /// All kernels.
         pub static KERNELS: &[KernelInfo] = &[$(KernelInfo {
             name: $name, op: $op, format: $format, arch: $arch, pixels: $pixels, accepts: $accepts,
+            refuses: accept::$refuses,
         }),*];
         const NAMES: &[&str] = &[$($name),*];
     };
 }
 
 table! {
-    NestedP8: "conv2d", "nested", "armv7em", "conv2d_s8_nested__armv7em_p8", 8, "groups 1, at most 341 columns (kernel_h * kernel_w * in_c), rows within 23 bits";
-    NestedP4: "conv2d", "nested", "armv7em", "conv2d_s8_nested__armv7em_p4", 4, "groups 1, at most 1023 columns, rows within 23 bits";
-    NestedP2: "conv2d", "nested", "armv7em", "conv2d_s8_nested__armv7em_p2", 2, "groups 1, any columns, rows within 23 bits";
-    Dense: "conv2d", "dense", "armv7em", "conv2d_s8_dense_2x4__armv7em_p4", 4, "groups 1, any columns, rows within 23 bits";
-    Generic: "conv2d", "generic", "armv7em", "conv2d_s8_generic__armv7em", 1, "any convolution";
-    Depthwise3x3: "depthwise", "dense", "armv7em", "depthwise_s8_dense_3x3__armv7em", 1, "3 x 3, one output channel for each input channel";
-    DepthwiseAny: "depthwise", "dense", "armv7em", "depthwise_s8_dense__armv7em", 1, "any depthwise convolution";
-    FcNested: "dense", "nested", "armv7em", "dense_s8_nested__armv7em", 1, "any vector, rows within 23 bits";
-    FcDense: "dense", "dense", "armv7em", "dense_s8_dense__armv7em", 1, "any vector";
-    Add: "add", "none", "armv7em", "add_s8_none__armv7em", 4, "two tensors of one shape";
-    MaxPool: "max_pool", "none", "armv7em", "max_pool_s8_none__armv7em", 4, "any window";
-    AvgPool: "avg_pool", "none", "armv7em", "avg_pool_s8_none__armv7em", 4, "any window";
-    GlobalAvgPool: "global_avg_pool", "none", "armv7em", "global_avg_pool_s8_none__armv7em", 4, "any map";
-    Clamp: "clamp", "none", "armv7em", "clamp_s8_none__armv7em", 4, "any tensor";
-    NestedRef: "conv2d", "nested", "reference", "conv2d_s8_nested__reference", 16, "groups 1, any columns";
-    DenseRef: "conv2d", "dense", "reference", "conv2d_s8_dense__reference", 16, "groups 1, any columns";
-    GenericRef: "conv2d", "generic", "reference", "conv2d_s8_generic__reference", 16, "any convolution";
-    DepthwiseRef: "depthwise", "dense", "reference", "depthwise_s8_dense__reference", 1, "any depthwise convolution";
-    FcNestedRef: "dense", "nested", "reference", "dense_s8_nested__reference", 1, "any vector";
-    FcDenseRef: "dense", "dense", "reference", "dense_s8_dense__reference", 1, "any vector";
-    AddRef: "add", "none", "reference", "add_s8_none__reference", 1, "two tensors of one shape";
-    MaxPoolRef: "max_pool", "none", "reference", "max_pool_s8_none__reference", 1, "any window";
-    AvgPoolRef: "avg_pool", "none", "reference", "avg_pool_s8_none__reference", 1, "any window";
-    GlobalAvgPoolRef: "global_avg_pool", "none", "reference", "global_avg_pool_s8_none__reference", 1, "any map";
-    ClampRef: "clamp", "none", "reference", "clamp_s8_none__reference", 1, "any tensor";
-    PadRef: "pad", "none", "reference", "pad_s8_none__reference", 1, "any map";
-    SliceRef: "slice", "none", "reference", "slice_s8_none__reference", 1, "any map";
-    SoftmaxRef: "softmax", "none", "reference", "softmax_s8_none__reference", 1, "any vector";
+    NestedP8: "conv2d", "nested", "armv7em", "conv2d_s8_nested__armv7em_p8", 8, nested_p8, "8 pixels or more, blocks of at most 341 words (see NestedLayout), rows within 23 bits";
+    NestedP4: "conv2d", "nested", "armv7em", "conv2d_s8_nested__armv7em_p4", 4, nested_p4, "4 pixels or more, blocks of at most 1023 words, rows within 23 bits";
+    NestedP2: "conv2d", "nested", "armv7em", "conv2d_s8_nested__armv7em_p2", 2, nested_p2, "any window, up to 65535 columns, rows within 23 bits";
+    Dense: "conv2d", "dense", "armv7em", "conv2d_s8_dense_2x4__armv7em_p4", 4, dense, "groups 1, any columns, rows within 23 bits, the same weights at all levels";
+    Generic: "conv2d", "generic", "armv7em", "conv2d_s8_generic__armv7em", 1, generic, "any convolution with the same weights at all levels";
+    Depthwise3x3: "depthwise", "dense", "armv7em", "depthwise_s8_dense_3x3__armv7em", 1, depthwise_3x3, "3 x 3, one output channel for each input channel, the same weights at all levels";
+    DepthwiseAny: "depthwise", "dense", "armv7em", "depthwise_s8_dense__armv7em", 1, depthwise, "any depthwise convolution with the same weights at all levels";
+    FcNested: "dense", "nested", "armv7em", "dense_s8_nested__armv7em", 1, vector_nested, "any vector, rows within 23 bits";
+    FcDense: "dense", "dense", "armv7em", "dense_s8_dense__armv7em", 1, vector, "any vector, the same weights at all levels";
+    Add: "add", "none", "armv7em", "add_s8_none__armv7em", 4, nothing, "two tensors of one shape";
+    MaxPool: "max_pool", "none", "armv7em", "max_pool_s8_none__armv7em", 4, nothing, "any window";
+    AvgPool: "avg_pool", "none", "armv7em", "avg_pool_s8_none__armv7em", 4, nothing, "any window";
+    GlobalAvgPool: "global_avg_pool", "none", "armv7em", "global_avg_pool_s8_none__armv7em", 4, nothing, "any map";
+    Clamp: "clamp", "none", "armv7em", "clamp_s8_none__armv7em", 4, nothing, "any tensor";
+    NestedRef: "conv2d", "nested", "reference", "conv2d_s8_nested__reference", 16, nested, "any columns, rows within 23 bits";
+    DenseRef: "conv2d", "dense", "reference", "conv2d_s8_dense__reference", 16, dense, "groups 1, any columns, rows within 23 bits, the same weights at all levels";
+    GenericRef: "conv2d", "generic", "reference", "conv2d_s8_generic__reference", 16, generic, "any convolution with the same weights at all levels";
+    DepthwiseRef: "depthwise", "dense", "reference", "depthwise_s8_dense__reference", 1, depthwise, "any depthwise convolution with the same weights at all levels";
+    FcNestedRef: "dense", "nested", "reference", "dense_s8_nested__reference", 1, vector_nested, "any vector";
+    FcDenseRef: "dense", "dense", "reference", "dense_s8_dense__reference", 1, vector, "any vector, the same weights at all levels";
+    AddRef: "add", "none", "reference", "add_s8_none__reference", 1, nothing, "two tensors of one shape";
+    MaxPoolRef: "max_pool", "none", "reference", "max_pool_s8_none__reference", 1, nothing, "any window";
+    AvgPoolRef: "avg_pool", "none", "reference", "avg_pool_s8_none__reference", 1, nothing, "any window";
+    GlobalAvgPoolRef: "global_avg_pool", "none", "reference", "global_avg_pool_s8_none__reference", 1, nothing, "any map";
+    ClampRef: "clamp", "none", "reference", "clamp_s8_none__reference", 1, nothing, "any tensor";
+    PadRef: "pad", "none", "reference", "pad_s8_none__reference", 1, nothing, "any map";
+    SliceRef: "slice", "none", "reference", "slice_s8_none__reference", 1, nothing, "any map";
+    SoftmaxRef: "softmax", "none", "reference", "softmax_s8_none__reference", 1, nothing, "any vector";
 }
 
 /// The name of the kernel that the device runs for a choice, as [`KERNELS`] lists it.
 pub const fn kernel_for(kernel: Kernel) -> &'static str {
+    NAMES[index_of(kernel)]
+}
+
+/// The row of [`KERNELS`] that the device runs for a choice.
+pub fn kernel_info(kernel: Kernel) -> &'static KernelInfo {
+    &KERNELS[index_of(kernel)]
+}
+
+const fn index_of(kernel: Kernel) -> usize {
     let index = match kernel {
         Kernel::ConvNested(Tile::P8) => Index::NestedP8,
         Kernel::ConvNested(Tile::P4) => Index::NestedP4,
@@ -120,5 +133,5 @@ pub const fn kernel_for(kernel: Kernel) -> &'static str {
         Kernel::Slice => Index::SliceRef,
         Kernel::Softmax => Index::SoftmaxRef,
     };
-    NAMES[index as usize]
+    index as usize
 }

@@ -5,6 +5,7 @@ use crate::ir::ids::{Id, LayerId, TensorId};
 use crate::ir::int::{IntGraph, IntOp, ModelCounts, Quant};
 use crate::ir::program::{Payload, PlacedTensor, Step};
 use crate::ir::text_int;
+use crate::passes::Preferences;
 use crate::units::Macs;
 
 /// A graph of every operator, two levels.
@@ -218,8 +219,17 @@ fn several_breaches_are_reported_together() {
     );
 }
 
+/// A kernel given.
+fn with(kernel: &str) -> Preferences {
+    Preferences {
+        forced: vec![kernel.parse().unwrap()],
+        ..Preferences::default()
+    }
+}
+
 fn program() -> Program {
-    let encoded = crate::passes::encode(graph()).unwrap();
+    let encoded =
+        crate::passes::encode(graph(), &with("depthwise=depthwise_s8_dense__armv7em")).unwrap();
     crate::passes::plan(encoded)
 }
 
@@ -368,7 +378,11 @@ fn a_tile_too_large_is_found() {
          out=1 group_channels=400 groups=1 weight_scale=[1] weight=[{zeros}] requant=[[[0, 1]]]\n\
          output t1\n"
     );
-    let encoded = crate::passes::encode(text_int::parse(&text).unwrap()).unwrap();
+    let encoded = crate::passes::encode(
+        text_int::parse(&text).unwrap(),
+        &with("conv2d_s8_nested__armv7em_p4"),
+    )
+    .unwrap();
     let mut p = crate::passes::plan(encoded);
     verify_program(&p).unwrap();
     match &mut step(&mut p, 0).payload {

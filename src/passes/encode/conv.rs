@@ -1,13 +1,17 @@
 //! The choice of a convolution's kernel. What a format makes of a layer stands in that format's own
 //! file.
 
-use nest_kernels::layer::Geometry;
+use nest_kernels::layer::{Geometry, Tile};
+use nest_kernels::{Demand, Kernel, kernel_info};
 
 use crate::ir::float::Shape;
 use crate::ir::int::IntConv;
+use crate::ir::program::Candidate;
+use crate::units::Bytes;
 
-use super::step::{Chosen, geometry, narrow};
-use super::{DENSE_SHARE, dense, depthwise, generic, nested, row_fits};
+use super::choose::Preferences;
+use super::step::{Chosen, Fault, geometry, narrow};
+use super::{dense, depthwise, generic, nested, row_fits};
 
 /// A convolution between its tensors.
 pub(super) struct ConvLayer<'a> {
@@ -29,24 +33,20 @@ impl ConvLayer<'_> {
         self.op.group_channels * self.op.window.taps()
     }
 
-    /// Whether levels hold different weights.
-    pub fn has_levels(&self) -> bool {
-        self.op.weight_levels.is_some()
-    }
-
-    /// Whether every row's sum fits a packed accumulator.
-    pub fn rows_fit(&self) -> bool {
-        (self.op.weight.chunks(self.row().max(1))).all(|r| row_fits(r.iter().copied()))
-    }
-
-    /// Whether one window covers the whole input: a fully connected layer.
-    pub fn covers_map(&self) -> bool {
-        let window = &self.op.window;
-        self.op.groups == 1
-            && window.kernel == [self.x.h, self.x.w]
-            && window.pads == [0; 4]
-            && window.dilation == [1, 1]
-            && self.y.pixels() == 1
+    /// What the layer asks of a kernel.
+    ///
+    /// # Errors
+    /// Extents beyond 16 bits.
+    pub fn demand(&self) -> Result<Demand, String> {
+        let op = self.op;
+        let levels_differ = (op.weight_levels.as_ref())
+            .is_some_and(|levels| (op.weight.iter().zip(levels)).any(|(&w, &l)| w != 0 && l != 0));
+        Ok(Demand {
+            geometry: self.geometry()?,
+            groups: narrow(op.groups, "groups")?,
+            levels_differ,
+            rows_fit: (op.weight.chunks(self.row().max(1))).all(|r| row_fits(r.iter().copied())),
+        })
     }
 
     /// Extents as kernels count them.
@@ -66,37 +66,74 @@ impl ConvLayer<'_> {
     }
 }
 
-/// The kernel of a convolution, or which extent is too large.
-pub(super) fn choose(conv: &ConvLayer<'_>) -> Result<Chosen, String> {
-    let op = conv.op;
-    let nested = conv.has_levels();
-    let rows_fit = conv.rows_fit();
-    if nested && !rows_fit {
-        return Err("nested rows beyond the 23 bits of a packed sum".to_owned());
-    }
-    let nonzero = op.weight.iter().filter(|&&w| w != 0).count();
-    let dense = !nested && nonzero as f64 > DENSE_SHARE * op.weight.len() as f64;
-    if conv.covers_map() {
-        return if dense || !rows_fit {
-            dense::fully_connected(conv)
-        } else {
-            nested::fully_connected(conv)
-        };
-    }
-    if op.groups > 1 && !nested {
-        return if op.group_channels == 1 {
-            depthwise::depthwise(conv)
-        } else {
-            generic::conv(conv)
-        };
-    }
-    // Only the generic kernel takes any row, and beyond 16 bits of columns only it counts.
-    if !rows_fit || (!nested && conv.columns().is_err()) {
-        return generic::conv(conv);
-    }
-    if dense {
-        dense::conv(conv)
+/// Every way to run a convolution: a kernel of the table and what lays the weights out for it.
+type Build = fn(&ConvLayer<'_>) -> Result<Chosen, String>;
+static CONVOLUTIONS: &[(Kernel, Build)] = &[
+    (Kernel::ConvNested(Tile::P8), |c| nested::conv(c, Tile::P8)),
+    (Kernel::ConvNested(Tile::P4), |c| nested::conv(c, Tile::P4)),
+    (Kernel::ConvNested(Tile::P2), |c| nested::conv(c, Tile::P2)),
+    (Kernel::ConvDense, dense::conv),
+    (Kernel::Depthwise { kernel_3x3: true }, depthwise::depthwise),
+    (
+        Kernel::Depthwise { kernel_3x3: false },
+        depthwise::depthwise,
+    ),
+    (Kernel::ConvGeneric, generic::conv),
+];
+/// The same for layers that see their whole input at once.
+static VECTORS: &[(Kernel, Build)] = &[
+    (Kernel::DenseNested, nested::fully_connected),
+    (Kernel::FullyConnected, dense::fully_connected),
+];
+
+/// The kernel of a convolution, and all that were considered.
+///
+/// # Errors
+/// If no kernel runs it, or not the one that was asked for.
+pub(super) fn choose(
+    conv: &ConvLayer<'_>,
+    layer: &str,
+    preferences: &Preferences,
+) -> Result<(Chosen, Vec<Candidate>), Fault> {
+    let demand = conv.demand()?;
+    let ways = if demand.covers_map() {
+        VECTORS
     } else {
-        nested::conv(conv)
+        CONVOLUTIONS
+    };
+    let mut built = Vec::new();
+    let mut candidates = Vec::new();
+    for (kernel, build) in ways {
+        let row = kernel_info(*kernel);
+        let chosen = match (row.refuses)(&demand) {
+            Some(why) => Err(why.to_owned()),
+            // The general kernel would do, but the special one is the same at less cost.
+            None if specialised(*kernel, &demand) => continue,
+            None => build(conv),
+        };
+        candidates.push(Candidate {
+            kernel: row.name,
+            refused: chosen.as_ref().err().cloned(),
+            cycles: chosen.iter().flat_map(|c| c.cycles(conv)).collect(),
+            flash: Bytes(
+                chosen
+                    .as_ref()
+                    .map_or(0, |c| c.weight_bytes + c.index_bytes),
+            ),
+            scratch_words: chosen.as_ref().map_or(0, |c| c.scratch_words),
+        });
+        built.push(chosen.ok());
     }
+    let at = preferences.pick(layer, &candidates).map_err(Fault::Other)?;
+    match built.swap_remove(at) {
+        Some(chosen) => Ok((chosen, candidates)),
+        None => unreachable!("what is picked was built"),
+    }
+}
+
+/// Whether another row of the table runs the same code made for this layer.
+fn specialised(kernel: Kernel, demand: &Demand) -> bool {
+    let special = Kernel::Depthwise { kernel_3x3: true };
+    kernel == (Kernel::Depthwise { kernel_3x3: false })
+        && (kernel_info(special).refuses)(demand).is_none()
 }

@@ -40,13 +40,11 @@ pub(super) fn fully_connected(conv: &ConvLayer<'_>) -> Result<Chosen, String> {
 ///
 /// # Errors
 /// Extents and counts beyond 16 bits.
-pub(super) fn conv(conv: &ConvLayer<'_>) -> Result<Chosen, String> {
+pub(super) fn conv(conv: &ConvLayer<'_>, tile: Tile) -> Result<Chosen, String> {
     let op = conv.op;
     let geometry = conv.geometry()?;
-    let (tile, layout) = tile(&geometry).ok_or_else(|| {
-        let columns = geometry.columns();
-        format!("{columns} columns of nested weights, and kernels count up to 65535")
-    })?;
+    let layout = NestedLayout::of(&geometry, tile)
+        .ok_or_else(|| format!("{} columns in tile {tile:?}", geometry.columns()))?;
     let (weights, level_of) = over_all_channels(op, conv.x.c);
     let stream = encode_stream(
         op.out_channels,
@@ -76,13 +74,6 @@ pub(super) fn conv(conv: &ConvLayer<'_>) -> Result<Chosen, String> {
             },
         )
     })
-}
-
-/// The largest tile that can run the layer.
-fn tile(geometry: &Geometry) -> Option<(Tile, NestedLayout)> {
-    [Tile::P8, Tile::P4, Tile::P2]
-        .into_iter()
-        .find_map(|tile| Some((tile, NestedLayout::of(geometry, tile)?)))
 }
 
 /// Rows of `(ky * kernel_w + kx) * in_c + ic`, in the order of a layout; words between blocks are 0.

@@ -3,12 +3,15 @@
 use nest_kernels::layer::{Geometry, Slice};
 use nest_kernels::{Kernel, kernel_for};
 
+use crate::diag::Diagnostic;
 use crate::ir::float::{Shape, Window};
 use crate::ir::ids::TensorId;
 use crate::ir::int::{IntGraph, IntLayer, IntOp, ModelCounts};
 use crate::ir::program::{Payload, Step};
-use crate::units::{Bytes, Macs};
+use crate::passes::cost;
+use crate::units::{Bytes, Cycles, Macs};
 
+use super::choose::Preferences;
 use super::conv::{self, ConvLayer};
 
 /// Bytes of one [`nest_format::Requant`] in flash.
@@ -32,6 +35,13 @@ pub(super) struct Chosen {
 }
 
 impl Chosen {
+    /// Estimated cycles at every level.
+    pub fn cycles(&self, conv: &ConvLayer<'_>) -> Vec<Cycles> {
+        (0..conv.levels)
+            .map(|level| cost::cycles(&self.payload, conv.y.len(), level))
+            .collect()
+    }
+
     /// A step without weights or scratch.
     pub fn plain(op: &'static str, kernel: Kernel, payload: Payload) -> Self {
         Self {
@@ -45,20 +55,44 @@ impl Chosen {
     }
 }
 
-/// The step for `layer`, or which extent is too large.
-pub(super) fn step(graph: &IntGraph, layer: &IntLayer) -> Result<Step, String> {
+/// Why a layer has no step.
+pub(super) enum Fault {
+    /// An extent is too large for what counts it.
+    Extent(String),
+    /// Said in full.
+    Other(Diagnostic),
+}
+
+impl From<String> for Fault {
+    fn from(message: String) -> Self {
+        Fault::Extent(message)
+    }
+}
+
+/// The step for `layer`.
+pub(super) fn step(
+    graph: &IntGraph,
+    layer: &IntLayer,
+    preferences: &Preferences,
+) -> Result<Step, Fault> {
     let levels = graph.sparsities.len();
     let x = graph.tensors[layer.inputs[0]].shape;
     let y = graph.tensors[layer.output].shape;
     let pad = zero_points(graph, layer.inputs[0]);
+    let mut candidates = Vec::new();
     let chosen = match &layer.op {
-        IntOp::Conv(op) => conv::choose(&ConvLayer {
-            op,
-            levels,
-            x,
-            y,
-            pad,
-        })?,
+        IntOp::Conv(op) => {
+            let conv = ConvLayer {
+                op,
+                levels,
+                x,
+                y,
+                pad,
+            };
+            let chosen;
+            (chosen, candidates) = conv::choose(&conv, &layer.name, preferences)?;
+            chosen
+        }
         IntOp::Add(params) => Chosen::plain("add", Kernel::Add, Payload::Add(params.clone())),
         IntOp::MaxPool(window) => Chosen::plain(
             "max_pool",
@@ -133,6 +167,9 @@ pub(super) fn step(graph: &IntGraph, layer: &IntLayer) -> Result<Step, String> {
     };
     // Every weight meets every output pixel once.
     let macs = |weights: u64| Macs(weights * y.pixels() as u64);
+    let estimated_cycles = (0..levels)
+        .map(|level| cost::cycles(&chosen.payload, y.len(), level))
+        .collect();
     Ok(Step {
         name: layer.name.clone(),
         op: chosen.op,
@@ -150,6 +187,8 @@ pub(super) fn step(graph: &IntGraph, layer: &IntLayer) -> Result<Step, String> {
         weight_bytes: Bytes(chosen.weight_bytes),
         index_bytes: Bytes(chosen.index_bytes),
         requant_bytes: Bytes(constant_bytes(&layer.op)),
+        estimated_cycles,
+        candidates,
     })
 }
 

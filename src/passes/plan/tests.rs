@@ -25,6 +25,8 @@ fn step(payload: Payload, inputs: &[usize], output: usize) -> Step {
         weight_bytes: Bytes(0),
         index_bytes: Bytes(0),
         requant_bytes: Bytes(0),
+        estimated_cycles: Vec::new(),
+        candidates: Vec::new(),
     }
 }
 

@@ -1,0 +1,182 @@
+//! What a layer costs, before anything is built: cycles from its geometry, its stored weights and
+//! the tile of its kernel.
+//!
+//! A convolution over packed activations runs in passes. A pass packs some tiles of pixels, then
+//! takes all rows of weights over them, so that its cycles are
+//!
+//! ```text
+//! pack * columns * pixels                       gathering windows
+//! + row * rows * passes                         starting a row of weights
+//! + tile * rows * tiles                         starting a tile, requantising its pixels
+//! + entry * (stored entries of the level) * tiles
+//! + fetching the weights from flash: once, or in every pass if they exceed the cache
+//! ```
+//!
+//! The constants are fitted to the emulator's expected setting with code in ITCM, activations in
+//! DTCM and weights in cached flash; the bench prints estimate and measurement side by side, and a
+//! test holds their distance.
+
+use nest_kernels::NestedLayout;
+use nest_kernels::layer::{Geometry, Tile};
+
+use crate::ir::program::{EncodedStream, Payload};
+use crate::units::Cycles;
+
+/// Cycles of a line fill from flash, and its bytes.
+const FLASH_FILL: f64 = 38.0;
+const LINE: f64 = 32.0;
+/// Bytes of a stream that stay in the data cache from one pass to the next.
+const CACHED: f64 = 12_288.0;
+
+/// Rates of a kernel over packed activations, in cycles.
+struct Packed {
+    /// A packed word.
+    pack: f64,
+    /// Starting a row of weights in a pass.
+    row: f64,
+    /// Starting a tile, and requantising its pixels.
+    tile: f64,
+    /// A stored entry over a tile.
+    entry: f64,
+}
+
+const NESTED_P8: Packed = Packed {
+    pack: 1.1,
+    row: 16.0,
+    tile: 59.0,
+    entry: 6.26,
+};
+const NESTED_P4: Packed = Packed {
+    pack: 1.1,
+    row: 16.0,
+    tile: 46.0,
+    entry: 3.75,
+};
+const NESTED_P2: Packed = Packed {
+    pack: 1.1,
+    row: 16.0,
+    tile: 36.0,
+    entry: 3.0,
+};
+const DENSE: Packed = Packed {
+    pack: 1.1,
+    row: 16.0,
+    tile: 40.0,
+    entry: 2.4,
+};
+
+/// Estimated cycles of a step at a level.
+///
+/// # Panics
+/// If the payload has no such level.
+pub fn cycles(payload: &Payload, output: usize, level: usize) -> Cycles {
+    let outputs = output as f64;
+    let cycles = match payload {
+        Payload::ConvNested {
+            geometry,
+            stream,
+            tile,
+            pass_tiles,
+            ..
+        } => {
+            let rates = match tile {
+                Tile::P8 => &NESTED_P8,
+                Tile::P4 => &NESTED_P4,
+                Tile::P2 => &NESTED_P2,
+            };
+            let (packed, tiles, passes) = work(geometry, *tile, *pass_tiles);
+            let entries = 2.0 * active_words(stream, level);
+            rates.cycles(geometry, packed, tiles, passes, entries, 2.0 * entries)
+        }
+        Payload::ConvDense {
+            geometry, columns, ..
+        } => {
+            let weights = f64::from(*columns) * f64::from(geometry.out_c);
+            let tiles = (geometry.out_pixels() as f64 / 4.0).ceil();
+            let packed = (geometry.columns() * geometry.out_pixels()) as f64;
+            DENSE.cycles(
+                geometry,
+                packed,
+                tiles,
+                (tiles / 4.0).ceil(),
+                weights,
+                weights,
+            )
+        }
+        Payload::ConvGeneric {
+            geometry,
+            groups,
+            weights,
+            ..
+        } => {
+            let _ = groups;
+            8.0 * weights.len() as f64 * geometry.out_pixels() as f64 + 20.0 * outputs
+        }
+        Payload::Depthwise {
+            geometry, weights, ..
+        } => {
+            let per_mac = if (geometry.kernel_h, geometry.kernel_w) == (3, 3) {
+                3.0
+            } else {
+                6.0
+            };
+            per_mac * weights.len() as f64 * geometry.out_pixels() as f64 + 15.0 * outputs
+        }
+        Payload::DenseNested { stream, .. } => 8.0 * active_words(stream, level) + 20.0 * outputs,
+        Payload::FullyConnected { weights, .. } => 4.0 * weights.len() as f64 + 20.0 * outputs,
+        Payload::MaxPool(g) | Payload::AvgPool { geometry: g, .. } => {
+            let taps = f64::from(g.kernel_h) * f64::from(g.kernel_w);
+            (2.0 + taps) * outputs
+        }
+        Payload::GlobalAvgPool { pixels, .. } => (f64::from(*pixels) + 20.0) * outputs,
+        Payload::Softmax(_) => 60.0 * outputs,
+        Payload::Add(_) | Payload::Clamp(_) | Payload::Pad { .. } | Payload::Slice(_) => {
+            6.0 * outputs
+        }
+    };
+    Cycles(cycles as u64)
+}
+
+/// Words that all passes of a nested convolution pack, their tiles, and how many passes there are.
+fn work(g: &Geometry, tile: Tile, pass_tiles: u16) -> (f64, f64, f64) {
+    let Some(layout) = NestedLayout::of(g, tile) else {
+        return (0.0, 0.0, 0.0);
+    };
+    let passes = (0..)
+        .take_while(|&i| layout.pass(pass_tiles.into(), i).is_some())
+        .count();
+    let tiles = layout.tiles();
+    let words = layout.scratch_words(pass_tiles.into()) * passes;
+    (words as f64, tiles as f64, passes as f64)
+}
+
+impl Packed {
+    /// Of a convolution that packs `packed` words for `tiles` tiles, and whose rows hold `entries` in
+    /// all at the level, `bytes` of flash, which every pass reads.
+    fn cycles(
+        &self,
+        g: &Geometry,
+        packed: f64,
+        tiles: f64,
+        passes: f64,
+        entries: f64,
+        bytes: f64,
+    ) -> f64 {
+        let rows = f64::from(g.out_c);
+        let fetched = if bytes > CACHED { passes } else { 1.0 };
+        self.pack * packed
+            + self.row * rows * passes
+            + self.tile * rows * tiles
+            + self.entry * entries * tiles
+            + fetched * bytes / LINE * FLASH_FILL
+    }
+}
+
+/// Words of a stream that a level runs.
+fn active_words(stream: &EncodedStream, level: usize) -> f64 {
+    let rows = usize::from(stream.rows);
+    let words: u64 = (stream.prefix[level * rows..][..rows].iter())
+        .map(|&n| u64::from(n))
+        .sum();
+    words as f64
+}
