@@ -4,6 +4,8 @@ CARGO ?= cargo
 PYTHON ?= python3
 NESTC := target/release/nestc
 DEVICE := thumbv7em-none-eabihf
+CHIP ?= STM32H743ZITx
+CALIBRATE := target/calibrate/$(DEVICE)/release/calibrate
 VENV := target/venv
 BENCH_DIR := target/bench
 DEMO_DIR := target/demo
@@ -15,7 +17,7 @@ HOST_PACKAGES := -p nestc -p nest-format -p nest-kernels
 export NESTC_PYTHON := $(CURDIR)/$(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo check bench bless data train-model acceptance anchors mutate setup-device setup-qemu setup-python
+.PHONY: help build demo check bench bless data train-model acceptance anchors calibrate mutate setup-device setup-qemu setup-python
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +68,14 @@ acceptance: data setup-device setup-qemu setup-python ## Hold the accuracy bars 
 	@if [ -n "$(NESTC_MODELS)" ]; then \
 		NESTC_MODELS="$(abspath $(NESTC_MODELS))" $(CARGO) test --release -p nestc --test onnx --test firmware -- --include-ignored; \
 	fi
+
+calibrate: setup-device build ## Measure a board's timing through probe-rs and write timing.toml for nestc bench --timing
+	@command -v probe-rs >/dev/null || { echo "make calibrate needs probe-rs: see https://probe.rs, or cargo install probe-rs-tools --locked" >&2; exit 3; }
+	cd tests/calibrate && $(CARGO) build --release --locked --target $(DEVICE) --target-dir ../../target/calibrate
+	@probe-rs run --chip $(CHIP) $(CALIBRATE) >target/calibrate/board.log || { \
+		cat target/calibrate/board.log >&2; \
+		echo "no answer from $(CHIP): connect the board, see that probe-rs list names its probe, or give CHIP=name" >&2; exit 3; }
+	$(NESTC) calibrate $(CALIBRATE) --log target/calibrate/board.log -o timing.toml
 
 anchors: ## Hold the cycle model to published programs by others (needs arm-none-eabi-gcc; see tests/anchors)
 	@command -v arm-none-eabi-gcc >/dev/null || { echo "make anchors needs arm-none-eabi-gcc (Debian: apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi)" >&2; exit 3; }

@@ -298,6 +298,10 @@ codes! {
         "A replayed session must ask for the same things in the same order as when it was recorded.";
     TIMING_FILE "E756" Input "a timing file does not hold what the cycle model takes"
         "A timing file (`nestc calibrate` writes them) is TOML: `name`, and any of the cycle model's constants with their values. Constants it leaves out keep the value of the setting. The message names the constant and what it may be.";
+    CALIBRATION_LOG "E757" Input "a calibration log is incomplete"
+        "The calibration firmware prints a line for each loop it measures, between `nestc-calibrate 1` and `done`. The message says what of it is missing. `make calibrate` runs it on a board and keeps what it prints.";
+    CALIBRATION_MISFIT "E758" CheckFailed "the cycle model does not explain a measurement"
+        "With the constant that fits best, the emulator takes a number of cycles for a loop of the calibration firmware that is more than 2 % off the board's: the hardware does something that the model does not know. The other constants can be used; what depends on this one is an estimate.";
 }
 
 /// One finding.

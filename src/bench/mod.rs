@@ -4,6 +4,7 @@
 //! a recorded session. The image and its program come from a folder that
 //! [`crate::image::compile`] wrote.
 
+mod calibrate;
 mod emulated;
 mod emulator;
 mod replay;
@@ -29,6 +30,7 @@ use crate::report::{
 use crate::target::Board;
 use crate::units::{Bytes, Cycles, Instructions};
 
+pub use calibrate::{Calibration, Explained, Measurements, calibrate, rehearse};
 pub use emulated::{Settings, bench_emulated};
 pub use emulator::EmulatorRunner;
 pub use replay::{Exchange, Recorder, ReplayRunner};

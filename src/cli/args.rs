@@ -40,6 +40,8 @@ pub enum Verb {
     Compile(CompileArgs),
     /// Run compiled firmware and report cycles, time and bit-exactness.
     Bench(BenchArgs),
+    /// Find the cycle model's constants from what a board measured.
+    Calibrate(CalibrateArgs),
     /// List the boards.
     #[command(after_help = "Example:\n  nestc targets")]
     Targets,
@@ -252,6 +254,30 @@ pub struct BenchArgs {
     /// Exit with 1 if this holds; may be given more than once.
     #[arg(long, value_name = "EXPR")]
     pub fail_if: Vec<Condition>,
+}
+
+/// `nestc calibrate`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The firmware is tests/calibrate of nestc's repository; `make calibrate` there builds it, runs it\non an STM32H743 through probe-rs and calls this verb with what the board printed.\n\nExample:\n  nestc calibrate calibrate.elf --log board.log -o timing.toml\n  nestc bench firmware --timing timing.toml"
+)]
+pub struct CalibrateArgs {
+    /// The calibration firmware, an ELF file.
+    pub firmware: PathBuf,
+    /// What it printed on the board (default: the emulator stands in for the board, a rehearsal).
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+    /// The emulator's timing in a rehearsal: expected, pessimistic, or a timing file.
+    #[arg(
+        long,
+        value_name = "NAME|FILE",
+        default_value = "expected",
+        conflicts_with = "log"
+    )]
+    pub timing: String,
+    /// The timing file to write.
+    #[arg(short, long, value_name = "TIMING.toml")]
+    pub output: PathBuf,
 }
 
 /// `nestc explain`.

@@ -2,6 +2,7 @@
 
 pub mod args;
 mod bench;
+mod calibrate;
 mod check;
 mod compile;
 mod eval;
@@ -68,6 +69,7 @@ fn dispatch(verb: &Verb, printer: &Printer) -> Result<io::Result<()>> {
         Verb::Train(args) => train::run(args, printer),
         Verb::Export(args) => export::run(args, printer),
         Verb::Bench(args) => bench::run(args, printer),
+        Verb::Calibrate(args) => calibrate::run(args, printer),
         Verb::Compile(args) => compile::run(args, printer),
         Verb::Eval(args) => eval::run(args, printer),
         Verb::Explain(args) => explain::run(args, printer),

@@ -1,5 +1,6 @@
 //! The emulator against QEMU's Cortex-M7, and its clock against published measurements.
 
+mod calibration;
 mod errors;
 #[path = "../cli/golden.rs"]
 mod golden;

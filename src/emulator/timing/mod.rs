@@ -25,7 +25,7 @@ pub(super) use pipeline::{Pipeline, Retired};
 use serde::{Deserialize, Serialize};
 
 /// Which loads an issue slot beside a 64-bit multiply-accumulate may hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LongMultiplyPairing {
     /// Any load.
