@@ -7,8 +7,8 @@ use nest_format::Requant;
 
 use super::lines::Lines;
 use super::pack::{Packer, Step, nest_kernels_pack_plane};
-use crate::check::{checked, refuse};
-use crate::layer::{ConvNested, Tile};
+use crate::check::{AtLevel, checked, refuse};
+use crate::layer::{ConvNested, Geometry, Tile};
 use crate::nested_layout::{Gather, NestedLayout, NestedPass};
 
 global_asm!(include_str!("conv_nested.s"), options(raw));
@@ -23,19 +23,21 @@ struct TileAt {
 
 /// Arguments of `conv_nested.s`.
 #[repr(C)]
-struct PassArgs {
-    words: *const u32,
-    active: *const u16,
-    stored: *const u16,
-    rows: usize,
-    requant: *const Requant,
+pub(super) struct PassArgs {
+    pub words: *const u32,
+    pub active: *const u16,
+    pub stored: *const u16,
+    pub rows: usize,
+    pub requant: *const Requant,
     tiles: *const TileAt,
     tiles_end: *const TileAt,
     step: usize,
     zero: i32,
+    /// The first row's channel.
+    pub row: usize,
 }
 
-type RunPass = unsafe extern "C" fn(*const PassArgs);
+pub(super) type RunPass = unsafe extern "C" fn(*const PassArgs);
 
 unsafe extern "C" {
     fn nest_kernels_conv_nested_p8_25(pass: *const PassArgs);
@@ -75,55 +77,90 @@ pub fn conv_nested(
 ) {
     let at = checked!(layer.check(level, input, output));
     let layout = checked!(layer.layout());
-    let g = &layer.geometry;
-    let pass_tiles = layer.pass_tiles as usize;
-    if scratch.len() < layout.scratch_words(pass_tiles) {
-        return refuse();
-    }
-    let rows = g.out_c as usize;
-    if rows == 0 || g.out_pixels() == 0 {
-        return;
-    }
-    let run = assembly(layer.tile, layout.block_words);
-    let mut packer = Packing {
-        layout: &layout,
-        rows,
-        output: output.as_mut_ptr(),
-        tile: scratch.as_mut_ptr().cast(),
-        words: scratch
-            .as_mut_ptr()
-            .wrapping_add(3 * layout.tiles_in_pass(pass_tiles)),
+    let packed = Packed {
+        geometry: &layer.geometry,
+        layout,
+        tile: layer.tile,
+        pass_tiles: layer.pass_tiles.into(),
+        at,
     };
-    let (tiles, words) = (packer.tile, packer.words);
-    let lines = Lines::new(g, &layout, input, at.pad);
-    let mut windows = Packer::new(g, input, at.pad, Step::Plane);
-    let mut index = 0;
-    while let Some(pass) = layout.pass(pass_tiles, index) {
-        (packer.tile, packer.words) = (tiles, words);
-        // SAFETY: scratch was seen to hold the addresses and the words of a pass's tiles.
-        let step = unsafe {
-            match layout.gather {
-                Gather::Lines => packer.lines(&lines, pass),
-                Gather::Pixels => packer.pixels(input, g.in_c as usize, pass),
-                Gather::Windows => packer.windows(&mut windows, pass),
-            }
-        };
-        let args = PassArgs {
-            words: layer.stream.words().as_ptr(),
-            active: layer.stream.prefix(level).as_ptr(),
-            stored: layer.stream.prefix(layer.stream.levels() - 1).as_ptr(),
-            rows,
-            requant: at.requant.as_ptr(),
-            tiles,
-            tiles_end: packer.tile,
-            step,
-            zero: at.zero.into(),
-        };
+    packed.passes(input, output, scratch, &mut |run, args| {
+        args.words = layer.stream.words().as_ptr();
+        args.active = layer.stream.prefix(level).as_ptr();
+        args.stored = layer.stream.prefix(layer.stream.levels() - 1).as_ptr();
         // SAFETY: `check` saw as many rows in the stream and in `requant` as channels; the stream's
         // constructor, that its counts and columns stay inside words and windows; tiles lie as many
         // pixels before the end of the output as the kernel writes.
-        unsafe { run(&args) };
-        index += 1;
+        unsafe { run(args) };
+    });
+}
+
+/// A convolution over packed activations, whatever its weights are stored as.
+pub(super) struct Packed<'a> {
+    pub geometry: &'a Geometry,
+    pub layout: NestedLayout,
+    pub tile: Tile,
+    pub pass_tiles: usize,
+    pub at: AtLevel<'a>,
+}
+
+impl Packed<'_> {
+    /// Packs pass after pass, each of which `weigh` takes the rows of weights over: it is given the
+    /// assembly of the tile and its arguments, all but the words and their counts.
+    pub fn passes(
+        &self,
+        input: &[i8],
+        output: &mut [i8],
+        scratch: &mut [u32],
+        weigh: &mut dyn FnMut(RunPass, &mut PassArgs),
+    ) {
+        let (g, layout, pass_tiles, at) = (self.geometry, self.layout, self.pass_tiles, self.at);
+        if scratch.len() < layout.scratch_words(pass_tiles) {
+            return refuse();
+        }
+        let rows = g.out_c as usize;
+        if rows == 0 || g.out_pixels() == 0 {
+            return;
+        }
+        let run = assembly(self.tile, layout.block_words);
+        let mut packer = Packing {
+            layout: &layout,
+            rows,
+            output: output.as_mut_ptr(),
+            tile: scratch.as_mut_ptr().cast(),
+            words: scratch
+                .as_mut_ptr()
+                .wrapping_add(3 * layout.tiles_in_pass(pass_tiles)),
+        };
+        let (tiles, words) = (packer.tile, packer.words);
+        let lines = Lines::new(g, &layout, input, at.pad);
+        let mut windows = Packer::new(g, input, at.pad, Step::Plane);
+        let mut index = 0;
+        while let Some(pass) = layout.pass(pass_tiles, index) {
+            (packer.tile, packer.words) = (tiles, words);
+            // SAFETY: scratch was seen to hold the addresses and the words of a pass's tiles.
+            let step = unsafe {
+                match layout.gather {
+                    Gather::Lines => packer.lines(&lines, pass),
+                    Gather::Pixels => packer.pixels(input, g.in_c as usize, pass),
+                    Gather::Windows => packer.windows(&mut windows, pass),
+                }
+            };
+            let mut args = PassArgs {
+                words: core::ptr::null(),
+                active: core::ptr::null(),
+                stored: core::ptr::null(),
+                rows,
+                requant: at.requant.as_ptr(),
+                tiles,
+                tiles_end: packer.tile,
+                step,
+                zero: at.zero.into(),
+                row: 0,
+            };
+            weigh(run, &mut args);
+            index += 1;
+        }
     }
 }
 

@@ -15,6 +15,7 @@
 @   24 tiles_end  > tiles
 @   28 step       bytes from the output of a pair to that of the next
 @   32 zero       output zero point
+@   36 row        the first row: the channel within a pixel
 @
 @ The windows of a tile's pairs lie at a fixed distance. No load leaves the row's words, the tile's
 @ windows or the tables: the last word of a row is peeled off the software pipeline, which looks one
@@ -33,8 +34,8 @@
     .set F_TILES_END, 24
     .set F_STEP, 28
     .set F_ZERO, 32
-    .set F_CURSOR, 36       @ next tile
-    .set F_ROW, 40          @ row, the channel within a pixel
+    .set F_ROW, 36          @ row, the channel within a pixel
+    .set F_CURSOR, 40       @ next tile
     .set F_END, 44          @ end of the row's active words
     .set F_START, 48        @ the sum that a pair starts with, low and high
     .set F_BIAS, 56         @ bias - 2^22
@@ -51,10 +52,8 @@
 \name:
     push {r4-r11,lr}
     sub sp, #F_SIZE
-    ldm r0, {r1-r9}
-    stm sp, {r1-r9}
-    movs r0, #0
-    str r0, [sp,#F_ROW]
+    ldm r0, {r1-r10}
+    stm sp, {r1-r10}
 1:  @ next row
     ldr r4, [sp,#F_REQUANT]
     ldrd r0, r2, [sp,#F_WORDS]
