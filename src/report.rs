@@ -46,9 +46,9 @@ pub struct FlashBytes {
 /// RAM of an image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RamBytes {
-    /// Activations.
+    /// Activations: the arena but for `scratch`.
     pub arena: Bytes,
-    /// Kernels' working memory, behind the activations.
+    /// Kernels' working memory in the arena while it is fullest.
     pub scratch: Bytes,
     /// Deepest stack seen; 0 before a run.
     pub stack: Bytes,

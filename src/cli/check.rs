@@ -125,8 +125,8 @@ fn estimate(program: &Program, board: &Board) -> Result<Estimate> {
     Ok(Estimate {
         board: board.name.clone(),
         arena_memory: memory.name.clone(),
-        activation_bytes: program.activation_bytes,
-        scratch_bytes: Bytes(4 * program.scratch_words as u64),
+        activation_bytes: program.arena_bytes - program.peak_scratch(),
+        scratch_bytes: program.peak_scratch(),
         model_flash_bytes: emit::model_bytes(program),
         levels,
     })

@@ -167,13 +167,20 @@ fn body(
     if !in_place {
         arguments.push("output");
     }
+    let scratch = Place {
+        start: step.scratch_offset,
+        end: step.scratch_end().unwrap_or(usize::MAX),
+    };
+    let has_scratch = parts.takes_scratch && step.scratch_words > 0;
+    if has_scratch {
+        regions.push(("scratch", scratch, true));
+    }
     let mut lines = carve(step, &mut regions)?;
-    if parts.takes_scratch {
-        lines.push(format!(
-            "let scratch = &mut arena.scratch[..{}];",
-            step.scratch_words
-        ));
+    if has_scratch {
+        lines.push("let scratch = nest_kernels::words(scratch);".into());
         arguments.push("scratch");
+    } else if parts.takes_scratch {
+        arguments.push("&mut []");
     }
     let kernel = match (in_place, parts.kernel) {
         (true, "add") => "add_in_place",
@@ -218,31 +225,33 @@ fn carve(step: &Step, regions: &mut [(&str, Place, bool)]) -> Result<Vec<String>
         };
         format!("let {name} = {amp}{of}[{start}..{end}];")
     };
-    Ok(match *regions {
-        [one] => vec![borrow(one, "arena.activations", 0)],
-        [one, two] => vec![
-            format!(
-                "let (low, high) = arena.activations.split_at_mut({});",
-                two.1.start
-            ),
-            borrow(one, "low", 0),
-            borrow(two, "high", two.1.start),
-        ],
-        [one, two, three] => vec![
-            format!(
-                "let (low, rest) = arena.activations.split_at_mut({});",
-                two.1.start
-            ),
-            format!(
-                "let (middle, high) = rest.split_at_mut({});",
-                three.1.start - two.1.start
-            ),
-            borrow(one, "low", 0),
-            borrow(two, "middle", two.1.start),
-            borrow(three, "high", three.1.start),
-        ],
-        _ => return Err(clash(step, format!("it needs {} tensors", regions.len()))),
-    })
+    let [.., last] = *regions else {
+        return Err(clash(step, "it needs no tensor".into()));
+    };
+    // What is left to split, and its first byte.
+    let (mut rest, mut base) = ("arena.bytes", 0);
+    let parts = ["low", "middle", "upper"];
+    if regions.len() > parts.len() + 1 {
+        return Err(clash(step, format!("it needs {} regions", regions.len())));
+    }
+    let (mut splits, mut borrows) = (Vec::new(), Vec::new());
+    for (i, (pair, part)) in regions.windows(2).zip(parts).enumerate() {
+        let next = pair[1].1.start;
+        let after = if i + 2 == regions.len() {
+            "high"
+        } else {
+            "rest"
+        };
+        splits.push(format!(
+            "let ({part}, {after}) = {rest}.split_at_mut({});",
+            next - base
+        ));
+        borrows.push(borrow(pair[0], part, base));
+        (rest, base) = (after, next);
+    }
+    borrows.push(borrow(last, rest, base));
+    splits.append(&mut borrows);
+    Ok(splits)
 }
 
 fn geometry(g: &Geometry) -> Expr {

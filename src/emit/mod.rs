@@ -69,7 +69,7 @@ pub fn model_bytes(program: &Program) -> Bytes {
 
 /// Bytes of the arena as a Rust type: rounded up to its alignment.
 fn arena_type_bytes(program: &Program) -> Bytes {
-    Bytes(program.arena_bytes().0.next_multiple_of(32))
+    Bytes(program.arena_bytes.0.next_multiple_of(32))
 }
 
 /// Refuses a network whose activations cannot fit whatever the compiler does: a convolution's input
@@ -151,9 +151,8 @@ pub fn place<'a>(program: &Program, board: &'a Board, budgets: Budgets) -> Resul
             RAM_OVERFLOW,
             format!("{} on {}", program.name, board.name),
             format!(
-                "the arena takes {arena} (activations {}, scratch {}); {whose} allows {limit}",
-                program.activation_bytes,
-                Bytes(4 * program.scratch_words as u64)
+                "the arena takes {arena} ({}); {whose} allows {limit}",
+                fullest(program)
             ),
             widest(program),
         )
@@ -165,9 +164,8 @@ pub fn place<'a>(program: &Program, board: &'a Board, budgets: Budgets) -> Resul
             RAM_OVERFLOW,
             format!("{} on {}", program.name, board.name),
             format!(
-                "the arena takes {arena} (activations {}, scratch {}) and {STACK_RESERVE} are kept for the stack; --ram-budget allows {budget}",
-                program.activation_bytes,
-                Bytes(4 * program.scratch_words as u64)
+                "the arena takes {arena} ({}) and {STACK_RESERVE} are kept for the stack; --ram-budget allows {budget}",
+                fullest(program)
             ),
             widest(program),
         ));
@@ -193,6 +191,19 @@ pub fn place<'a>(program: &Program, board: &'a Board, budgets: Budgets) -> Resul
         sram
     };
     faults.into_result(memory)
+}
+
+/// What fills the arena.
+fn fullest(program: &Program) -> String {
+    let (bytes, step) = program.peak();
+    match step {
+        Some(id) => format!(
+            "fullest in `{}`: {bytes}, of which scratch {}",
+            program.steps[id].name,
+            program.peak_scratch()
+        ),
+        None => format!("fullest before the first layer: {bytes}"),
+    }
 }
 
 /// What shrinks the arena most.
@@ -420,8 +431,7 @@ pub fn emit(program: &Program, board: &Board, budgets: Budgets) -> Result<Vec<Fi
     add(
         "model/src/arena.rs",
         text(&view::ModelArena {
-            activation_bytes: program.activation_bytes.0,
-            scratch_words: program.scratch_words,
+            bytes: program.arena_bytes.0,
             input: &input,
             outputs: &outputs,
         }),

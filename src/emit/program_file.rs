@@ -121,9 +121,9 @@ structs! {
     Preprocessing { scale mean std order }
     EncodedStream { rows columns levels words prefix }
     PlacedTensor { name shape quant offset }
-    Step { name op kernel payload inputs output scratch_words macs live_macs effective_macs nonzero_weights weights model_channels weight_bytes index_bytes requant_bytes estimated_cycles candidates }
+    Step { name op kernel payload inputs output scratch_words scratch_offset macs live_macs effective_macs nonzero_weights weights model_channels weight_bytes index_bytes requant_bytes estimated_cycles candidates }
     Candidate { kernel refused cycles flash scratch_words }
-    Program { name sparsities tensors steps input outputs activation_bytes scratch_words preprocessing }
+    Program { name sparsities tensors steps input outputs arena_bytes preprocessing }
 }
 
 macro_rules! enums {

@@ -99,8 +99,7 @@ pub(super) struct ModelLib<'a> {
 #[derive(Template)]
 #[template(path = "model_arena.rs.j2")]
 pub(super) struct ModelArena<'a> {
-    pub activation_bytes: u64,
-    pub scratch_words: usize,
+    pub bytes: u64,
     pub input: &'a InputView,
     pub outputs: &'a [OutputView],
 }

@@ -95,8 +95,8 @@ pub fn flash_bytes(program: &Program, image: &Image) -> FlashBytes {
 
 /// RAM of an inference whose deepest stack is `stack`.
 pub fn ram_bytes(program: &Program, stack: Bytes) -> RamBytes {
-    let arena = program.activation_bytes;
-    let scratch = Bytes(4 * program.scratch_words as u64);
+    let scratch = program.peak_scratch();
+    let arena = program.arena_bytes - scratch;
     RamBytes {
         arena,
         scratch,

@@ -30,7 +30,6 @@ pub struct Executor<'a> {
     program: &'a Program,
     steps: Vec<Prepared<'a>>,
     arena: Vec<i8>,
-    scratch: Vec<u32>,
 }
 
 /// Descriptors that a step's kernel takes, checked once.
@@ -54,8 +53,7 @@ impl<'a> Executor<'a> {
             steps: (program.steps.iter())
                 .map(|step| Prepared::new(program, step))
                 .collect(),
-            arena: vec![0; program.activation_bytes.0 as usize],
-            scratch: vec![0; program.scratch_words],
+            arena: vec![0; program.arena_bytes.0 as usize],
         }
     }
 
@@ -110,7 +108,8 @@ impl<'a> Executor<'a> {
         let range = |t: TensorId| bytes_of(&self.program.tensors[t]);
         let from = range(step.inputs[0]);
         let to = range(step.output);
-        let scratch = &mut self.scratch[..step.scratch_words];
+        // The reference kernels take none.
+        let scratch: &mut [u32] = &mut [];
         let in_place = from == to;
         if let Payload::Add(params) = &step.payload {
             let add = layer::Add { params };

@@ -1,5 +1,5 @@
-//! The program: layers with encoded weights, a chosen kernel each, and every tensor at its place in
-//! one arena. What the emitted crate contains and what the host executes, bit by bit.
+//! The program: layers with encoded weights, a chosen kernel each, and every tensor and every
+//! kernel's scratch at its place in one arena. What the emitted crate contains and what the host executes, bit by bit.
 
 use nest_format::{AddParams, Requant};
 use nest_kernels::layer::{Geometry, Tile};
@@ -153,6 +153,14 @@ pub enum Payload {
     Softmax(Vec<[u32; 256]>),
 }
 
+impl Payload {
+    /// How many bytes below its input the output must begin at least, where the two may share bytes:
+    /// for kernels that read what they need before they write over it.
+    pub fn least_distance(&self) -> Option<usize> {
+        None
+    }
+}
+
 /// One layer of the program.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
@@ -170,6 +178,8 @@ pub struct Step {
     pub output: TensorId,
     /// Scratch it needs, in 32-bit words.
     pub scratch_words: usize,
+    /// First byte of the scratch in the arena, a multiple of 8. It is the step's only while it runs.
+    pub scratch_offset: usize,
     /// Multiply-accumulates of the model's layer with all weights live.
     pub macs: Macs,
     /// What is left of them without dead channels.
@@ -217,6 +227,16 @@ impl Candidate {
     }
 }
 
+impl Step {
+    /// The byte behind its scratch, if it can be counted; 0 if it has none.
+    pub fn scratch_end(&self) -> Option<usize> {
+        if self.scratch_words == 0 {
+            return Some(0);
+        }
+        (self.scratch_words.checked_mul(4)?).checked_add(self.scratch_offset)
+    }
+}
+
 /// A program.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Program {
@@ -232,10 +252,8 @@ pub struct Program {
     pub input: TensorId,
     /// The outputs.
     pub outputs: Vec<TensorId>,
-    /// Bytes of the activations, a multiple of 4; scratch follows.
-    pub activation_bytes: Bytes,
-    /// Scratch words, the largest of any step.
-    pub scratch_words: usize,
+    /// Bytes of the arena, a multiple of 4: all activations and all scratch.
+    pub arena_bytes: Bytes,
     /// How pictures become inputs, if known.
     pub preprocessing: Option<Preprocessing>,
 }
@@ -251,32 +269,42 @@ impl Program {
             .map(|q| q.zero_point)
             .collect()
     }
-    /// The whole arena: activations, then scratch.
-    pub fn arena_bytes(&self) -> Bytes {
-        Bytes(self.activation_bytes.0 + 4 * self.scratch_words as u64)
-    }
-    /// The largest number of arena bytes that hold live tensors at once, and the step at which they
-    /// do: with these in-place steps no plan can need fewer.
-    pub fn peak(&self) -> (Bytes, Option<LayerId>) {
-        let mut last_read: IdVec<TensorId, Option<usize>> =
-            self.tensors.iter().map(|_| None).collect();
+    /// The last step that reads each tensor; outputs are read after all steps.
+    pub fn last_reads(&self) -> IdVec<TensorId, Option<usize>> {
+        let mut last: IdVec<TensorId, Option<usize>> = self.tensors.iter().map(|_| None).collect();
         for (at, step) in self.steps.iter().enumerate() {
             for &t in &step.inputs {
-                last_read[t] = Some(at);
+                last[t] = Some(at);
             }
         }
         for &t in &self.outputs {
-            last_read[t] = Some(self.steps.len());
+            last[t] = Some(self.steps.len());
         }
-        let bytes = |t: TensorId| self.tensors[t].shape.len().next_multiple_of(4) as u64;
+        last
+    }
+    /// The step that needs most of the arena, and how much that is: live tensors and the step's own
+    /// scratch, where output and input share bytes as far as the kernel allows. With these kernels no
+    /// plan can need less.
+    pub fn peak(&self) -> (Bytes, Option<LayerId>) {
+        let last_read = self.last_reads();
+        let bytes = |t: TensorId| word_bytes(self.tensors[t].shape.len()) as u64;
         let mut live = vec![self.input];
         let mut peak = (Bytes(bytes(self.input)), None);
         for (at, (id, step)) in self.steps.iter_enumerated().enumerate() {
             let offset = self.tensors[step.output].offset;
             // In place, the input's bytes become the output's.
-            let own = live.iter().all(|&t| self.tensors[t].offset != offset);
-            let sum = live.iter().map(|&t| bytes(t)).sum::<u64>()
-                + if own { bytes(step.output) } else { 0 };
+            let own = live.iter().all(|&t| self.tensors[t].offset != offset)
+                || !matches!(step.payload, Payload::Add(_) | Payload::Clamp(_));
+            let mut sum = live.iter().map(|&t| bytes(t)).sum::<u64>()
+                + if own { bytes(step.output) } else { 0 }
+                + 4 * step.scratch_words as u64;
+            if let (Some(distance), true) = (
+                step.payload.least_distance(),
+                last_read[step.inputs[0]] == Some(at),
+            ) {
+                let [input, output] = [step.inputs[0], step.output].map(|t| bytes(t) as usize);
+                sum -= shared_bytes(input, output, word_bytes(distance)) as u64;
+            }
             if sum > peak.0.0 {
                 peak = (Bytes(sum), Some(id));
             }
@@ -285,4 +313,20 @@ impl Program {
         }
         peak
     }
+    /// Scratch in the step that needs most of the arena.
+    pub fn peak_scratch(&self) -> Bytes {
+        let words = self.peak().1.map_or(0, |id| self.steps[id].scratch_words);
+        Bytes(4 * words as u64)
+    }
+}
+
+/// Bytes that an input and an output of so many bytes share at most, if the output begins at least
+/// `distance` below the input.
+pub fn shared_bytes(input: usize, output: usize, distance: usize) -> usize {
+    (input + output).saturating_sub(output.max(distance + input))
+}
+
+/// Bytes that a tensor of `len` elements takes: whole words, which kernels may read.
+pub fn word_bytes(len: usize) -> usize {
+    len.next_multiple_of(4)
 }

@@ -189,13 +189,18 @@ fn requants(requants: &[Requant]) -> String {
 pub fn step_line(step: &Step) -> String {
     let inputs: Vec<String> = step.inputs.iter().map(ToString::to_string).collect();
     format!(
-        "{} = {}({}) {:?} kernel={} scratch={} macs={} nonzero={:?} weights={} indices={} requant={}",
+        "{} = {}({}) {:?} kernel={} scratch={}{} macs={} nonzero={:?} weights={} indices={} requant={}",
         step.output,
         step.op,
         inputs.join(", "),
         step.name,
         step.kernel,
         4 * step.scratch_words,
+        if step.scratch_words > 0 {
+            format!(" at={}", step.scratch_offset)
+        } else {
+            String::new()
+        },
         step.macs.0,
         step.nonzero_weights,
         step.weight_bytes.0,
@@ -207,14 +212,15 @@ pub fn step_line(step: &Step) -> String {
 /// The text form of a program: where tensors lie and what each step costs, all in bytes.
 pub fn print_program(program: &Program) -> String {
     let mut out = String::new();
+    let (bound, fullest) = program.peak();
     let _ = writeln!(
         out,
-        "program {:?}\nsparsities {}\nactivations {} lower_bound {} scratch {}",
+        "program {:?}\nsparsities {}\narena {} lower_bound {}{}",
         program.name,
         list(&program.sparsities),
-        program.activation_bytes.0,
-        program.peak().0.0,
-        4 * program.scratch_words
+        program.arena_bytes.0,
+        bound.0,
+        fullest.map_or(String::new(), |id| format!(" in {id}"))
     );
     for (id, t) in program.tensors.iter_enumerated() {
         let shape = [t.shape.c, t.shape.h, t.shape.w];

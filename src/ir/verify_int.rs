@@ -46,11 +46,11 @@ pub const RULES: &[(&str, &str)] = &[
     ),
     (
         "P1",
-        "tensors lie in the arena at multiples of 4, and it ends with the last of them",
+        "tensors and scratch lie in the arena, at multiples of 4 and 8, and it ends with the last of them",
     ),
     (
         "P2",
-        "a tensor stays untouched from the step that writes it to the last that reads it",
+        "a tensor stays untouched, by scratch too, from the step that writes it to the last that reads it",
     ),
     (
         "P3",

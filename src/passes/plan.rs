@@ -1,13 +1,15 @@
-//! The static memory plan: every activation gets its place in one arena.
+//! The static memory plan: every activation and every kernel's scratch gets its place in one arena.
 //!
 //! A tensor lives from the step that writes it to the last step that reads it; the network's input
-//! from the start, outputs to the end. An addition or a clamp whose input dies with it writes over
-//! that input. Tensors joined that way are one block. Blocks that live at the same time may not
-//! overlap; the peak of live bytes over all steps is a lower bound that no plan can beat, and the
-//! search stops where it is reached.
+//! from the start, outputs to the end; scratch while its step runs. An addition or a clamp whose
+//! input dies with it writes over that input: tensors joined that way are one block. A convolution
+//! whose input dies with it may begin its output below that input, so far below that no byte is
+//! overwritten before the pass that reads it has packed it ([`Payload::least_distance`]): the two
+//! then share bytes. Other blocks that live at the same time may not overlap. What the fullest step
+//! holds is a lower bound that no plan can beat, and the search stops where it is reached.
 
 use crate::ir::ids::{Id, IdVec, LayerId, TensorId};
-use crate::ir::program::{Payload, PlacedTensor, Program, Step};
+use crate::ir::program::{Payload, PlacedTensor, Program, Step, shared_bytes, word_bytes};
 use crate::units::Bytes;
 
 use super::calibrate::Random;
@@ -16,14 +18,20 @@ use super::encode::EncodedGraph;
 /// Orders tried where the first ones miss the lower bound.
 const TRIES: usize = 2000;
 
+/// Scratch begins at multiples of this: kernels load pairs of words, and their speed must not depend
+/// on what lies before.
+const SCRATCH_ALIGN: usize = 8;
+
 /// Where every tensor lies.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MemoryPlan {
     /// First byte of each tensor, a multiple of 4.
     pub offsets: IdVec<TensorId, usize>,
-    /// Bytes of the arena's activations.
+    /// First byte of each step's scratch, a multiple of 8.
+    pub scratch: IdVec<LayerId, usize>,
+    /// Bytes of the arena.
     pub bytes: usize,
-    /// No plan with these in-place steps needs less.
+    /// No plan with these kernels needs less.
     pub lower_bound: usize,
     /// The step at which the lower bound is live.
     pub peak: Option<LayerId>,
@@ -34,6 +42,9 @@ pub fn plan(encoded: EncodedGraph) -> Program {
     let EncodedGraph { graph, mut steps } = encoded;
     let sizes: IdVec<TensorId, usize> = graph.tensors.iter().map(|t| t.shape.len()).collect();
     let memory = place(&sizes, &mut steps, graph.input, &graph.outputs);
+    for (step, &offset) in steps.iter_mut().zip(memory.scratch.iter()) {
+        step.scratch_offset = offset;
+    }
     let tensors = (graph.tensors.iter_enumerated())
         .map(|(id, t)| PlacedTensor {
             name: t.name.clone(),
@@ -42,7 +53,6 @@ pub fn plan(encoded: EncodedGraph) -> Program {
             offset: memory.offsets[id],
         })
         .collect();
-    let scratch_words = steps.iter().map(|s| s.scratch_words).max().unwrap_or(0);
     Program {
         name: graph.name,
         sparsities: graph.sparsities,
@@ -50,25 +60,33 @@ pub fn plan(encoded: EncodedGraph) -> Program {
         steps,
         input: graph.input,
         outputs: graph.outputs,
-        activation_bytes: Bytes(memory.bytes as u64),
-        scratch_words,
+        arena_bytes: Bytes(memory.bytes as u64),
         preprocessing: None,
     }
 }
 
-/// A block of memory: one tensor, or several that take turns in one place.
+/// A block of memory: one tensor, several that take turns in one place, or scratch.
 #[derive(Clone, Debug)]
 struct Block {
     bytes: usize,
+    /// Of its first byte.
+    align: usize,
     /// Live at these steps, both ends included; the input lives from before step 0 (as 0).
     from: usize,
     to: usize,
+    /// Empty for scratch.
     tensors: Vec<TensorId>,
+    /// The block of the input that this one, an output, may share bytes with, and how far below it
+    /// it must begin then.
+    over: Option<(usize, usize)>,
 }
 
 impl Block {
     fn meets(&self, other: &Block) -> bool {
         self.from <= other.to && other.from <= self.to
+    }
+    fn lives(&self, at: usize) -> bool {
+        self.from <= at && at <= self.to
     }
 }
 
@@ -79,26 +97,43 @@ fn place(
     input: TensorId,
     outputs: &[TensorId],
 ) -> MemoryPlan {
-    let blocks = blocks(sizes, steps, input, outputs);
+    let mut blocks = blocks(sizes, steps, input, outputs);
+    let first_scratch = blocks.len();
+    for (at, step) in steps.iter().enumerate() {
+        blocks.push(Block {
+            bytes: 4 * step.scratch_words,
+            align: SCRATCH_ALIGN,
+            from: at,
+            to: at,
+            tensors: Vec::new(),
+            over: None,
+        });
+    }
     let count = steps.len().max(1);
     let live = |at: usize| -> usize {
-        (blocks.iter())
-            .filter(|b| b.from <= at && at <= b.to)
+        let all: usize = (blocks.iter().filter(|b| b.lives(at)))
             .map(|b| b.bytes)
-            .sum()
+            .sum();
+        let shared: usize = (blocks.iter().filter(|b| b.lives(at)))
+            .filter_map(|b| b.over.map(|over| (b, over)))
+            .filter(|(_, (input, _))| blocks[*input].lives(at))
+            .map(|(b, (input, distance))| shared_bytes(blocks[input].bytes, b.bytes, distance))
+            .sum();
+        all - shared
     };
     let peak = (0..count).max_by_key(|&at| (live(at), std::cmp::Reverse(at)));
     let lower_bound = peak.map_or(0, live);
 
     let (offsets_of, bytes) = best_offsets(&blocks, lower_bound);
     let mut offsets: IdVec<TensorId, usize> = sizes.iter().map(|_| 0).collect();
-    for (block, offset) in blocks.iter().zip(offsets_of) {
+    for (block, &offset) in blocks.iter().zip(&offsets_of) {
         for &tensor in &block.tensors {
             offsets[tensor] = offset;
         }
     }
     MemoryPlan {
         offsets,
+        scratch: offsets_of[first_scratch..].iter().copied().collect(),
         bytes,
         lower_bound,
         peak: peak.filter(|_| !steps.is_empty()).map(LayerId::from_index),
@@ -127,10 +162,12 @@ fn blocks(
     let open = |t: TensorId, from: usize, blocks: &mut Vec<Block>| {
         blocks.push(Block {
             // Kernels copy whole words: every tensor ends on one.
-            bytes: sizes[t].next_multiple_of(4),
+            bytes: word_bytes(sizes[t]),
+            align: 4,
             from,
             to: last_read[t].unwrap_or(from).max(from),
             tensors: vec![t],
+            over: None,
         });
         blocks.len() - 1
     };
@@ -164,7 +201,15 @@ fn blocks(
                 blocks[block].to = last_read[step.output].unwrap_or(at).max(at);
                 block
             }
-            None => open(step.output, at, &mut blocks),
+            None => {
+                let block = open(step.output, at, &mut blocks);
+                let input = block_of[step.inputs[0]];
+                if blocks[input].to == at {
+                    let distance = step.payload.least_distance();
+                    blocks[block].over = distance.map(|d| (input, d.next_multiple_of(4)));
+                }
+                block
+            }
         };
     }
     blocks
@@ -211,25 +256,38 @@ fn offsets_in(order: &[usize], blocks: &[Block]) -> (Vec<usize>, usize) {
     let mut placed: Vec<usize> = Vec::with_capacity(blocks.len());
     let mut bytes = 0;
     for &i in order {
-        let mut taken: Vec<(usize, usize)> = (placed.iter())
-            .filter(|&&j| blocks[i].meets(&blocks[j]))
-            .map(|&j| (offsets[j], offsets[j] + blocks[j].bytes))
-            .collect();
-        taken.sort_unstable();
-        let need = blocks[i].bytes;
-        let mut end = 0;
-        let mut tightest: Option<(usize, usize)> = None;
-        for (from, to) in taken {
-            if from >= end + need && tightest.is_none_or(|(gap, _)| from - end < gap) {
-                tightest = Some((from - end, end));
-            }
-            end = end.max(to);
+        let block = &blocks[i];
+        if block.bytes == 0 {
+            continue;
         }
-        offsets[i] = tightest.map_or(end, |(_, at)| at);
-        bytes = bytes.max(offsets[i] + need);
+        // Where the block may not begin: from the first on, up to before the second.
+        let mut forbidden: Vec<(usize, usize)> = (placed.iter())
+            .filter(|&&j| block.meets(&blocks[j]))
+            .map(|&j| {
+                let (start, end) = (offsets[j], offsets[j] + blocks[j].bytes);
+                let (below, above) = match (block.over, blocks[j].over) {
+                    (Some((input, distance)), _) if input == j => (distance, end),
+                    (_, Some((input, distance))) if input == i => (block.bytes, start + distance),
+                    _ => (block.bytes, end),
+                };
+                // The last place below lets the blocks be `below` bytes apart.
+                ((start + 1).saturating_sub(below), above)
+            })
+            .collect();
+        forbidden.sort_unstable();
+        let mut at = 0;
+        let mut tightest: Option<(usize, usize)> = None;
+        for (from, to) in forbidden {
+            if from > at && tightest.is_none_or(|(gap, _)| from - at < gap) {
+                tightest = Some((from - at, at));
+            }
+            at = at.max(to.next_multiple_of(block.align));
+        }
+        offsets[i] = tightest.map_or(at, |(_, at)| at);
+        bytes = bytes.max(offsets[i] + block.bytes);
         placed.push(i);
     }
-    (offsets, bytes)
+    (offsets, bytes.next_multiple_of(4))
 }
 
 #[cfg(test)]

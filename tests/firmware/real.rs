@@ -36,7 +36,7 @@ fn runs(model: &str, name: &str, most_cycles: &[u64]) {
     .unwrap_or_else(|e| panic!("{e}"));
     // The peak of the layers' needs is the arena.
     let peak = built.layers.iter().map(|l| l.live_bytes).max();
-    assert!(peak <= Some(program.arena_bytes()));
+    assert!(peak <= Some(program.arena_bytes));
     assert_eq!(built.arena_memory, "DTCM");
 
     let compiled = Compiled::open(&out).unwrap_or_else(|e| panic!("{e}"));

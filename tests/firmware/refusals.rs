@@ -172,7 +172,7 @@ fn findings_from_target_to_bench_read_as_recorded() {
     let fault = emit::check_flash(&tiny, &board(), one_less, Bytes(60_001)).unwrap_err();
     show("an image larger than its budget", fault.into());
     let mut big = tiny.clone();
-    big.activation_bytes = Bytes(600 * 1024);
+    big.arena_bytes = Bytes(600 * 1024);
     big.name = "Not A Crate".into();
     show(
         "more RAM than the board has, and a bad name",

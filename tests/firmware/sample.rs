@@ -22,7 +22,6 @@ struct Builder {
     tensors: IdVec<TensorId, PlacedTensor>,
     steps: Vec<Step>,
     next_byte: usize,
-    scratch_words: usize,
 }
 
 impl Builder {
@@ -160,7 +159,6 @@ impl Builder {
             Payload::Depthwise { geometry, .. } => depthwise_scratch_words(geometry),
             _ => 0,
         };
-        self.scratch_words = self.scratch_words.max(scratch_words);
         let bytes = |words: usize| Bytes(4 * words as u64);
         let (weight_bytes, index_bytes) = match &payload {
             Payload::ConvNested { stream, .. } | Payload::DenseNested { stream, .. } => (
@@ -181,6 +179,7 @@ impl Builder {
             inputs: inputs.to_vec(),
             output,
             scratch_words,
+            scratch_offset: 0,
             macs: Macs(1000),
             live_macs: Macs(1000),
             effective_macs: (0..self.levels as u64)
@@ -226,7 +225,6 @@ pub fn program(name: &str, levels: usize, outputs: usize) -> Program {
         tensors: IdVec::new(),
         steps: Vec::new(),
         next_byte: 0,
-        scratch_words: 0,
     };
     let image = Shape::map(3, 12, 12);
     let wide = Shape::map(8, 12, 12);
@@ -415,6 +413,13 @@ pub fn program(name: &str, levels: usize, outputs: usize) -> Program {
     let payload = Payload::Softmax((0..levels).map(|l| table(0.05 + 0.01 * l as f64)).collect());
     b.step("softmax", Kernel::Softmax, payload, &[logits], shares);
 
+    // All scratch behind all tensors.
+    let scratch_offset = b.next_byte.next_multiple_of(8);
+    let words = b.steps.iter().map(|s| s.scratch_words).max();
+    let scratch_bytes = 4 * words.unwrap_or(0);
+    for step in &mut b.steps {
+        step.scratch_offset = scratch_offset;
+    }
     Program {
         name: name.into(),
         sparsities: (0..levels)
@@ -428,8 +433,7 @@ pub fn program(name: &str, levels: usize, outputs: usize) -> Program {
         } else {
             vec![shares]
         },
-        activation_bytes: Bytes(b.next_byte as u64),
-        scratch_words: b.scratch_words,
+        arena_bytes: Bytes((scratch_offset + scratch_bytes) as u64),
         preprocessing: (levels > 1).then(|| Preprocessing {
             scale: 1.0,
             mean: vec![125.3, 123.0, 113.9],

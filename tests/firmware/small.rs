@@ -287,7 +287,7 @@ fn a_large_arena_goes_to_the_bus_memory() {
     // The output alone at the end.
     let output = &mut program.tensors[program.outputs[0]];
     output.offset = 200 * 1024 - output.shape.len().next_multiple_of(4);
-    program.activation_bytes = Bytes(200 * 1024);
+    program.arena_bytes = Bytes(200 * 1024);
     let compiled = compile(&program, &out);
     let sram = board().memory(MemoryKind::Sram).clone();
     let section = (compiled.image.sections.iter())

@@ -139,7 +139,7 @@ fn compiled(seed: u64) -> Compiled {
     };
     let program = plan(encode(graph.clone(), &Preferences::default()).expect("encodes"));
     let bound = program.peak().0;
-    assert!(bound <= program.activation_bytes, "seed {seed}: {bound}");
+    assert!(bound <= program.arena_bytes, "seed {seed}: {bound}");
     let whole = compile(model.clone(), &options, &mut ()).expect("compiles");
     assert_eq!(
         program, whole,

@@ -32,6 +32,7 @@ pub use accept::Demand;
 pub use backend::{
     add, add_in_place, avg_pool, clamp, clamp_in_place, conv_dense, conv_generic, conv_nested,
     dense_nested, depthwise, fully_connected, global_avg_pool, max_pool, pad, slice, softmax,
+    words,
 };
 pub use nested_layout::{Gather, NestedLayout, NestedPass, conv_nested_scratch_words};
 pub use scratch::{conv_dense_scratch_words, depthwise_scratch_words};

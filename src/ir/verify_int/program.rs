@@ -16,7 +16,7 @@ use crate::ir::program::{EncodedStream, Payload, PlacedTensor, Program, Step};
 const LARGEST_ARENA: usize = 1 << 30;
 
 pub(super) fn check(program: &Program, b: &mut Breaches) {
-    let room = program.activation_bytes.0 as usize;
+    let room = program.arena_bytes.0 as usize;
     b.check(room.is_multiple_of(4), "P1", "program", || {
         format!("an arena of {room} B")
     });
@@ -37,7 +37,22 @@ pub(super) fn check(program: &Program, b: &mut Breaches) {
             format!("{} quantisations for {levels} levels", t.quant.len())
         });
     }
-    // The executor allocates the arena: nothing but its tensors may set its size.
+    for step in &program.steps {
+        let end = step.scratch_end();
+        furthest = furthest.max(end.unwrap_or(0));
+        b.check(
+            step.scratch_offset.is_multiple_of(8) && end.is_some_and(|end| end <= room),
+            "P1",
+            format!("step `{}`", step.name),
+            || {
+                format!(
+                    "{} words of scratch from byte {} of {room}",
+                    step.scratch_words, step.scratch_offset
+                )
+            },
+        );
+    }
+    // The executor allocates the arena: nothing but what it holds may set its size.
     let due = furthest.next_multiple_of(4);
     b.check(
         room == due && room <= LARGEST_ARENA,
@@ -45,7 +60,7 @@ pub(super) fn check(program: &Program, b: &mut Breaches) {
         "program",
         || {
             format!(
-                "an arena of {room} B, its tensors end at {due}, and {LARGEST_ARENA} are allowed"
+                "an arena of {room} B, what it holds ends at {due}, and {LARGEST_ARENA} are allowed"
             )
         },
     );
@@ -58,18 +73,6 @@ pub(super) fn check(program: &Program, b: &mut Breaches) {
         let shape = |t| program.tensors[t].shape;
         self::step(program.level_count(), &shape, step, b);
     }
-    let most = program
-        .steps
-        .iter()
-        .map(|s| s.scratch_words)
-        .max()
-        .unwrap_or(0);
-    b.check(program.scratch_words == most, "P7", "program", || {
-        format!(
-            "{} words of scratch, and its steps need {most}",
-            program.scratch_words
-        )
-    });
 }
 
 /// The byte behind a tensor, if it can be counted.
@@ -129,15 +132,7 @@ fn order(program: &Program, b: &mut Breaches) -> bool {
 
 /// Rule P2: follows which tensor's bytes are intact.
 fn lifetimes(program: &Program, b: &mut Breaches) {
-    let mut last_read = vec![0; program.tensors.len()];
-    for (at, step) in program.steps.iter().enumerate() {
-        for &t in &step.inputs {
-            last_read[t.index()] = at;
-        }
-    }
-    for &t in &program.outputs {
-        last_read[t.index()] = program.steps.len();
-    }
+    let last_read = program.last_reads();
     let overlap = |a: &PlacedTensor, b: &PlacedTensor| {
         a.offset < b.offset + b.shape.len() && b.offset < a.offset + a.shape.len()
     };
@@ -149,7 +144,7 @@ fn lifetimes(program: &Program, b: &mut Breaches) {
             let in_place = matches!(step.payload, Payload::Add(_) | Payload::Clamp(_))
                 && t == step.inputs[0]
                 && step.inputs.iter().filter(|&&i| i == t).count() == 1
-                && last_read[t.index()] == at
+                && last_read[t] == Some(at)
                 && tensor.offset == out.offset
                 && tensor.shape.len() == out.shape.len();
             b.check(
@@ -164,8 +159,24 @@ fn lifetimes(program: &Program, b: &mut Breaches) {
                 },
             );
         }
-        live.retain(|t| last_read[t.index()] > at);
+        let scratch = step.scratch_offset..step.scratch_end().unwrap_or(0);
+        for &t in live.iter().chain([&step.output]) {
+            let tensor = &program.tensors[t];
+            let end = tensor.offset + tensor.shape.len();
+            b.check(
+                scratch.is_empty() || end <= scratch.start || scratch.end <= tensor.offset,
+                "P2",
+                format!("step `{}`", step.name),
+                || {
+                    format!(
+                        "its scratch, bytes {} to {}, overlaps `{}`",
+                        scratch.start, scratch.end, tensor.name
+                    )
+                },
+            );
+        }
         live.push(step.output);
+        live.retain(|&t| last_read[t].is_some_and(|last| last > at));
     }
 }
 

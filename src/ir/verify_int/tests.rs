@@ -256,16 +256,16 @@ fn a_sound_program_passes() {
 fn each_rule_of_the_plan_has_a_breach() {
     program_breaks("P1", |p| p.tensors[id(3)].offset += 2);
     program_breaks("P1", |p| p.tensors[id(3)].offset = 4096);
-    program_breaks("P1", |p| p.activation_bytes.0 += 1);
-    program_breaks("P1", |p| p.activation_bytes.0 += 4);
-    program_breaks("P1", |p| p.activation_bytes.0 = 1 << 50);
+    program_breaks("P1", |p| p.arena_bytes.0 += 1);
+    program_breaks("P1", |p| p.arena_bytes.0 += 4);
+    program_breaks("P1", |p| p.arena_bytes.0 = 1 << 50);
     program_breaks("P1", |p| p.tensors[id(3)].offset = usize::MAX - 3);
     program_breaks("P1", |p| p.tensors[id(3)].shape.h = usize::MAX / 2 + 2);
     // An arena that its tensors fill, and that no machine has.
     program_breaks("P1", |p| {
         p.tensors[id(0)].shape.h = 1 << 40;
         p.tensors[id(0)].offset = 0;
-        p.activation_bytes.0 = p.tensors[id(0)].shape.len() as u64;
+        p.arena_bytes.0 = p.tensors[id(0)].shape.len() as u64;
     });
     program_breaks("P4", |p| p.tensors[id(3)].quant.truncate(1));
     // The first convolution over its own input.
@@ -276,14 +276,25 @@ fn each_rule_of_the_plan_has_a_breach() {
     program_breaks("P2", |p| {
         p.tensors[id(3)].offset = p.tensors[id(1)].offset + 4;
         let end = |t: &PlacedTensor| (t.offset + t.shape.len()).next_multiple_of(4) as u64;
-        p.activation_bytes.0 = p.tensors.iter().map(end).max().unwrap();
+        p.arena_bytes.0 = p.tensors.iter().map(end).max().unwrap();
     });
     program_breaks("P3", |p| p.outputs.clear());
     program_breaks("P3", |p| p.outputs[0] = id(77));
     program_breaks("P3", |p| step(p, 1).inputs[0] = id(9));
     program_breaks("P3", |p| step(p, 1).output = id(77));
     program_breaks("P3", |p| step(p, 2).inputs.truncate(1));
-    program_breaks("P7", |p| p.scratch_words += 1);
+    program_breaks("P7", |p| step(p, 0).scratch_words += 1);
+    program_breaks("P1", |p| step(p, 0).scratch_offset += 4);
+    program_breaks("P1", |p| step(p, 0).scratch_offset = 8192);
+    program_breaks("P1", |p| step(p, 0).scratch_offset = usize::MAX - 7);
+    program_breaks("P1", |p| step(p, 0).scratch_words = usize::MAX / 2);
+    // Scratch over the input, and over the output.
+    program_breaks("P2", |p| {
+        step(p, 0).scratch_offset = p.tensors[id(0)].offset / 8 * 8
+    });
+    program_breaks("P2", |p| {
+        step(p, 0).scratch_offset = p.tensors[id(1)].offset / 8 * 8
+    });
     program_breaks("P7", |p| step(p, 0).scratch_words -= 1);
     program_breaks("P9", |p| step(p, 0).kernel = "conv");
     program_breaks("P10", |p| step(p, 0).effective_macs.swap(0, 1));

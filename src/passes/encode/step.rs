@@ -178,6 +178,7 @@ pub(super) fn step(
         inputs: layer.inputs.clone(),
         output: layer.output,
         scratch_words: chosen.scratch_words,
+        scratch_offset: 0,
         macs: macs(counts.weights),
         live_macs: macs(live_weights),
         effective_macs: counts.nonzero.iter().map(|&n| macs(n)).collect(),

@@ -16,6 +16,7 @@ fn step(payload: Payload, inputs: &[usize], output: usize) -> Step {
         inputs: inputs.iter().map(|&i| id(i)).collect(),
         output: id(output),
         scratch_words: 0,
+        scratch_offset: 0,
         macs: Macs(0),
         live_macs: Macs(0),
         effective_macs: Vec::new(),

@@ -27,3 +27,9 @@ pub use depthwise::depthwise;
 pub use elementwise::{add, add_in_place, clamp, clamp_in_place};
 pub use generic::conv_generic;
 pub use pool::{avg_pool, global_avg_pool, max_pool};
+
+/// The whole words of a part of the arena, for scratch.
+pub fn words(bytes: &mut [i8]) -> &mut [u32] {
+    // SAFETY: any bits are a word, and any bits of a word are bytes.
+    unsafe { bytes.align_to_mut().1 }
+}
