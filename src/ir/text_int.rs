@@ -189,18 +189,13 @@ fn requants(requants: &[Requant]) -> String {
 pub fn step_line(step: &Step) -> String {
     let inputs: Vec<String> = step.inputs.iter().map(ToString::to_string).collect();
     format!(
-        "{} = {}({}) {:?} kernel={} scratch={}{} macs={} nonzero={:?} weights={} indices={} requant={}",
+        "{} = {}({}) {:?} kernel={} scratch={} macs={} nonzero={:?} weights={} indices={} requant={}",
         step.output,
         step.op,
         inputs.join(", "),
         step.name,
         step.kernel,
         4 * step.scratch_words,
-        if step.scratch_words > 0 {
-            format!(" at={}", step.scratch_offset)
-        } else {
-            String::new()
-        },
         step.macs.0,
         step.nonzero_weights,
         step.weight_bytes.0,
@@ -235,7 +230,11 @@ pub fn print_program(program: &Program) -> String {
     }
     let _ = writeln!(out, "input {}", program.input);
     for step in &program.steps {
-        let _ = writeln!(out, "{}", step_line(step));
+        let at = match step.scratch_words {
+            0 => String::new(),
+            _ => format!(" scratch_at={}", step.scratch_offset),
+        };
+        let _ = writeln!(out, "{}{at}", step_line(step));
     }
     let outputs: Vec<String> = program.outputs.iter().map(ToString::to_string).collect();
     let _ = writeln!(out, "output {}", outputs.join(", "));

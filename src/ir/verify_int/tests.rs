@@ -3,7 +3,7 @@
 use super::*;
 use crate::ir::ids::{Id, LayerId, TensorId};
 use crate::ir::int::{IntGraph, IntOp, ModelCounts, Quant};
-use crate::ir::program::{Payload, PlacedTensor, Step};
+use crate::ir::program::{Payload, Step, word_bytes};
 use crate::ir::text_int;
 use crate::passes::Preferences;
 use crate::units::Macs;
@@ -252,6 +252,13 @@ fn a_sound_program_passes() {
     verify_program(&program()).unwrap();
 }
 
+/// Ends the arena where what it holds ends.
+fn fit_arena(p: &mut Program) {
+    let tensors = (p.tensors.iter()).map(|t| word_bytes(t.offset + t.shape.len()));
+    let scratch = p.steps.iter().map(|s| s.scratch_end().unwrap());
+    p.arena_bytes.0 = tensors.chain(scratch).max().unwrap() as u64;
+}
+
 #[test]
 fn each_rule_of_the_plan_has_a_breach() {
     program_breaks("P1", |p| p.tensors[id(3)].offset += 2);
@@ -275,9 +282,15 @@ fn each_rule_of_the_plan_has_a_breach() {
     // In place by half.
     program_breaks("P2", |p| {
         p.tensors[id(3)].offset = p.tensors[id(1)].offset + 4;
-        let end = |t: &PlacedTensor| (t.offset + t.shape.len()).next_multiple_of(4) as u64;
-        p.arena_bytes.0 = p.tensors.iter().map(end).max().unwrap();
+        fit_arena(p);
     });
+    // Scratch over the input, and over the output.
+    for tensor in [0, 1] {
+        program_breaks("P2", |p| {
+            step(p, 0).scratch_offset = p.tensors[id(tensor)].offset / 8 * 8;
+            fit_arena(p);
+        });
+    }
     program_breaks("P3", |p| p.outputs.clear());
     program_breaks("P3", |p| p.outputs[0] = id(77));
     program_breaks("P3", |p| step(p, 1).inputs[0] = id(9));
@@ -288,13 +301,6 @@ fn each_rule_of_the_plan_has_a_breach() {
     program_breaks("P1", |p| step(p, 0).scratch_offset = 8192);
     program_breaks("P1", |p| step(p, 0).scratch_offset = usize::MAX - 7);
     program_breaks("P1", |p| step(p, 0).scratch_words = usize::MAX / 2);
-    // Scratch over the input, and over the output.
-    program_breaks("P2", |p| {
-        step(p, 0).scratch_offset = p.tensors[id(0)].offset / 8 * 8
-    });
-    program_breaks("P2", |p| {
-        step(p, 0).scratch_offset = p.tensors[id(1)].offset / 8 * 8
-    });
     program_breaks("P7", |p| step(p, 0).scratch_words -= 1);
     program_breaks("P9", |p| step(p, 0).kernel = "conv");
     program_breaks("P10", |p| step(p, 0).effective_macs.swap(0, 1));
