@@ -56,6 +56,8 @@ const STRIP_WORDS: usize = 2048;
 pub(crate) struct StripLayout {
     /// 1 or 2.
     pub stride: usize,
+    /// Strips of a plane: a power of two.
+    pub strips: usize,
     /// Channels at once.
     pub channels: usize,
     /// Input columns of a strip, padding included.
@@ -93,7 +95,8 @@ pub(crate) const fn strip_layout(g: &Geometry) -> Option<StripLayout> {
     // Pixels come in pairs.
     let pixels = (g.out_w as usize).div_ceil(2) * 2;
     let columns = (pixels - 1) * stride + kernel;
-    let plane = 2 * columns;
+    let strips = 2 * stride;
+    let plane = strips * columns;
     let record = 2 * kernel + 2;
     let groups = (g.in_c as usize).div_ceil(4);
     let at_once = at_least_1(STRIP_WORDS / (4 * (plane + record)));
@@ -102,6 +105,7 @@ pub(crate) const fn strip_layout(g: &Geometry) -> Option<StripLayout> {
     let words = planes + max(channels * record + record, plane);
     Some(StripLayout {
         stride,
+        strips,
         channels,
         columns,
         plane,

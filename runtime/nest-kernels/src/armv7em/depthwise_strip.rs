@@ -88,11 +88,13 @@ impl Chunk {
         self,
         rows: RowPair,
         padding: u32,
-        items: Items,
+        mut items: Items,
         to: *mut u32,
         to_channel: usize,
     ) {
         let channels = self.end - self.first;
+        // Bytes from a channel to the next.
+        let mut apart = 1;
         let (from, lower, run): (_, _, PackRows) = match (rows.upper, rows.lower) {
             (Some(upper), Some(lower)) => (
                 upper,
@@ -102,11 +104,17 @@ impl Chunk {
             (Some(upper), None) => (upper, 0, nest_kernels_depthwise_pack_upper),
             // The variant reads the row through its distance from the one that is not there.
             (None, Some(lower)) => (lower, 0, nest_kernels_depthwise_pack_lower),
-            (None, None) => return,
+            (None, None) => {
+                // The padding is the upper row, again and again.
+                items.from_step = 0;
+                apart = 0;
+                let padding = (&raw const padding).cast::<i8>();
+                (padding, 0, nest_kernels_depthwise_pack_upper)
+            }
         };
         let groups = Items {
             count: channels / 4,
-            from_step: 4,
+            from_step: 4 * apart,
             to_step: 4 * to_channel,
         };
         // The longer loop inside.
@@ -117,7 +125,7 @@ impl Chunk {
         };
         let pack = |channel: usize, inner: Items, outer: Items| {
             let mut pack = Pack {
-                from: from.wrapping_add(self.first + channel),
+                from: from.wrapping_add((self.first + channel) * apart),
                 lower,
                 from_step: inner.from_step,
                 to: to.wrapping_byte_add(channel * to_channel),
@@ -153,6 +161,8 @@ struct Strips<'a> {
     output: *mut i8,
     planes: *mut u32,
     records: *mut u32,
+    /// 4 bytes of padding.
+    padding: u32,
 }
 
 /// Runs a layer over strips; `output` may be `input` if `in_place_depthwise` says so.
@@ -179,10 +189,11 @@ pub(super) unsafe fn run(
         output,
         planes,
         records: planes.wrapping_add(layout.channels * layout.plane),
+        padding: u32::from_ne_bytes([at.pad as u8; 4]),
     };
     let channels = layer.geometry.in_c as usize;
-    // SAFETY: the planes' words.
-    unsafe { strips.pad(planes, layout.channels * layout.plane) };
+    // SAFETY: by contract.
+    unsafe { strips.margins() };
     let mut start = 0;
     while start < channels {
         let end = channels.min(start + layout.channels);
@@ -198,15 +209,35 @@ pub(super) unsafe fn run(
 }
 
 impl Strips<'_> {
-    /// Fills words of strips with padding.
+    /// Columns of the input that strips hold: how many, behind how many of padding.
+    fn inside(&self) -> (usize, usize) {
+        let g = &self.layer.geometry;
+        let left = self.layout.columns.min(g.pad_left as usize);
+        (left, (self.layout.columns - left).min(g.in_w as usize))
+    }
+
+    /// Fills the columns of padding that outputs read, of all planes. Rows that pass later leave
+    /// them alone.
     ///
     /// # Safety
-    /// `count` words can be written.
-    unsafe fn pad(&self, to: *mut u32, count: usize) {
-        let pad = i16::from(self.at.pad) as u16;
-        let word = u32::from(pad) << 16 | u32::from(pad);
-        // SAFETY: by contract.
-        unsafe { core::slice::from_raw_parts_mut(to, count) }.fill(word);
+    /// As for [`run`].
+    unsafe fn margins(&self) {
+        let g = &self.layer.geometry;
+        let layout = &self.layout;
+        let (left, inside) = self.inside();
+        let end = (g.out_w as usize - 1) * layout.stride + g.kernel_w as usize;
+        let pad = i32::from(self.at.pad);
+        let word = (pad << 16 | pad & 0xffff) as u32;
+        for column in (0..left).chain(left + inside..end) {
+            let mut to = self.planes.wrapping_add(column * layout.strips);
+            for _ in 0..layout.channels {
+                for strip in 0..layout.strips {
+                    // SAFETY: a word of a column of a plane.
+                    unsafe { to.wrapping_add(strip).write(word) };
+                }
+                to = to.wrapping_add(layout.plane);
+            }
+        }
     }
 
     /// All rows of a chunk of channels.
@@ -221,16 +252,22 @@ impl Strips<'_> {
         let out_h = g.out_h as usize;
         let out_row = g.out_w as usize * g.out_c as usize;
         let pixel = g.out_c as usize;
-        // Output rows of a step.
-        let rows = if layout.stride == 1 { 2 } else { 1 };
-        // SAFETY: by contract.
-        unsafe { self.strip(chunk, 0) };
+        // Strips that a step needs which the one before it does not, and those they share.
+        let (fresh, shared) = (layout.stride, 1);
+        for index in 0..shared {
+            // SAFETY: by contract.
+            unsafe { self.strip(chunk, index) };
+        }
         let skip = chunk.start - chunk.first;
         let mut step = 0;
         let mut oy = 0;
         while oy < out_h {
-            // SAFETY: by contract.
-            unsafe { self.strip(chunk, step + 1) };
+            // The lower of two rows alone needs the last strip at stride 2.
+            let needed = if out_h - oy == 1 { 1 } else { fresh };
+            for index in 0..needed {
+                // SAFETY: by contract.
+                unsafe { self.strip(chunk, step * fresh + shared + index) };
+            }
             let rows_left = out_h - oy;
             let record = layout.record;
             let args = Rows {
@@ -257,7 +294,7 @@ impl Strips<'_> {
             // the output rows and pixels that `blocks`, `lower` and `last` tell lie in the output.
             unsafe { run(&args) };
             step += 1;
-            oy += rows;
+            oy += 2;
         }
     }
 
@@ -297,7 +334,7 @@ impl Strips<'_> {
         }
     }
 
-    /// Packs strip `index` of the chunk, which replaces the one two before it.
+    /// Packs strip `index` of the chunk, which replaces the one `layout.strips` before it.
     ///
     /// # Safety
     /// As for [`run`].
@@ -305,41 +342,24 @@ impl Strips<'_> {
         let g = &self.layer.geometry;
         let layout = &self.layout;
         let pixel = g.in_c as usize;
-        let (in_h, in_w) = (g.in_h as usize, g.in_w as usize);
-        let left = g.pad_left as usize;
         let row = |y: usize| {
             let y = y.checked_sub(g.pad_top as usize)?;
-            (y < in_h).then(|| self.input.wrapping_add(y * in_w * pixel))
+            let at = y * g.in_w as usize * pixel;
+            (y < g.in_h as usize).then(|| self.input.wrapping_add(at))
         };
         let rows = RowPair {
             upper: row(2 * index),
             lower: row(2 * index + 1),
         };
-        let to = self.planes.wrapping_add(index % 2);
-        let columns = in_w.min(layout.columns.saturating_sub(left));
-        let padding = u32::from_ne_bytes([self.at.pad as u8; 4]);
-        if let (None, None) = (rows.upper, rows.lower) {
-            let pad = i16::from(self.at.pad) as u16;
-            let word = u32::from(pad) << 16 | u32::from(pad);
-            let channels = chunk.end - chunk.first;
-            for channel in 0..channels {
-                for column in 0..layout.columns {
-                    // SAFETY: a word of a plane.
-                    unsafe {
-                        to.wrapping_add(channel * layout.plane + 2 * column)
-                            .write(word)
-                    };
-                }
-            }
-            return;
-        }
+        let (left, inside) = self.inside();
         let items = Items {
-            count: columns,
+            count: inside,
             from_step: pixel,
-            to_step: 2 * WORD,
+            to_step: layout.strips * WORD,
         };
-        let to = to.wrapping_add(2 * left);
+        let at = left * layout.strips + index % layout.strips;
+        let to = self.planes.wrapping_add(at);
         // SAFETY: rows of the input; columns that exist there and in the planes.
-        unsafe { chunk.pack(rows, padding, items, to, layout.plane * WORD) };
+        unsafe { chunk.pack(rows, self.padding, items, to, layout.plane * WORD) };
     }
 }

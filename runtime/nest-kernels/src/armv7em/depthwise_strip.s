@@ -1,8 +1,8 @@
 @ Depthwise convolution over strips: rows of the input two by two, one channel a plane.
 @
 @ A word of a strip holds one channel of one input column, [row 2s : row 2s + 1] as 16-bit halves, so
-@ that one SMLAD takes two taps, one above the other. Two strips make four rows, which is what two
-@ rows of 3x3 outputs at stride 1 or one at stride 2 need. Weights are 16-bit pairs to match.
+@ that one SMLAD takes two taps, one above the other. Two rows of 3x3 outputs need two strips at
+@ stride 1 and three at stride 2. Weights are 16-bit pairs to match.
 
     .syntax unified
     .thumb
@@ -101,10 +101,10 @@
     NEST_DW_PACK nest_kernels_depthwise_pack_lower, 0, 1
 
 @ void nest_kernels_depthwise_3x3_s*(const struct *args): the channels of two output pixels side by
-@ side, in two rows (stride 1) or one (stride 2), then the next two, to the end of the rows.
+@ side, in two rows, then those of the next two pixels, to the end of the rows.
 @
 @ args (depthwise_strip.rs, `Rows`):
-@    0 strips       column 0 of the first channel, both strips
+@    0 strips       column 0 of the first channel
 @    4 records      the first channel's weights and constants
 @    8 records_end  behind the last channel's
 @   12 output       the first channel of the first pixel
@@ -115,8 +115,8 @@
 @   32 plane        bytes from a channel's strips to the next one's
 @   36 zero         output zero point
 @
-@ A strip's column takes 8 bytes: the word of the one strip and that of the other, which change
-@ places from one call to the next (`_a`, `_b`). A record takes 32 bytes: for each column of weights
+@ A column of a plane holds a word of each strip, 2 at stride 1 and 4 at stride 2; which of them is
+@ the topmost changes from one call to the next (`_a`, `_b`). A record takes 32 bytes: for each column of weights
 @ the words [w0 : w1] and [w1 : w2], then bias and multiplier. Where there is no second pixel or no
 @ second row, its outputs go where those of the first are written after them. Up to one plane and
 @ one record beyond the last are read.
@@ -250,9 +250,9 @@
     NEST_DW_3X3_S1 nest_kernels_depthwise_3x3_s1_a, 0, 4
     NEST_DW_3X3_S1 nest_kernels_depthwise_3x3_s1_b, 4, 0
 
-@ Stride 2. r6 and r7 are the first and the second output, r8 the end of the records, r9 the output
-@ zero point.
-.macro NEST_DW_3X3_S2 name, a, b
+@ Stride 2: as above, with three strips A, B and C, of which the upper outputs take A.V + B.bottom *
+@ W.top, the lower ones B.V + C.bottom * W.top.
+.macro NEST_DW_3X3_S2 name, a, b, c
     .section .nest.itcm.\name, "ax", %progbits
     .global \name
     .type \name, %function
@@ -261,51 +261,80 @@
 \name:
     NEST_DW_ENTER
     mov r5, r8
-    mov r8, r2
-1:  NEST_DW_NEXT 32
-    ldr r12, [r1,#4]            @ V0
-    ldr r10, [r0,#\a]           @ A0
-    ldr r11, [r0,#16+\a]        @ A2
-    ldr r7, [r1,#28]            @ bias
-    .p2align 3
-2:  ldr lr, [r1,#20]            @ V2
-    smlad r6, r10, r12, r7
-    ldr r4, [r0,#32+\a]         @ A4
-    smlad r7, r11, r12, r7
-    ldr r12, [r1,#12]           @ V1
-    ldr r10, [r0,#8+\a]         @ A1
-    smlad r6, r11, lr, r6
-    ldr r11, [r0,#24+\a]        @ A3
-    smlad r7, r4, lr, r7
-    ldr lr, [r1,#8]             @ W0
+1:  NEST_DW_NEXT 64
+    ldr r12, [r0,#\a]           @ A0
+    ldr lr, [r1,#4]             @ V0
+    ldr r11, [r0,#32+\a]        @ A2
     ldr r4, [r0,#\b]            @ B0
-    smlad r6, r10, r12, r6
-    ldr r10, [r0,#16+\b]        @ B2
-    smlad r7, r11, r12, r7
+    ldr r9, [r1,#28]            @ bias
+    .p2align 3
+2:  smlad r6, r12, lr, r9
+    ldr r12, [r1,#8]            @ W0
+    smlad r7, r11, lr, r9
+    ldr r10, [r0,#32+\b]        @ B2
+    smlad r8, r4, lr, r9
+    ldr r11, [r0,#\c]           @ C0
+    smlabt r6, r4, r12, r6
+    ldr r4, [r0,#32+\c]         @ C2
+    smlad r9, r10, lr, r9
+    ldr lr, [r1,#12]            @ V1
+    smlabt r7, r10, r12, r7
+    ldr r10, [r0,#16+\a]        @ A1
+    smlabt r8, r11, r12, r8
+    ldr r11, [r0,#48+\a]        @ A3
+    smlabt r9, r4, r12, r9
+    ldr r12, [r1,#16]           @ W1
+    smlad r6, r10, lr, r6
+    ldr r4, [r0,#16+\b]         @ B1
+    smlad r7, r11, lr, r7
+    ldr r10, [r0,#48+\b]        @ B3
+    smlad r8, r4, lr, r8
+    ldr r11, [r0,#16+\c]        @ C1
+    smlabt r6, r4, r12, r6
+    ldr r4, [r0,#48+\c]         @ C3
+    smlad r9, r10, lr, r9
+    ldr lr, [r1,#20]            @ V2
+    smlabt r7, r10, r12, r7
+    ldr r10, [r0,#32+\a]        @ A2
+    smlabt r8, r11, r12, r8
+    ldr r11, [r0,#64+\a]        @ A4
+    smlabt r9, r4, r12, r9
     ldr r12, [r1,#24]           @ W2
-    ldr r11, [r0,#32+\b]        @ B4
-    smlabt r6, r4, lr, r6
-    ldr r4, [r0,#24+\b]         @ B3
-    smlabt r7, r10, lr, r7
-    ldr lr, [r1,#16]            @ W1
-    smlabt r6, r10, r12, r6
-    ldr r10, [r0,#8+\b]         @ B1
-    smlabt r7, r11, r12, r7
-    ldr r11, [r1,#32]!          @ multiplier
-    smlabt r7, r4, lr, r7
-    ldr r12, [r1,#4]
-    smlabt r6, r10, lr, r6
+    smlad r6, r10, lr, r6
+    ldr r4, [r0,#32+\b]         @ B2
+    smlad r7, r11, lr, r7
+    ldr r10, [r0,#64+\b]        @ B4
+    smlad r8, r4, lr, r8
+    ldr r11, [r0,#32+\c]        @ C2
+    smlabt r6, r4, r12, r6
+    ldr r4, [r0,#64+\c]         @ C4
+    smlad r9, r10, lr, r9
     add r0, r5
-    smmlar r7, r7, r11, r9
-    ldr r10, [r0,#\a]
-    smmlar r6, r6, r11, r9
-    cmp r1, r8
-    ssat r4, #8, r7
-    ldr r11, [r0,#16+\a]
+    smlabt r7, r10, r12, r7
+    ldr r10, [r1,#32]!          @ multiplier
+    smlabt r8, r11, r12, r8
+    ldr r11, [sp,#R_END]
+    smlabt r9, r4, r12, r9
+    ldr lr, [sp,#R_ZERO]
+    smmlar r7, r7, r10, lr
+    ldr r4, [sp,#R_LOWER]
+    smmlar r9, r9, r10, lr
+    cmp r1, r11
+    smmlar r8, r8, r10, lr
+    ldr r11, [r0,#32+\a]
+    ssat r7, #8, r7
+    smmlar r6, r6, r10, lr
+    ssat r9, #8, r9
+    ldr r12, [r0,#\a]
+    ssat r8, #8, r8
+    strb r9, [r3,r4]
     ssat r6, #8, r6
-    strb r4, [r3], #1
-    ldr r7, [r1,#28]
+    strb r7, [r3], #1
+    ldr r9, [r1,#28]
+    strb r8, [r2,r4]
+    ldr lr, [r1,#4]
     strb r6, [r2], #1
+    ldr r4, [r0,#\b]
     bne 2b
     ldr r10, [sp,#R_BLOCKS]
     cmp r10, #0
@@ -315,5 +344,5 @@
     .size \name, . - \name
 .endm
 
-    NEST_DW_3X3_S2 nest_kernels_depthwise_3x3_s2_a, 0, 4
-    NEST_DW_3X3_S2 nest_kernels_depthwise_3x3_s2_b, 4, 0
+    NEST_DW_3X3_S2 nest_kernels_depthwise_3x3_s2_a, 0, 4, 8
+    NEST_DW_3X3_S2 nest_kernels_depthwise_3x3_s2_b, 8, 12, 0
