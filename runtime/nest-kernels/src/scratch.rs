@@ -74,11 +74,11 @@ const fn max(a: usize, b: usize) -> usize {
     if a > b { a } else { b }
 }
 
-/// The layout for layers that run over strips: 3 x 3 windows at stride 1 or 2, one output channel
-/// for each input channel, 4 or more of them.
+/// The layout for layers that run over strips: windows of 3 x 3 or 5 x 5 at stride 1 or 2, one
+/// output channel for each input channel, 4 or more of them.
 pub(crate) const fn strip_layout(g: &Geometry) -> Option<StripLayout> {
-    let fits = g.kernel_h == 3
-        && g.kernel_w == 3
+    let fits = (g.kernel_h == 3 || g.kernel_h == 5)
+        && g.kernel_w == g.kernel_h
         && g.stride_h == g.stride_w
         && (g.stride_w == 1 || g.stride_w == 2)
         && g.dilation_h == 1
@@ -95,9 +95,9 @@ pub(crate) const fn strip_layout(g: &Geometry) -> Option<StripLayout> {
     // Pixels come in pairs.
     let pixels = (g.out_w as usize).div_ceil(2) * 2;
     let columns = (pixels - 1) * stride + kernel;
-    let strips = 2 * stride;
+    let strips = if kernel == 3 { 2 * stride } else { 4 };
     let plane = strips * columns;
-    let record = 2 * kernel + 2;
+    let record = kernel * (kernel - 1) + 2;
     let groups = (g.in_c as usize).div_ceil(4);
     let at_once = at_least_1(STRIP_WORDS / (4 * (plane + record)));
     let channels = 4 * groups.div_ceil(groups.div_ceil(at_once));

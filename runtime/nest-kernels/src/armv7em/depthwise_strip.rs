@@ -37,6 +37,9 @@ struct Rows {
     blocks: usize,
     plane: usize,
     zero: i32,
+    to_second: isize,
+    to_third: isize,
+    to_first: isize,
 }
 
 type PackRows = unsafe extern "C" fn(*mut Pack);
@@ -50,6 +53,9 @@ unsafe extern "C" {
     fn nest_kernels_depthwise_3x3_s1_b(rows: *const Rows);
     fn nest_kernels_depthwise_3x3_s2_a(rows: *const Rows);
     fn nest_kernels_depthwise_3x3_s2_b(rows: *const Rows);
+    fn nest_kernels_depthwise_5x5_s1(rows: *const Rows);
+    fn nest_kernels_depthwise_5x5_s2_a(rows: *const Rows);
+    fn nest_kernels_depthwise_5x5_s2_b(rows: *const Rows);
 }
 
 /// Bytes of a word.
@@ -253,7 +259,7 @@ impl Strips<'_> {
         let out_row = g.out_w as usize * g.out_c as usize;
         let pixel = g.out_c as usize;
         // Strips that a step needs which the one before it does not, and those they share.
-        let (fresh, shared) = (layout.stride, 1);
+        let (fresh, shared) = (layout.stride, g.kernel_h as usize / 2);
         for index in 0..shared {
             // SAFETY: by contract.
             unsafe { self.strip(chunk, index) };
@@ -269,9 +275,23 @@ impl Strips<'_> {
                 unsafe { self.strip(chunk, step * fresh + shared + index) };
             }
             let rows_left = out_h - oy;
+            // The word of a step's strip in a column.
+            let word = |strip: usize| (step * fresh + strip) % layout.strips;
+            let apart = |from, to| (word(to) as isize - word(from) as isize) * WORD as isize;
             let record = layout.record;
+            // Where the step's first strip lies is either in the code or in the pointer.
+            let even = step % 2 == 0;
+            let (run, first): (RunRows, _) = match (g.kernel_h, layout.stride) {
+                (3, 1) if even => (nest_kernels_depthwise_3x3_s1_a, 0),
+                (3, 1) => (nest_kernels_depthwise_3x3_s1_b, 0),
+                (3, _) if even => (nest_kernels_depthwise_3x3_s2_a, 0),
+                (3, _) => (nest_kernels_depthwise_3x3_s2_b, 0),
+                (_, 1) => (nest_kernels_depthwise_5x5_s1, word(0)),
+                (_, _) if even => (nest_kernels_depthwise_5x5_s2_a, 0),
+                (_, _) => (nest_kernels_depthwise_5x5_s2_b, 0),
+            };
             let args = Rows {
-                strips: self.planes.wrapping_add(skip * layout.plane),
+                strips: self.planes.wrapping_add(skip * layout.plane + first),
                 records: self.records.wrapping_add(skip * record),
                 records_end: self
                     .records
@@ -283,12 +303,9 @@ impl Strips<'_> {
                 blocks: (g.out_w as usize).div_ceil(2),
                 plane: layout.plane * WORD,
                 zero: self.at.zero.into(),
-            };
-            let run: RunRows = match (layout.stride, step % 2) {
-                (1, 0) => nest_kernels_depthwise_3x3_s1_a,
-                (1, _) => nest_kernels_depthwise_3x3_s1_b,
-                (_, 0) => nest_kernels_depthwise_3x3_s2_a,
-                (_, _) => nest_kernels_depthwise_3x3_s2_b,
+                to_second: apart(0, 1),
+                to_third: apart(1, 2),
+                to_first: (layout.plane * WORD) as isize + apart(2, 0),
             };
             // SAFETY: strips and records of the chunk's channels are there, with room behind them;
             // the output rows and pixels that `blocks`, `lower` and `last` tell lie in the output.
@@ -311,7 +328,7 @@ impl Strips<'_> {
         let columns = Items {
             count: g.kernel_w as usize,
             from_step: pixel,
-            to_step: 2 * WORD,
+            to_step: (g.kernel_h as usize - 1) * WORD,
         };
         for first in 0..g.kernel_h as usize - 1 {
             let upper = weights.wrapping_add(first * row);

@@ -346,3 +346,337 @@
 
     NEST_DW_3X3_S2 nest_kernels_depthwise_3x3_s2_a, 0, 4, 8
     NEST_DW_3X3_S2 nest_kernels_depthwise_3x3_s2_b, 8, 12, 0
+
+    .set R_TO_SECOND, 40
+    .set R_TO_THIRD, 44
+    .set R_TO_FIRST, 48
+    .set R_SIZE_5X5, 52
+
+.macro NEST_DW_ENTER_5X5
+    push {r4-r11,lr}
+    sub sp, #R_SIZE_5X5
+    ldm r0!, {r1-r6}
+    subs r3, #4
+    stm sp, {r1-r6}
+    ldm r0, {r1-r7}
+    add r0, sp, #24
+    stm r0, {r1-r7}
+.endm
+
+.macro NEST_DW_LEAVE_5X5
+    ldr r10, [sp,#R_BLOCKS]
+    cmp r10, #0
+    bne 1b
+    add sp, #R_SIZE_5X5
+    pop {r4-r11,pc}
+.endm
+
+@ void nest_kernels_depthwise_5x5_s*(const struct *args): the same for 5x5 windows. A column of a plane
+@ holds 4 strips. A record takes 88 bytes: for each column of weights the words V = [w0 : w1], W =
+@ [w1 : w2], T = [w2 : w3] and U = [w3 : w4]. More of args:
+@   40 to_second    bytes from the first strip's word in a column to the second's
+@   44 to_third     from there to the third's
+@   48 to_first     from there to the first's of the next channel
+@ The last three are for stride 1.
+
+@ Stride 1: the strips one after the other. Upper outputs take A.V + B.T + C.bottom * U.top, lower ones
+@ A.top * V.bottom + B.W + C.U.
+    .section .nest.itcm.nest_kernels_depthwise_5x5_s1, "ax", %progbits
+    .global nest_kernels_depthwise_5x5_s1
+    .type nest_kernels_depthwise_5x5_s1, %function
+    .thumb_func
+    .p2align 4
+nest_kernels_depthwise_5x5_s1:
+    NEST_DW_ENTER_5X5
+1:  NEST_DW_NEXT 32
+    ldr r10, [r0,#80]           @ A5
+    ldr r12, [r1,#68]           @ V4
+    ldr r11, [r0,#64]           @ A4
+    ldr r9, [r1,#84]            @ bias
+    .p2align 3
+2:  smlad r7, r10, r12, r9
+    ldr lr, [r1,#52]            @ V3
+    smlad r6, r11, r12, r9
+    smlatb r8, r11, r12, r9
+    ldr r4, [sp,#R_TO_SECOND]
+    smlatb r9, r10, r12, r9
+    ldr r10, [r0,#48]           @ A3
+    smlad r7, r11, lr, r7
+    ldr r12, [r1,#36]           @ V2
+    smlatb r9, r11, lr, r9
+    ldr r11, [r0,#32]           @ A2
+    smlad r6, r10, lr, r6
+    smlatb r8, r10, lr, r8
+    ldr lr, [r1,#20]            @ V1
+    smlad r7, r10, r12, r7
+    smlatb r9, r10, r12, r9
+    ldr r10, [r0,#16]           @ A1
+    smlad r6, r11, r12, r6
+    smlatb r8, r11, r12, r8
+    ldr r12, [r1,#4]            @ V0
+    smlad r7, r11, lr, r7
+    smlatb r9, r11, lr, r9
+    ldr r11, [r0,#0]            @ A0
+    add r0, r4                  @ to B
+    smlad r6, r10, lr, r6
+    smlatb r8, r10, lr, r8
+    ldr lr, [r1,#76]            @ T4
+    smlad r7, r10, r12, r7
+    ldr r4, [r0,#80]            @ B5
+    smlatb r9, r10, r12, r9
+    ldr r10, [r1,#72]           @ W4
+    smlad r6, r11, r12, r6
+    smlatb r8, r11, r12, r8
+    ldr r5, [r0,#64]            @ B4
+    smlad r7, r4, lr, r7
+    ldr r12, [r1,#60]           @ T3
+    smlad r9, r4, r10, r9
+    ldr r11, [r1,#56]           @ W3
+    ldr r4, [r0,#48]            @ B3
+    smlad r6, r5, lr, r6
+    ldr lr, [r1,#44]            @ T2
+    smlad r8, r5, r10, r8
+    ldr r10, [r1,#40]           @ W2
+    smlad r7, r5, r12, r7
+    smlad r9, r5, r11, r9
+    ldr r5, [r0,#32]            @ B2
+    smlad r6, r4, r12, r6
+    ldr r12, [r1,#28]           @ T1
+    smlad r8, r4, r11, r8
+    ldr r11, [r1,#24]           @ W1
+    smlad r7, r4, lr, r7
+    smlad r9, r4, r10, r9
+    ldr r4, [r0,#16]            @ B1
+    smlad r6, r5, lr, r6
+    ldr lr, [r1,#12]            @ T0
+    smlad r8, r5, r10, r8
+    ldr r10, [r1,#8]            @ W0
+    smlad r7, r5, r12, r7
+    smlad r9, r5, r11, r9
+    ldr r5, [r0,#0]             @ B0
+    smlad r6, r4, r12, r6
+    ldr r12, [sp,#R_TO_THIRD]
+    smlad r8, r4, r11, r8
+    smlad r7, r4, lr, r7
+    add r0, r12                 @ to C
+    smlad r9, r4, r10, r9
+    ldr r11, [r0,#80]           @ C5
+    ldr r12, [r1,#80]           @ U4
+    ldr r4, [r0,#64]            @ C4
+    smlad r6, r5, lr, r6
+    ldr lr, [r1,#64]            @ U3
+    smlad r8, r5, r10, r8
+    smlabt r7, r11, r12, r7
+    smlad r9, r11, r12, r9
+    ldr r11, [r0,#48]           @ C3
+    smlabt r6, r4, r12, r6
+    smlad r8, r4, r12, r8
+    ldr r12, [r1,#48]           @ U2
+    smlabt r7, r4, lr, r7
+    smlad r9, r4, lr, r9
+    ldr r4, [r0,#32]            @ C2
+    smlabt r6, r11, lr, r6
+    smlad r8, r11, lr, r8
+    ldr lr, [r1,#32]            @ U1
+    smlabt r7, r11, r12, r7
+    smlad r9, r11, r12, r9
+    ldr r11, [r0,#16]           @ C1
+    smlabt r6, r4, r12, r6
+    smlad r8, r4, r12, r8
+    ldr r12, [r1,#16]           @ U0
+    smlabt r7, r4, lr, r7
+    ldr r5, [sp,#R_TO_FIRST]
+    smlad r9, r4, lr, r9
+    ldr r4, [r0,#0]             @ C0
+    smlabt r7, r11, r12, r7
+    add r0, r5                  @ to A of the next channel
+    smlad r9, r11, r12, r9
+    ldr r10, [r1,#88]!          @ multiplier
+    smlabt r6, r11, lr, r6
+    ldr r5, [sp,#R_LOWER]
+    smlad r8, r11, lr, r8
+    ldr lr, [sp,#R_ZERO]
+    smlabt r6, r4, r12, r6
+    ldr r11, [sp,#R_END]
+    smlad r8, r4, r12, r8
+    smmlar r9, r9, r10, lr
+    cmp r1, r11
+    smmlar r7, r7, r10, lr
+    ldr r12, [r1,#68]
+    smmlar r6, r6, r10, lr
+    ldr r11, [r0,#64]
+    ssat r9, #8, r9
+    smmlar r8, r8, r10, lr
+    ssat r7, #8, r7
+    ldr r10, [r0,#80]
+    ssat r6, #8, r6
+    strb r9, [r3,r5]
+    ssat r8, #8, r8
+    strb r7, [r3], #1
+    ldr r9, [r1,#84]
+    strb r8, [r2,r5]
+    strb r6, [r2], #1
+    bne 2b
+    NEST_DW_LEAVE_5X5
+    .size nest_kernels_depthwise_5x5_s1, . - nest_kernels_depthwise_5x5_s1
+
+@ Stride 2: the columns of weights one after the other. Upper outputs take A.V + B.T + C.bottom *
+@ U.top, lower ones B.V + C.T + D.bottom * U.top.
+.macro NEST_DW_5X5_S2 name, a, b, c, d
+    .section .nest.itcm.\name, "ax", %progbits
+    .global \name
+    .type \name, %function
+    .thumb_func
+    .p2align 4
+\name:
+    NEST_DW_ENTER_5X5
+1:  NEST_DW_NEXT 64
+    ldr r10, [r0,#\a]           @ A0
+    ldr lr, [r1,#4]             @ V0
+    ldr r11, [r0,#32+\a]        @ A2
+    ldr r12, [r1,#12]           @ T0
+    ldr r4, [r0,#\b]            @ B0
+    ldr r9, [r1,#84]            @ bias
+    .p2align 3
+2:  smlad r6, r10, lr, r9
+    ldr r10, [r0,#32+\b]        @ B2
+    smlad r7, r11, lr, r9
+    ldr r11, [r0,#\c]           @ C0
+    smlad r8, r4, lr, r9
+    ldr r5, [r1,#16]            @ U0
+    smlad r6, r4, r12, r6
+    ldr r4, [r0,#32+\c]         @ C2
+    smlad r9, r10, lr, r9
+    ldr lr, [r1,#20]            @ V1
+    smlad r7, r10, r12, r7
+    ldr r10, [r0,#\d]           @ D0
+    smlad r8, r11, r12, r8
+    smlabt r6, r11, r5, r6
+    ldr r11, [r0,#32+\d]        @ D2
+    smlad r9, r4, r12, r9
+    ldr r12, [r1,#28]           @ T1
+    smlabt r7, r4, r5, r7
+    ldr r4, [r0,#16+\a]         @ A1
+    smlabt r8, r10, r5, r8
+    ldr r10, [r0,#48+\a]        @ A3
+    smlabt r9, r11, r5, r9
+    ldr r11, [r0,#16+\b]        @ B1
+    smlad r6, r4, lr, r6
+    ldr r4, [r0,#48+\b]         @ B3
+    smlad r7, r10, lr, r7
+    ldr r10, [r0,#16+\c]        @ C1
+    smlad r8, r11, lr, r8
+    ldr r5, [r1,#32]            @ U1
+    smlad r6, r11, r12, r6
+    ldr r11, [r0,#48+\c]        @ C3
+    smlad r9, r4, lr, r9
+    ldr lr, [r1,#36]            @ V2
+    smlad r7, r4, r12, r7
+    ldr r4, [r0,#16+\d]         @ D1
+    smlad r8, r10, r12, r8
+    smlabt r6, r10, r5, r6
+    ldr r10, [r0,#48+\d]        @ D3
+    smlad r9, r11, r12, r9
+    ldr r12, [r1,#44]           @ T2
+    smlabt r7, r11, r5, r7
+    ldr r11, [r0,#32+\a]        @ A2
+    smlabt r8, r4, r5, r8
+    ldr r4, [r0,#64+\a]         @ A4
+    smlabt r9, r10, r5, r9
+    ldr r10, [r0,#32+\b]        @ B2
+    smlad r6, r11, lr, r6
+    ldr r11, [r0,#64+\b]        @ B4
+    smlad r7, r4, lr, r7
+    ldr r4, [r0,#32+\c]         @ C2
+    smlad r8, r10, lr, r8
+    ldr r5, [r1,#48]            @ U2
+    smlad r6, r10, r12, r6
+    ldr r10, [r0,#64+\c]        @ C4
+    smlad r9, r11, lr, r9
+    ldr lr, [r1,#52]            @ V3
+    smlad r7, r11, r12, r7
+    ldr r11, [r0,#32+\d]        @ D2
+    smlad r8, r4, r12, r8
+    smlabt r6, r4, r5, r6
+    ldr r4, [r0,#64+\d]         @ D4
+    smlad r9, r10, r12, r9
+    ldr r12, [r1,#60]           @ T3
+    smlabt r7, r10, r5, r7
+    ldr r10, [r0,#48+\a]        @ A3
+    smlabt r8, r11, r5, r8
+    ldr r11, [r0,#80+\a]        @ A5
+    smlabt r9, r4, r5, r9
+    ldr r4, [r0,#48+\b]         @ B3
+    smlad r6, r10, lr, r6
+    ldr r10, [r0,#80+\b]        @ B5
+    smlad r7, r11, lr, r7
+    ldr r11, [r0,#48+\c]        @ C3
+    smlad r8, r4, lr, r8
+    ldr r5, [r1,#64]            @ U3
+    smlad r6, r4, r12, r6
+    ldr r4, [r0,#80+\c]         @ C5
+    smlad r9, r10, lr, r9
+    ldr lr, [r1,#68]            @ V4
+    smlad r7, r10, r12, r7
+    ldr r10, [r0,#48+\d]        @ D3
+    smlad r8, r11, r12, r8
+    smlabt r6, r11, r5, r6
+    ldr r11, [r0,#80+\d]        @ D5
+    smlad r9, r4, r12, r9
+    ldr r12, [r1,#76]           @ T4
+    smlabt r7, r4, r5, r7
+    ldr r4, [r0,#64+\a]         @ A4
+    smlabt r8, r10, r5, r8
+    ldr r10, [r0,#96+\a]        @ A6
+    smlabt r9, r11, r5, r9
+    ldr r11, [r0,#64+\b]        @ B4
+    smlad r6, r4, lr, r6
+    ldr r4, [r0,#96+\b]         @ B6
+    smlad r7, r10, lr, r7
+    ldr r10, [r0,#64+\c]        @ C4
+    smlad r8, r11, lr, r8
+    ldr r5, [r1,#80]            @ U4
+    smlad r6, r11, r12, r6
+    ldr r11, [r0,#96+\c]        @ C6
+    smlad r9, r4, lr, r9
+    smlad r7, r4, r12, r7
+    ldr r4, [r0,#64+\d]         @ D4
+    smlad r8, r10, r12, r8
+    smlabt r6, r10, r5, r6
+    ldr r10, [r0,#96+\d]        @ D6
+    ldr lr, [sp,#R_PLANE]
+    smlad r9, r11, r12, r9
+    ldr r12, [sp,#R_END]
+    smlabt r7, r11, r5, r7
+    add r0, lr
+    smlabt r8, r4, r5, r8
+    ldr r11, [r1,#88]!          @ multiplier
+    smlabt r9, r10, r5, r9
+    ldr lr, [sp,#R_ZERO]
+    ldr r5, [sp,#R_LOWER]
+    smmlar r7, r7, r11, lr
+    cmp r1, r12
+    smmlar r9, r9, r11, lr
+    ldr r12, [r1,#12]           @ T0
+    smmlar r8, r8, r11, lr
+    ssat r7, #8, r7
+    smmlar r6, r6, r11, lr
+    ssat r9, #8, r9
+    ldr r10, [r0,#\a]           @ A0
+    ssat r8, #8, r8
+    strb r9, [r3,r5]
+    ssat r6, #8, r6
+    strb r7, [r3], #1
+    ldr r9, [r1,#84]
+    strb r8, [r2,r5]
+    ldr lr, [r1,#4]             @ V0
+    strb r6, [r2], #1
+    ldr r11, [r0,#32+\a]        @ A2
+    ldr r4, [r0,#\b]            @ B0
+    bne 2b
+    NEST_DW_LEAVE_5X5
+    .size \name, . - \name
+.endm
+
+    NEST_DW_5X5_S2 nest_kernels_depthwise_5x5_s2_a, 0, 4, 8, 12
+    NEST_DW_5X5_S2 nest_kernels_depthwise_5x5_s2_b, 8, 12, 0, 4
