@@ -16,8 +16,8 @@
 //! DTCM and weights in cached flash; the bench prints estimate and measurement side by side, and a
 //! test holds their distance.
 
-use nest_kernels::NestedLayout;
 use nest_kernels::layer::{Geometry, Tile};
+use nest_kernels::{DepthwiseStrips, NestedLayout};
 
 use crate::ir::program::{EncodedStream, Payload};
 use crate::units::Cycles;
@@ -115,12 +115,10 @@ pub fn cycles(payload: &Payload, output: usize, level: usize) -> Cycles {
         Payload::Depthwise {
             geometry, weights, ..
         } => {
-            let per_mac = if (geometry.kernel_h, geometry.kernel_w) == (3, 3) {
-                3.0
-            } else {
-                6.0
-            };
-            per_mac * weights.len() as f64 * geometry.out_pixels() as f64 + 15.0 * outputs
+            let taps = weights.len() as f64 * geometry.out_pixels() as f64;
+            DepthwiseStrips::of(geometry).map_or(6.0 * taps + 15.0 * outputs, |strips| {
+                over_strips(geometry, &strips)
+            })
         }
         Payload::DenseNested { stream, .. } => 8.0 * active_words(stream, level) + 20.0 * outputs,
         Payload::FullyConnected { weights, .. } => 4.0 * weights.len() as f64 + 20.0 * outputs,
@@ -135,6 +133,24 @@ pub fn cycles(payload: &Payload, output: usize, level: usize) -> Cycles {
         }
     };
     Cycles(cycles as u64)
+}
+
+/// A depthwise convolution over strips: see [`DepthwiseStrips`].
+fn over_strips(g: &Geometry, strips: &DepthwiseStrips) -> f64 {
+    let block = match (strips.kernel, strips.stride) {
+        (3, 1) => 34.0,
+        (3, _) => 36.0,
+        (_, 1) => 70.0,
+        _ => 75.0,
+    };
+    let channels = f64::from(g.out_c);
+    let rows = f64::from(g.out_h.div_ceil(2));
+    let blocks = rows * f64::from(g.out_w.div_ceil(2));
+    let chunks = (channels / strips.channels as f64).ceil();
+    let packed = rows * strips.stride as f64 + (strips.kernel / 2) as f64;
+    channels * (block * blocks + 2.0 * f64::from(g.in_w) * packed)
+        + channels * (2.0 * strips.record as f64 + 25.0)
+        + chunks * (25.0 * blocks + 400.0 * rows)
 }
 
 /// Words that all passes of a nested convolution pack, their tiles, and how many passes there are.

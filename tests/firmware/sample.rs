@@ -3,7 +3,7 @@
 use nest_format::{AddParams, Entry, Requant};
 use nest_kernels::layer::{Geometry, Slice, Tile};
 use nest_kernels::{
-    Kernel, NestedLayout, conv_dense_scratch_words, conv_nested_scratch_words,
+    DepthwiseForm, Kernel, NestedLayout, conv_dense_scratch_words, conv_nested_scratch_words,
     depthwise_scratch_words, kernel_for,
 };
 use nestc::ir::float::Shape;
@@ -301,13 +301,14 @@ pub fn program(name: &str, levels: usize, outputs: usize) -> Program {
     b.step("max", Kernel::MaxPool, payload, &[twice], pooled);
 
     let depthwise = b.tensor("depthwise", half);
+    let geometry = window(half, half, 3, 1, 1);
     let payload = Payload::Depthwise {
-        geometry: window(half, half, 3, 1, 1),
+        geometry,
         weights: b.weights(9 * 8),
         requant: b.requant(8),
         pad: b.pad(),
     };
-    let kernel = Kernel::Depthwise { kernel_3x3: true };
+    let kernel = Kernel::Depthwise(DepthwiseForm::of(&geometry));
     b.step("depthwise", kernel, payload, &[pooled], depthwise);
 
     let dense = b.tensor("dense", deep);

@@ -1,5 +1,6 @@
 //! Which layers a kernel runs: the rules behind the table's `accepts`.
 
+use crate::depthwise_layout::DepthwiseForm;
 use crate::layer::{Geometry, Tile};
 use crate::nested_layout::NestedLayout;
 
@@ -97,11 +98,15 @@ pub(crate) fn depthwise(d: &Demand) -> Option<&'static str> {
     ])
 }
 
-pub(crate) fn depthwise_3x3(d: &Demand) -> Option<&'static str> {
+fn depthwise_by(d: &Demand, form: DepthwiseForm, window: &'static str) -> Option<&'static str> {
     let g = &d.geometry;
+    let size = match form {
+        DepthwiseForm::Strips3x3 => 3,
+        _ => 5,
+    };
     depthwise(d).or_else(|| {
         first(&[
-            ((g.kernel_h, g.kernel_w) != (3, 3), "not a window of 3 x 3"),
+            ((g.kernel_h, g.kernel_w) != (size, size), window),
             (
                 (g.dilation_h, g.dilation_w) != (1, 1),
                 "taps that are not neighbours",
@@ -110,8 +115,20 @@ pub(crate) fn depthwise_3x3(d: &Demand) -> Option<&'static str> {
                 g.out_c != g.in_c,
                 "several output channels for an input channel",
             ),
+            (
+                DepthwiseForm::of(g) != form,
+                "fewer than 4 channels, strides other than 1 and 2, or more than 512 columns",
+            ),
         ])
     })
+}
+
+pub(crate) fn depthwise_3x3(d: &Demand) -> Option<&'static str> {
+    depthwise_by(d, DepthwiseForm::Strips3x3, "not a window of 3 x 3")
+}
+
+pub(crate) fn depthwise_5x5(d: &Demand) -> Option<&'static str> {
+    depthwise_by(d, DepthwiseForm::Strips5x5, "not a window of 5 x 5")
 }
 
 pub(crate) fn vector(d: &Demand) -> Option<&'static str> {

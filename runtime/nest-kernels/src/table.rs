@@ -1,6 +1,7 @@
 //! The one table of kernels: what the compiler chooses from, tests sweep and reports name.
 
 use crate::accept::{self, Demand};
+use crate::depthwise_layout::DepthwiseForm;
 use crate::layer::Tile;
 
 /// A kernel's description.
@@ -32,10 +33,7 @@ pub enum Kernel {
     /// [`crate::conv_generic`].
     ConvGeneric,
     /// [`crate::depthwise`].
-    Depthwise {
-        /// Whether the window is 3 x 3, with one output channel for each input channel.
-        kernel_3x3: bool,
-    },
+    Depthwise(DepthwiseForm),
     /// [`crate::dense_nested`].
     DenseNested,
     /// [`crate::fully_connected`].
@@ -78,7 +76,8 @@ table! {
     NestedP2: "conv2d", "nested", "armv7em", "conv2d_s8_nested__armv7em_p2", 2, nested_p2, "any window, up to 65535 columns, rows within 23 bits";
     Dense: "conv2d", "dense", "armv7em", "conv2d_s8_dense_2x4__armv7em_p4", 4, dense, "groups 1, any columns, rows within 23 bits, the same weights at all levels";
     Generic: "conv2d", "generic", "armv7em", "conv2d_s8_generic__armv7em", 1, generic, "any convolution with the same weights at all levels";
-    Depthwise3x3: "depthwise", "dense", "armv7em", "depthwise_s8_dense_3x3__armv7em", 1, depthwise_3x3, "3 x 3, one output channel for each input channel, the same weights at all levels";
+    Depthwise3x3: "depthwise", "dense", "armv7em", "depthwise_s8_dense_3x3__armv7em_p4", 4, depthwise_3x3, "3 x 3 at stride 1 or 2, one output channel for each of 4 and more input channels, the same weights at all levels";
+    Depthwise5x5: "depthwise", "dense", "armv7em", "depthwise_s8_dense_5x5__armv7em_p4", 4, depthwise_5x5, "5 x 5 at stride 1 or 2, one output channel for each of 4 and more input channels, the same weights at all levels";
     DepthwiseAny: "depthwise", "dense", "armv7em", "depthwise_s8_dense__armv7em", 1, depthwise, "any depthwise convolution with the same weights at all levels";
     FcNested: "dense", "nested", "armv7em", "dense_s8_nested__armv7em", 1, vector_nested, "any vector, rows within 23 bits";
     FcDense: "dense", "dense", "armv7em", "dense_s8_dense__armv7em", 1, vector, "any vector, the same weights at all levels";
@@ -120,8 +119,9 @@ const fn index_of(kernel: Kernel) -> usize {
         Kernel::ConvNested(Tile::P2) => Index::NestedP2,
         Kernel::ConvDense => Index::Dense,
         Kernel::ConvGeneric => Index::Generic,
-        Kernel::Depthwise { kernel_3x3: true } => Index::Depthwise3x3,
-        Kernel::Depthwise { kernel_3x3: false } => Index::DepthwiseAny,
+        Kernel::Depthwise(DepthwiseForm::Strips3x3) => Index::Depthwise3x3,
+        Kernel::Depthwise(DepthwiseForm::Strips5x5) => Index::Depthwise5x5,
+        Kernel::Depthwise(DepthwiseForm::Taps) => Index::DepthwiseAny,
         Kernel::DenseNested => Index::FcNested,
         Kernel::FullyConnected => Index::FcDense,
         Kernel::Add => Index::Add,

@@ -2,7 +2,7 @@
 //! file.
 
 use nest_kernels::layer::{Geometry, Tile};
-use nest_kernels::{Demand, Kernel, kernel_info};
+use nest_kernels::{Demand, DepthwiseForm, Kernel, kernel_info};
 
 use crate::ir::float::Shape;
 use crate::ir::int::IntConv;
@@ -73,11 +73,15 @@ static CONVOLUTIONS: &[(Kernel, Build)] = &[
     (Kernel::ConvNested(Tile::P4), |c| nested::conv(c, Tile::P4)),
     (Kernel::ConvNested(Tile::P2), |c| nested::conv(c, Tile::P2)),
     (Kernel::ConvDense, dense::conv),
-    (Kernel::Depthwise { kernel_3x3: true }, depthwise::depthwise),
     (
-        Kernel::Depthwise { kernel_3x3: false },
+        Kernel::Depthwise(DepthwiseForm::Strips3x3),
         depthwise::depthwise,
     ),
+    (
+        Kernel::Depthwise(DepthwiseForm::Strips5x5),
+        depthwise::depthwise,
+    ),
+    (Kernel::Depthwise(DepthwiseForm::Taps), depthwise::depthwise),
     (Kernel::ConvGeneric, generic::conv),
 ];
 /// The same for layers that see their whole input at once.
@@ -133,7 +137,6 @@ pub(super) fn choose(
 
 /// Whether another row of the table runs the same code made for this layer.
 fn specialised(kernel: Kernel, demand: &Demand) -> bool {
-    let special = Kernel::Depthwise { kernel_3x3: true };
-    kernel == (Kernel::Depthwise { kernel_3x3: false })
-        && (kernel_info(special).refuses)(demand).is_none()
+    kernel == Kernel::Depthwise(DepthwiseForm::Taps)
+        && DepthwiseForm::of(&demand.geometry) != DepthwiseForm::Taps
 }

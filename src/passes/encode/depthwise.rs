@@ -1,6 +1,6 @@
 //! Depthwise convolution: the weights of a tap side by side.
 
-use nest_kernels::{Kernel, depthwise_scratch_words};
+use nest_kernels::{DepthwiseForm, Kernel, depthwise_scratch_words};
 
 use crate::ir::program::Payload;
 
@@ -18,11 +18,7 @@ pub(super) fn depthwise(conv: &ConvLayer<'_>) -> Result<Chosen, String> {
     let weights = (0..taps * op.out_channels)
         .map(|i| op.weight[i % op.out_channels * taps + i / op.out_channels])
         .collect();
-    let kernel = Kernel::Depthwise {
-        kernel_3x3: op.window.kernel == [3, 3]
-            && op.window.dilation == [1, 1]
-            && op.out_channels == op.groups,
-    };
+    let kernel = Kernel::Depthwise(DepthwiseForm::of(&geometry));
     let scratch_words = depthwise_scratch_words(&geometry);
     let payload = Payload::Depthwise {
         geometry,

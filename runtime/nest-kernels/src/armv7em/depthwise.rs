@@ -1,4 +1,5 @@
-//! Depthwise convolutions: for each output pixel a table of where its taps lie, then all channels.
+//! Depthwise convolutions. Those that do not run over strips: for each output pixel a table of where
+//! its taps lie, then all channels.
 
 use core::arch::global_asm;
 
@@ -8,7 +9,7 @@ use super::depthwise_strip;
 use super::window::{Pixels, Windows};
 use crate::check::{AtLevel, checked, refuse};
 use crate::layer::Depthwise;
-use crate::scratch::{depthwise_scratch_words, strip_layout};
+use crate::{DepthwiseStrips, depthwise_scratch_words};
 
 global_asm!(include_str!("depthwise.s"), options(raw));
 
@@ -25,7 +26,6 @@ struct Pixel {
 }
 
 unsafe extern "C" {
-    fn nest_kernels_depthwise_9(pixel: *const Pixel);
     fn nest_kernels_depthwise(pixel: *const Pixel);
 }
 
@@ -39,7 +39,7 @@ pub fn depthwise(
 ) {
     let at = checked!(layer.check(level, input, output));
     let g = &layer.geometry;
-    if let Some(layout) = strip_layout(g) {
+    if let Some(layout) = DepthwiseStrips::of(g) {
         let (from, to) = (input.as_ptr(), output.as_mut_ptr());
         // SAFETY: `check` saw the lengths of both.
         return unsafe { depthwise_strip::run(layer, layout, at, from, to, scratch) };
@@ -58,11 +58,6 @@ pub fn depthwise(
     };
     padding.fill(u32::from_ne_bytes([at.pad as u8; 4]));
     let padding = padding.as_ptr().cast::<i8>();
-    let run = if taps == 9 {
-        nest_kernels_depthwise_9
-    } else {
-        nest_kernels_depthwise
-    };
     let windows = Windows::new(g);
     let pixels = Pixels::of(output, channels);
     for (window, pixel) in windows.iter().zip(pixels) {
@@ -92,7 +87,7 @@ pub fn depthwise(
         // SAFETY: each entry of the table points to `channels` elements, of the input or of the
         // padding; `check` saw `taps * channels` weights and `channels` constants; the output pixel
         // has `channels` elements; scratch is only needed where `channels >= 4` and `taps > 0`.
-        unsafe { run(&pixel) };
+        unsafe { nest_kernels_depthwise(&pixel) };
     }
 }
 

@@ -36,31 +36,12 @@
     smlatt r6, r8, r9, r6
 .endm
 
-@ The same for a tap whose successor is at [r0,#\next]: r12 points to its values, lr is the step of
-@ the weights.
-.macro NEST_DW_TAP next
-    sxtb16 r10, r8, ror #8
-    ldr r12, [r0,#\next]
-    sxtb16 r11, r9, ror #8
-    add r1, lr
-    sxtb16 r8, r8
-    smlabb r5, r10, r11, r5
-    sxtb16 r9, r9
-    smlatt r7, r10, r11, r7
-    ldr r2, [r12,r3]
-    smlabb r4, r8, r9, r4
-    smlatt r6, r8, r9, r6
-    ldr r9, [r1]
-    mov r8, r2
-.endm
-
-.macro NEST_DEPTHWISE name, straight
-    .section .nest.itcm.\name, "ax", %progbits
-    .global \name
-    .type \name, %function
+    .section .nest.itcm.nest_kernels_depthwise, "ax", %progbits
+    .global nest_kernels_depthwise
+    .type nest_kernels_depthwise, %function
     .thumb_func
     .p2align 4
-\name:
+nest_kernels_depthwise:
     push {r4-r11,lr}
     sub sp, #W_SIZE
     ldm r0, {r1-r7}
@@ -74,20 +55,6 @@
     movs r5, #0
     movs r6, #0
     movs r7, #0
-    .if \straight
-    ldr r12, [r0]
-    ldr r9, [r1]
-    ldr r8, [r12,r3]
-    NEST_DW_TAP 4
-    NEST_DW_TAP 8
-    NEST_DW_TAP 12
-    NEST_DW_TAP 16
-    NEST_DW_TAP 20
-    NEST_DW_TAP 24
-    NEST_DW_TAP 28
-    NEST_DW_TAP 32
-    NEST_DW_MAC
-    .else
 2:  ldr r12, [r0], #4
     ldr r9, [r1]
     add r1, lr
@@ -95,7 +62,6 @@
     cmp r0, r2
     NEST_DW_MAC
     bne 2b
-    .endif
     ldrd r0, r2, [sp,#W_REQUANT]
     ldr r1, [sp,#W_ZERO]
     add r12, r0, r3, lsl #3
@@ -127,8 +93,4 @@
     b.w 1b
 3:  add sp, #W_SIZE
     pop {r4-r11,pc}
-    .size \name, . - \name
-.endm
-
-    NEST_DEPTHWISE nest_kernels_depthwise_9, 1
-    NEST_DEPTHWISE nest_kernels_depthwise, 0
+    .size nest_kernels_depthwise, . - nest_kernels_depthwise

@@ -2,9 +2,9 @@
 
 use core::arch::global_asm;
 
+use crate::DepthwiseStrips;
 use crate::check::{AtLevel, refuse};
 use crate::layer::Depthwise;
-use crate::scratch::StripLayout;
 
 global_asm!(include_str!("depthwise_strip.s"), options(raw));
 
@@ -161,7 +161,7 @@ impl Chunk {
 /// What all steps of a layer share.
 struct Strips<'a> {
     layer: &'a Depthwise<'a>,
-    layout: StripLayout,
+    layout: DepthwiseStrips,
     at: AtLevel<'a>,
     input: *const i8,
     output: *mut i8,
@@ -177,7 +177,7 @@ struct Strips<'a> {
 /// `input` and `output` hold what the geometry says; `check` has seen the layer.
 pub(super) unsafe fn run(
     layer: &Depthwise<'_>,
-    layout: StripLayout,
+    layout: DepthwiseStrips,
     at: AtLevel<'_>,
     input: *const i8,
     output: *mut i8,

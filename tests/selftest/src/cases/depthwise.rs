@@ -2,7 +2,7 @@
 
 use nest_format::Requant;
 use nest_kernels::layer::{Depthwise, Geometry};
-use nest_kernels::{Kernel, kernel_for, reference};
+use nest_kernels::{DepthwiseForm, Kernel, kernel_for, reference};
 
 use super::conv::{geometry, square};
 use super::requant;
@@ -15,8 +15,7 @@ fn depthwise(report: &mut Report, seed: u32, g: Geometry) {
     if outputs > OUTPUT_MAX {
         return;
     }
-    let kernel_3x3 = (g.kernel_h, g.kernel_w) == (3, 3) && g.in_c == g.out_c;
-    let name = kernel_for(Kernel::Depthwise { kernel_3x3 });
+    let name = kernel_for(Kernel::Depthwise(DepthwiseForm::of(&g)));
     report.case(
         format_args!("{name}/{seed}_{}x{}_c{channels}", g.kernel_h, g.kernel_w),
         |arena, expected| {
@@ -27,8 +26,14 @@ fn depthwise(report: &mut Report, seed: u32, g: Geometry) {
             let output = arena.take::<i8>(outputs);
             let requant_at = arena.take::<Requant>(channels);
             let scratch = arena.take::<u32>(nest_kernels::depthwise_scratch_words(&g));
-            random.fill(weights);
-            random.fill(input);
+            if seed.is_multiple_of(16) {
+                // The largest sums there are, of either sign.
+                weights.fill(-128);
+                input.fill(if seed.is_multiple_of(32) { -128 } else { 127 });
+            } else {
+                random.fill(weights);
+                random.fill(input);
+            }
             output.fill(0x55);
             let zeros = requant(
                 &mut random,
@@ -53,17 +58,51 @@ fn depthwise(report: &mut Report, seed: u32, g: Geometry) {
     );
 }
 
+/// A layer that runs over strips: windows of 3 x 3 or 5 x 5 at stride 1 or 2.
+fn strips(random: &mut Random) -> Geometry {
+    let mut g = geometry(random, false);
+    let kernel = [3, 5][random.below(2) as usize];
+    let stride = random.between(1, 2) as u16;
+    (g.kernel_h, g.kernel_w) = (kernel, kernel);
+    (g.stride_h, g.stride_w) = (stride, stride);
+    (g.dilation_h, g.dilation_w) = (1, 1);
+    g.in_c = random.between(4, 21) as u16;
+    g.out_c = g.in_c;
+    g
+}
+
 pub fn run(report: &mut Report) {
-    for (n, channels) in [1, 2, 3, 4, 5, 6, 7, 8, 9, 32, 63].into_iter().enumerate() {
+    let mut seed = 1_000;
+    let mut case = |g: Geometry| {
+        seed += 1;
+        depthwise(report, seed, g);
+    };
+    for channels in [1, 2, 3, 4, 5, 6, 7, 8, 9, 32, 63] {
         for stride in [1, 2] {
-            let mut g = square(7, channels, channels, 3, stride);
-            depthwise(report, 1_000 + 2 * n as u32 + u32::from(stride), g);
-            (g.pad_top, g.pad_left) = (0, 0);
-            depthwise(report, 1_100 + 2 * n as u32 + u32::from(stride), g);
+            for kernel in [3, 5] {
+                let mut g = square(7, channels, channels, kernel, stride);
+                case(g);
+                (g.pad_top, g.pad_left) = (0, 0);
+                case(g);
+            }
         }
     }
+    // Every chunk of channels there can be: one, several, with 1 to 3 channels in the last one.
+    for channels in [100, 253, 255, 256] {
+        for (kernel, stride) in [(3, 1), (3, 2), (5, 1), (5, 2)] {
+            case(square(4, channels, channels, kernel, stride));
+        }
+    }
+    // Long rows: one group of channels fills the scratch.
+    for columns in [127, 256, 511, 512, 513] {
+        let mut g = square(3, 5, 5, 3, 1);
+        (g.in_w, g.out_w) = (columns, columns);
+        case(g);
+    }
     for seed in 0..120 {
-        let g = geometry(&mut Random::new(seed), true);
-        depthwise(report, seed, g);
+        case(geometry(&mut Random::new(seed), true));
+    }
+    for seed in 0..240 {
+        case(strips(&mut Random::new(seed)));
     }
 }
