@@ -239,7 +239,12 @@ fn random_node(
             } else {
                 out
             };
-            let w = random_window(r);
+            // Windows that depthwise kernels are made for are rarely among the random ones.
+            let w = if groups > 1 && r.chance(2) {
+                window(3 + 2 * r.below(2), 1 + r.below(2), r.below(3))
+            } else {
+                random_window(r)
+            };
             let bias = r.chance(2);
             FloatOp::Conv(conv(r, x, out, groups, w, bias))
         }
