@@ -380,6 +380,7 @@ fn parts(step: &Step, out_zero: &[i8]) -> Parts {
             words: w,
             requant: table,
             pad,
+            pass_tiles,
         } => {
             let (item, requant) = requant(table);
             data.extend([item, words("WEIGHTS", w)]);
@@ -397,6 +398,7 @@ fn parts(step: &Step, out_zero: &[i8]) -> Parts {
                 ("requant", requant),
                 ("out_zero", per_level(out_zero)),
                 ("pad", per_level(pad)),
+                ("pass_tiles", atom(pass_tiles.to_string())),
             ];
         }
         Payload::ConvGeneric {

@@ -310,7 +310,7 @@ macro_rules! payloads {
 }
 payloads! {
     1 ConvNested { geometry stream requant pad tile pass_tiles }
-    2 ConvDense { geometry columns words requant pad }
+    2 ConvDense { geometry columns words requant pad pass_tiles }
     3 ConvGeneric { geometry groups weights requant pad }
     4 Depthwise { geometry weights requant pad }
     5 DenseNested { stream requant }

@@ -158,7 +158,12 @@ impl<'a> Executor<'a> {
                     nest_kernels::conv_nested(&layer, level, x, y, scratch);
                 }
             }
-            Payload::ConvDense { geometry, pad, .. } => {
+            Payload::ConvDense {
+                geometry,
+                pad,
+                pass_tiles,
+                ..
+            } => {
                 if let Some(weights) = prepared.dense {
                     let layer = layer::ConvDense {
                         geometry: *geometry,
@@ -166,6 +171,7 @@ impl<'a> Executor<'a> {
                         requant,
                         out_zero,
                         pad,
+                        pass_tiles: *pass_tiles,
                     };
                     nest_kernels::conv_dense(&layer, level, x, y, scratch);
                 }

@@ -69,6 +69,8 @@ pub enum Payload {
         requant: RequantTable,
         /// One a level.
         pad: Vec<i8>,
+        /// See [`nest_kernels::DensePasses`].
+        pass_tiles: u16,
     },
     /// See [`nest_kernels::layer::ConvGeneric`].
     ConvGeneric {

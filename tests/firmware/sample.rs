@@ -155,7 +155,11 @@ impl Builder {
                 pass_tiles,
                 ..
             } => conv_nested_scratch_words(geometry, *tile, *pass_tiles),
-            Payload::ConvDense { geometry, .. } => conv_dense_scratch_words(geometry),
+            Payload::ConvDense {
+                geometry,
+                pass_tiles,
+                ..
+            } => conv_dense_scratch_words(geometry, *pass_tiles),
             Payload::Depthwise { geometry, .. } => depthwise_scratch_words(geometry),
             _ => 0,
         };
@@ -324,6 +328,7 @@ pub fn program(name: &str, levels: usize, outputs: usize) -> Program {
         words,
         requant: b.requant(16),
         pad: b.pad(),
+        pass_tiles: 2,
     };
     b.step("dense", Kernel::ConvDense, payload, &[depthwise], dense);
 

@@ -261,11 +261,11 @@ fn heavy(levels: usize) -> NestedModel {
 }
 
 #[test]
-fn heavy_rows_go_to_the_generic_kernel() {
+fn heavy_rows_go_to_the_dense_kernel() {
     let (_, program) = faithful(&heavy(1), 35.0);
     let steps = program.steps.as_slice();
     assert!(
-        matches!(steps[0].payload, Payload::ConvGeneric { .. }),
+        matches!(steps[0].payload, Payload::ConvDense { .. }),
         "{}",
         steps[0].kernel
     );

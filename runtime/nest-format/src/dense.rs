@@ -2,10 +2,12 @@
 
 use crate::FormatError;
 
-/// Dense int8 weights: row pairs one after the other, each pair as blocks of 4 columns
-/// `[4 bytes of the even row][4 bytes of the odd row]`, one block two little-endian words. Rows
-/// are filled up to an even number and columns to a multiple of 4 with zeros.
-/// Rows obey the same 23-bit bound as [`crate::NestedStream`].
+/// Dense int8 weights: pairs of rows one after the other, each pair as blocks of 4 columns, one block
+/// two little-endian words. The first word holds the block's columns 0 and 2, the second its columns
+/// 1 and 3: `[even row's left column, odd row's left, even row's right, odd row's right]`.
+///
+/// Columns are filled up to a multiple of 4 with zeros. Of an odd number of rows, the last pair holds
+/// the last row and once more the one before it, as the even one; a lone row's partner is zeros.
 #[derive(Clone, Copy, Debug)]
 pub struct DenseWeights<'a> {
     rows: u16,
@@ -14,6 +16,46 @@ pub struct DenseWeights<'a> {
 }
 
 impl<'a> DenseWeights<'a> {
+    /// Words for as many rows and columns.
+    pub const fn words_for(rows: usize, columns: usize) -> usize {
+        rows.div_ceil(2) * columns.div_ceil(4) * 2
+    }
+
+    /// Writes the words of the weights that `weight` gives for row and column.
+    #[inline]
+    pub fn encode(
+        rows: usize,
+        columns: usize,
+        weight: impl Fn(usize, usize) -> i8,
+        words: &mut [u32],
+    ) {
+        let mut words = words.iter_mut();
+        for pair in 0..rows.div_ceil(2) {
+            // The last pair of an odd number reaches back; a lone row has no partner.
+            let even = (2 * pair).min(rows.saturating_sub(2));
+            for left in (0..columns).step_by(4).flat_map(|first| [first, first + 1]) {
+                let at = |row, column| {
+                    if row < rows && column < columns {
+                        weight(row, column) as u8
+                    } else {
+                        0
+                    }
+                };
+                let right = left + 2;
+                let bytes = [
+                    (even, left),
+                    (even + 1, left),
+                    (even, right),
+                    (even + 1, right),
+                ]
+                .map(|(row, column)| at(row, column));
+                if let Some(word) = words.next() {
+                    *word = u32::from_le_bytes(bytes);
+                }
+            }
+        }
+    }
+
     /// Checked weights; in a `static` a breach stops the compilation.
     ///
     /// # Panics
@@ -37,39 +79,48 @@ impl<'a> DenseWeights<'a> {
             columns,
             words,
         };
-        let mut row = 0;
-        while row < rows as usize {
-            let mut positive = 0i64;
-            let mut negative = 0i64;
-            let mut column = 0;
+        let mut pair = 0;
+        while pair < pairs {
+            let mut column = columns as usize;
             while column < blocks * 4 {
-                let w = weights.weight(row, column) as i64;
-                if column >= columns as usize && w != 0 {
-                    return Err(FormatError::DenseLength);
-                }
-                if w > 0 {
-                    positive += w;
-                } else {
-                    negative -= w;
+                if weights.at(pair, 0, column) != 0 || weights.at(pair, 1, column) != 0 {
+                    return Err(FormatError::DenseFilling);
                 }
                 column += 1;
             }
-            let limit = 1 << 22;
-            if 127 * positive + 128 * negative >= limit || 128 * positive + 127 * negative >= limit
-            {
-                return Err(FormatError::RowTooHeavy);
+            pair += 1;
+        }
+        if rows % 2 == 1 {
+            let mut column = 0;
+            while column < columns as usize {
+                let (row, partner) = match pairs {
+                    1 => (0, weights.at(0, 1, column)),
+                    _ => (
+                        weights.at(pairs - 2, 1, column),
+                        weights.at(pairs - 1, 0, column),
+                    ),
+                };
+                if row != partner {
+                    return Err(FormatError::DenseFilling);
+                }
+                column += 1;
             }
-            row += 1;
         }
         Ok(weights)
+    }
+
+    /// A weight by its place.
+    const fn at(&self, pair: usize, lane: usize, column: usize) -> i8 {
+        let blocks = (self.columns as usize).div_ceil(4);
+        let word = self.words[(pair * blocks + column / 4) * 2 + column % 2];
+        (word >> (8 * (lane + column % 4 / 2 * 2))) as i8
     }
 
     /// One weight; columns up to the next multiple of 4 are 0.
     #[inline]
     pub const fn weight(&self, row: usize, column: usize) -> i8 {
-        let blocks = (self.columns as usize).div_ceil(4);
-        let word = self.words[((row / 2) * blocks + column / 4) * 2 + row % 2];
-        (word >> (8 * (column % 4))) as i8
+        let last_of_odd = row % 2 == 0 && row > 0 && row + 1 == self.rows as usize;
+        self.at(row / 2, if last_of_odd { 1 } else { row % 2 }, column)
     }
     /// Output channels.
     pub const fn rows(&self) -> usize {

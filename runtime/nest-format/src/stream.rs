@@ -24,6 +24,8 @@ pub enum FormatError {
     RowTooHeavy,
     /// Dense words must hold `rows` (rounded up to 2) times `columns` (rounded up to 4) bytes.
     DenseLength,
+    /// Dense weights beyond the rows and columns, or a last row pair that is not what it must be.
+    DenseFilling,
 }
 
 /// Nested sparse weights of `rows` output channels over `columns` inputs (for a convolution

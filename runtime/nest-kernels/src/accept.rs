@@ -79,7 +79,6 @@ pub(crate) fn dense(d: &Demand) -> Option<&'static str> {
     first(&[
         (d.levels_differ, LEVELS),
         (d.groups != 1, "more than one group"),
-        (!d.rows_fit, ROWS),
         (
             d.geometry.columns() > usize::from(u16::MAX),
             "more than 65535 columns",

@@ -79,6 +79,8 @@ pub struct ConvDense<'a> {
     pub out_zero: &'a [i8],
     /// What padding holds, one a level.
     pub pad: &'a [i8],
+    /// Tiles of a pass over the weights at most, see [`crate::DensePasses`].
+    pub pass_tiles: u16,
 }
 
 /// Convolution of any groups, 32-bit accumulators: for shapes and rows the packed forms refuse.

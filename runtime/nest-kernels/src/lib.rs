@@ -17,11 +17,11 @@ mod accept;
 #[cfg(nest_armv7em)]
 pub mod armv7em;
 mod check;
+mod dense_layout;
 mod depthwise_layout;
 pub mod layer;
 mod nested_layout;
 pub mod reference;
-mod scratch;
 mod table;
 
 #[cfg(nest_armv7em)]
@@ -35,7 +35,7 @@ pub use backend::{
     dense_nested, depthwise, fully_connected, global_avg_pool, max_pool, pad, slice, softmax,
     words,
 };
+pub use dense_layout::{DensePass, DensePasses, conv_dense_scratch_words, dense_tiles_within};
 pub use depthwise_layout::{DepthwiseForm, DepthwiseStrips, depthwise_scratch_words};
 pub use nested_layout::{Gather, NestedLayout, NestedPass, conv_nested_scratch_words};
-pub use scratch::conv_dense_scratch_words;
 pub use table::{KERNELS, Kernel, KernelInfo, kernel_for, kernel_info};

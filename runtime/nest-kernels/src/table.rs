@@ -74,7 +74,7 @@ table! {
     NestedP8: "conv2d", "nested", "armv7em", "conv2d_s8_nested__armv7em_p8", 8, nested_p8, "8 pixels or more, blocks of at most 341 words (see NestedLayout), rows within 23 bits";
     NestedP4: "conv2d", "nested", "armv7em", "conv2d_s8_nested__armv7em_p4", 4, nested_p4, "4 pixels or more, blocks of at most 1023 words, rows within 23 bits";
     NestedP2: "conv2d", "nested", "armv7em", "conv2d_s8_nested__armv7em_p2", 2, nested_p2, "any window, up to 65535 columns, rows within 23 bits";
-    Dense: "conv2d", "dense", "armv7em", "conv2d_s8_dense_2x4__armv7em_p4", 4, dense, "groups 1, any columns, rows within 23 bits, the same weights at all levels";
+    Dense: "conv2d", "dense", "armv7em", "conv2d_s8_dense_2x4__armv7em_p3", 3, dense, "groups 1, up to 65535 columns, the same weights at all levels";
     Generic: "conv2d", "generic", "armv7em", "conv2d_s8_generic__armv7em", 1, generic, "any convolution with the same weights at all levels";
     Depthwise3x3: "depthwise", "dense", "armv7em", "depthwise_s8_dense_3x3__armv7em_p4", 4, depthwise_3x3, "3 x 3 at stride 1 or 2, one output channel for each of 4 and more input channels, the same weights at all levels";
     Depthwise5x5: "depthwise", "dense", "armv7em", "depthwise_s8_dense_5x5__armv7em_p4", 4, depthwise_5x5, "5 x 5 at stride 1 or 2, one output channel for each of 4 and more input channels, the same weights at all levels";
@@ -87,7 +87,7 @@ table! {
     GlobalAvgPool: "global_avg_pool", "none", "armv7em", "global_avg_pool_s8_none__armv7em", 4, nothing, "any map";
     Clamp: "clamp", "none", "armv7em", "clamp_s8_none__armv7em", 4, nothing, "any tensor";
     NestedRef: "conv2d", "nested", "reference", "conv2d_s8_nested__reference", 16, nested, "any columns, rows within 23 bits";
-    DenseRef: "conv2d", "dense", "reference", "conv2d_s8_dense__reference", 16, dense, "groups 1, any columns, rows within 23 bits, the same weights at all levels";
+    DenseRef: "conv2d", "dense", "reference", "conv2d_s8_dense__reference", 16, dense, "groups 1, up to 65535 columns, the same weights at all levels";
     GenericRef: "conv2d", "generic", "reference", "conv2d_s8_generic__reference", 16, generic, "any convolution with the same weights at all levels";
     DepthwiseRef: "depthwise", "dense", "reference", "depthwise_s8_dense__reference", 1, depthwise, "any depthwise convolution with the same weights at all levels";
     FcNestedRef: "dense", "nested", "reference", "dense_s8_nested__reference", 1, vector_nested, "any vector";

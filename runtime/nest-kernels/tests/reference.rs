@@ -288,17 +288,9 @@ fn dense_convolutions_follow_the_formula() {
         let g = random.geometry();
         let (rows, columns) = (usize::from(g.out_c), g.columns());
         let weights = random.bytes(rows * columns);
-        let blocks = columns.div_ceil(4);
-        let mut bytes = vec![0i8; rows.div_ceil(2) * blocks * 8];
-        for (row, weights) in weights.chunks(columns).enumerate() {
-            for (column, &w) in weights.iter().enumerate() {
-                bytes[((row / 2 * blocks + column / 4) * 2 + row % 2) * 4 + column % 4] = w;
-            }
-        }
-        let words: Vec<u32> = bytes
-            .chunks(4)
-            .map(|b| u32::from_le_bytes([b[0] as u8, b[1] as u8, b[2] as u8, b[3] as u8]))
-            .collect();
+        let mut words = vec![0; DenseWeights::words_for(rows, columns)];
+        let weight = |row: usize, column: usize| weights[row * columns + column];
+        DenseWeights::encode(rows, columns, weight, &mut words);
         let requant = random.requants(rows);
         let zero = random.byte();
         let pad = random.byte();
@@ -308,6 +300,7 @@ fn dense_convolutions_follow_the_formula() {
             requant: &[&requant],
             out_zero: &[zero],
             pad: &[pad],
+            pass_tiles: 1,
         };
         let input = random.bytes(input_len(&g));
         let expected = convolution(&g, 1, (pad, zero), &input, &requant, |o, ky, kx, i| {

@@ -243,6 +243,7 @@ pub(super) fn step(
             words,
             requant,
             pad,
+            pass_tiles,
         } => {
             p.geometry(g, x, y);
             p.weights(usize::from(*columns), g.columns());
@@ -252,7 +253,7 @@ pub(super) fn step(
             });
             p.table(requant, usize::from(g.out_c));
             p.levels(pad.len());
-            scratch = conv_dense_scratch_words(g);
+            scratch = conv_dense_scratch_words(g, *pass_tiles);
         }
         Payload::ConvGeneric {
             geometry: g,

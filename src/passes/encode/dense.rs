@@ -1,6 +1,7 @@
 //! Weights stored one by one, zeros included: see [`nest_format::DenseWeights`].
 
-use nest_kernels::{Kernel, conv_dense_scratch_words};
+use nest_format::DenseWeights;
+use nest_kernels::{Kernel, conv_dense_scratch_words, dense_tiles_within};
 
 use crate::ir::program::Payload;
 
@@ -24,7 +25,14 @@ pub(super) fn fully_connected(conv: &ConvLayer<'_>) -> Result<Chosen, String> {
     })
 }
 
-/// A convolution of one group whose rows fit and whose levels hold the same weights.
+/// Words of scratch that a layer takes by default: where the weights stay in a data cache of 16 KiB,
+/// and where they do not and each pass fetches them anew.
+const SCRATCH_WORDS: [usize; 2] = [2816, 6144];
+
+/// Bytes of weights above which passes should be few.
+const CACHED_BYTES: usize = 12 << 10;
+
+/// A convolution of one group whose levels hold the same weights.
 ///
 /// # Errors
 /// Extents beyond 16 bits.
@@ -32,9 +40,14 @@ pub(super) fn conv(conv: &ConvLayer<'_>) -> Result<Chosen, String> {
     let op = conv.op;
     let geometry = conv.geometry()?;
     let columns = conv.columns()?;
-    let words = dense_words(op.out_channels, usize::from(columns), &op.weight);
+    let row = usize::from(columns);
+    let mut words = vec![0; DenseWeights::words_for(op.out_channels, row)];
+    let weight = |o: usize, column: usize| op.weight[o * row + column];
+    DenseWeights::encode(op.out_channels, row, weight, &mut words);
+    let few = 4 * words.len() > CACHED_BYTES;
+    let pass_tiles = dense_tiles_within(&geometry, SCRATCH_WORDS[usize::from(few)]);
     Ok(Chosen {
-        scratch_words: conv_dense_scratch_words(&geometry),
+        scratch_words: conv_dense_scratch_words(&geometry, pass_tiles),
         weight_bytes: op.weight.len() as u64,
         index_bytes: (4 * words.len() - op.weight.len()) as u64,
         ..Chosen::plain(
@@ -46,28 +59,8 @@ pub(super) fn conv(conv: &ConvLayer<'_>) -> Result<Chosen, String> {
                 words,
                 requant: op.requant.clone(),
                 pad: conv.pad.clone(),
+                pass_tiles,
             },
         )
     })
-}
-
-/// See [`nest_format::DenseWeights`].
-fn dense_words(rows: usize, columns: usize, weights: &[i8]) -> Vec<u32> {
-    let blocks = columns.div_ceil(4);
-    let mut words = Vec::with_capacity(rows.div_ceil(2) * blocks * 2);
-    for pair in 0..rows.div_ceil(2) {
-        for block in 0..blocks {
-            for row in [2 * pair, 2 * pair + 1] {
-                words.push(u32::from_le_bytes(std::array::from_fn(|i| {
-                    let column = 4 * block + i;
-                    if row < rows && column < columns {
-                        weights[row * columns + column] as u8
-                    } else {
-                        0
-                    }
-                })));
-            }
-        }
-    }
-    words
 }

@@ -1,38 +1,39 @@
-//! Convolution with dense weights over packed activations: passes of as many tiles as scratch holds,
+//! Convolution with dense weights over packed activations: passes of as many tiles as the layer says,
 //! all rows of weights over each pass.
 
 use core::arch::global_asm;
 
 use nest_format::Requant;
 
-use super::pack::{Packer, Step};
-use super::tiles::{TileAt, Tiles};
+use super::pack16::Packer16;
 use super::window::Pixels;
 use crate::check::{checked, refuse};
+use crate::dense_layout::{DensePasses, TILE, conv_dense_scratch_words, gathers, tile_words};
 use crate::layer::ConvDense;
-use crate::scratch::{conv_dense_scratch_words, dense_tile_words, dense_tiles};
 
 global_asm!(include_str!("conv_dense.s"), options(raw));
 
 /// Arguments of `conv_dense.s`.
 #[repr(C)]
-struct DensePass {
+struct Pass {
     words: *const u32,
     blocks: usize,
     rows: usize,
     requant: *const Requant,
-    tiles: *const TileAt,
-    tiles_end: *const TileAt,
+    tiles: *const u32,
+    tiles_end: *const u32,
     step: usize,
     zero: i32,
 }
 
 unsafe extern "C" {
-    fn nest_kernels_conv_dense(pass: *const DensePass);
+    fn nest_kernels_conv_dense(pass: *const Pass);
 }
 
 /// Convolution with dense weights at a level; slices as in [`conv_nested`], `scratch` holds
 /// [`crate::conv_dense_scratch_words`] words.
+///
+/// [`conv_nested`]: crate::conv_nested
 pub fn conv_dense(
     layer: &ConvDense<'_>,
     level: usize,
@@ -42,13 +43,12 @@ pub fn conv_dense(
 ) {
     let at = checked!(layer.check(level, input, output));
     let g = &layer.geometry;
-    if scratch.len() < conv_dense_scratch_words(g) {
+    if scratch.len() < conv_dense_scratch_words(g, layer.pass_tiles) {
         return refuse();
     }
     let columns = g.columns();
-    let pixels = g.out_pixels();
     let rows = g.out_c as usize;
-    if rows == 0 || pixels == 0 {
+    if rows == 0 {
         return;
     }
     if columns == 0 {
@@ -60,44 +60,72 @@ pub fn conv_dense(
         }
         return;
     }
-    let tile_words = dense_tile_words(columns);
-    let pass_tiles = dense_tiles(columns, pixels);
-    let mut packer = Packer::new(g, input, at.pad, Step::Pairs);
-    // Fewer pixels than a tile: each fills a tile of its own, all results at one place.
-    let (step, advance) = if pixels < 4 { (0, 1) } else { (rows, 4) };
-    let (scratch, output) = (scratch.as_mut_ptr(), output.as_mut_ptr());
-    let mut next = 0;
-    while next < pixels {
-        let mut tiles = Tiles::new();
-        while next < pixels && tiles.len < pass_tiles {
-            let first = next.min(pixels.saturating_sub(advance));
-            let activations = scratch.wrapping_add(tiles.len * tile_words);
-            let apart = usize::from(advance > 1);
-            for half in 0..2 {
-                let pixel = first + 2 * half * apart;
-                // SAFETY: a tile has two words for each column, which scratch was seen to have.
-                unsafe { packer.pair(pixel, pixel + apart, activations.wrapping_add(half)) };
+    let lone = rows == 1;
+    let twice = match at.requant {
+        [only] => [*only; 2],
+        _ => [Requant::new(0, 0); 2],
+    };
+    let requant = if lone { &twice } else { at.requant };
+
+    let tile_words = tile_words(columns);
+    let passes = DensePasses::new(g.out_pixels(), layer.pass_tiles);
+    let advance = passes.advance();
+    let tiles = scratch.as_mut_ptr();
+    // After the tiles: what `conv_dense_scratch_words` adds to them.
+    let bytes = tiles.wrapping_add(passes.most_tiles() * tile_words);
+    let pairs = bytes
+        .wrapping_add(if gathers(g) { columns.div_ceil(4) } else { 0 })
+        .cast::<i8>();
+    let bytes = bytes.cast::<i8>();
+    let mut packer = Packer16::new(g, input, at.pad);
+    let output_at = output.as_mut_ptr();
+    for pass in passes {
+        let tiles_end = tiles.wrapping_add(pass.tiles * tile_words);
+        let mut tile = tiles;
+        let mut pixel = pass.first;
+        while tile < tiles_end {
+            // The last tile reaches back into the one before it.
+            pixel = pixel.min(pass.end - advance);
+            for lane in 0..TILE {
+                let pixel = pixel + lane % advance;
+                // SAFETY: the tile's words, which scratch was seen to have, and the bytes after the
+                // last of them; the pixel comes before the pass's end.
+                unsafe { packer.pixel(pixel, tile.wrapping_add(lane), bytes) };
             }
-            tiles.push(TileAt {
-                activations,
-                output: output.wrapping_add(first * rows),
-            });
-            next += advance;
+            let to = if lone {
+                pairs.wrapping_add(2 * (pixel - pass.first))
+            } else {
+                output_at.wrapping_add(pixel * rows)
+            };
+            tile = tile.wrapping_add(tile_words);
+            // SAFETY: the last word of the tile.
+            unsafe { tile.wrapping_sub(1).write(to as u32) };
+            pixel += advance;
         }
-        let (tiles, tiles_end) = tiles.ends();
-        let pass = DensePass {
+        let args = Pass {
             words: layer.weights.words().as_ptr(),
             blocks: columns.div_ceil(4),
-            rows,
-            requant: at.requant.as_ptr(),
+            rows: rows.max(2),
+            requant: requant.as_ptr(),
             tiles,
             tiles_end,
-            step,
+            step: match (advance, lone) {
+                (1, _) => 0,
+                (_, true) => 2,
+                (_, false) => rows,
+            },
             zero: at.zero.into(),
         };
         // SAFETY: `check` saw as many rows of weights and of `requant` as channels; the weights'
         // constructor, that they hold `blocks` blocks a row pair; a tile has that many columns, and
-        // its last pixel lies inside the output.
-        unsafe { nest_kernels_conv_dense(&pass) };
+        // its last pixel lies inside the output, or inside the pairs after the tiles.
+        unsafe { nest_kernels_conv_dense(&args) };
+        if lone {
+            let outputs = output.iter_mut().skip(pass.first);
+            for (at, out) in outputs.take(pass.end - pass.first).enumerate() {
+                // SAFETY: the kernel wrote a pair for each of the pass's pixels.
+                *out = unsafe { pairs.wrapping_add(2 * at).read() };
+            }
+        }
     }
 }

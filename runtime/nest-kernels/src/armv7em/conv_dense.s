@@ -1,171 +1,216 @@
-@ Dense convolution: pairs of rows over tiles of 4 pixels, activations packed as in conv_nested.s,
-@ two words (pixels 0 and 1, pixels 2 and 3) a column.
+@ Dense convolution: pairs of rows over tiles of 3 pixels, SMLAD on pairs of int16.
 @
-@ `args` (conv_dense.rs, `DensePass`):
-@    0 words      blocks of 4 columns: 4 bytes of the even row, 4 bytes of the odd row
+@ void nest_kernels_conv_dense(const DensePass *pass)     (conv_dense.rs)
+@    0 words      see `DenseWeights`: blocks of 4 columns, two words each. The first holds columns 0
+@                 and 2 of both rows, [even 0, odd 0, even 2, odd 2], the second columns 1 and 3:
+@                 SXTB16 makes the even row's factors of a word, SXTB16 with ROR #8 the odd row's
 @    4 blocks     of a row, > 0
-@    8 rows       > 0, may be odd: the last row's partner is then not written
+@    8 rows       > 1; the last pair of an odd number overlaps the one before it by a row
 @   12 requant    8 bytes a row: bias, multiplier
-@   16 tiles      pairs (activations, output), 8 bytes each
+@   16 tiles      of 24 blocks + 4 bytes (below), one after the other
 @   20 tiles_end  > tiles
 @   24 step       bytes from one output pixel to the next
-@   28 zero       output zero point
+@   28 zero       the output's zero point
 @
-@ The last block of a row pair is peeled off the software pipeline, so that no load leaves the
-@ weights or the tile.
+@ A tile holds six words for each block: columns 0 and 2 as int16 of pixel 0, of pixel 1, of pixel 2,
+@ then columns 1 and 3 likewise; after the last block, the address of channel 0 of its first output
+@ pixel.
+@
+@ Two columns of two rows and three pixels take 6 SMLAD, 3 loads of activations, a load of weights
+@ and two SXTB16: 12 instructions, which pair to 6 cycles. Three pixels rather than four, since six
+@ sums leave six registers for factors: as many as it takes to load activations three cycles before
+@ their use, and weights two before they are extended. A block is two such steps, after which
+@ registers have their places again. SXTB16 stands first in its pair, where alone it can issue; loads
+@ stand second. The last block of a row is peeled off, so that no load leaves weights or tile.
 
     .syntax unified
     .thumb
 
     .set D_WORDS, 0
-    .set D_BLOCKS, 4
-    .set D_ROWS, 8
-    .set D_REQUANT, 12
-    .set D_TILES, 16
-    .set D_TILES_END, 20
-    .set D_STEP, 24
-    .set D_ZERO, 28
-    .set D_CURSOR, 32
-    .set D_END, 36          @ the last block of the row pair
-    .set D_ROW, 40
-    .set D_SIZE, 44
+    .set D_END, 4           @ the last block but one
+    .set D_ENTRY, 8         @ where the loop is entered: (blocks - 1) modulo 4, or 4 if there is none
+    .set D_ROW, 12          @ of the pair
+    .set D_BIAS_EVEN, 16
+    .set D_BIAS_ODD, 20
+    .set D_MULTIPLIER_EVEN, 24
+    .set D_MULTIPLIER_ODD, 28
+    .set D_STEP, 32
+    .set D_ZERO, 36
+    .set D_TILES, 40
+    .set D_TILES_END, 44
+    .set D_ROWS, 48         @ still to do
+    .set D_REQUANT, 52
+    .set D_PAIR, 56         @ bytes of a pair's weights
+    .set D_SIZE, 60
 
-@ One column: weights in r2 (even row) and r12 (odd row), activations in r3 and lr; loads the next
-@ column's at the given offsets.
-.macro NEST_DENSE_COLUMN w0, w1, x0, x1
-    smlal r4, r5, r2, r3
-    smlal r6, r7, r2, lr
-    ldrsb r2, [r0,#\w0]
-    smlal r8, r9, r12, r3
-    ldr r3, [r1,#\x0]
-    smlal r10, r11, r12, lr
-    ldr lr, [r1,#\x1]
-    ldrsb r12, [r0,#\w1]
-.endm
-
-@ s0 and s1 from a pair of accumulators: \lo = s0, \hi = s1.
-.macro NEST_DENSE_SPLIT lo, hi
-    lsl \hi, \hi, #9
-    ubfx r12, \lo, #0, #23
-    orr \hi, \hi, \lo, lsr #23
-    sub \lo, r12, #0x400000
-.endm
-
-@ Requantises the packed sums of 4 pixels of one row: r0 bias, r1 multiplier, r2 zero point, r3
-@ output, lr its step.
-.macro NEST_DENSE_REQUANT a, b, c, d
-    NEST_DENSE_SPLIT \a, \b
-    NEST_DENSE_SPLIT \c, \d
-    add \a, r0
-    add \b, r0
-    smmlar \a, \a, r1, r2
-    add \c, r0
-    smmlar \b, \b, r1, r2
-    add \d, r0
-    smmlar \c, \c, r1, r2
-    ssat \a, #8, \a
-    smmlar \d, \d, r1, r2
-    ssat \b, #8, \b
-    strb \a, [r3]
-    ssat \c, #8, \c
-    strb \b, [r3,lr]
-    add r12, r3, lr, lsl #1
-    ssat \d, #8, \d
-    strb \c, [r12]
-    strb \d, [r12,lr]
+@ A block and the first loads of the next. r0 weights, r1 activations; r8-r10 sums of the even row,
+@ r11, r12, lr of the odd one. On entry r2 holds the block's first word of weights, r4 the odd row's
+@ factors of it, r6 and r5 activations of pixels 0 and 1.
+.macro NEST_DENSE_BLOCK last
+    sxtb16 r2, r2
+    smlad r11, r4, r6, r11
+    smlad r8, r2, r6, r8
+    ldr r6, [r1,#8]
+    smlad r9, r2, r5, r9
+    ldr r3, [r0,#4]
+    smlad r12, r4, r5, r12
+    ldr r7, [r1,#12]
+    sxtb16 r5, r3, ror #8
+    smlad r10, r2, r6, r10
+    .if \last
+    smlad lr, r4, r6, lr
+    ldr r2, [sp,#D_END]
+    sxtb16 r3, r3
+    ldr r4, [r1,#16]
+    smlad r11, r5, r7, r11
+    cmp r0, r2
+    .else
+    smlad lr, r4, r6, lr
+    ldr r4, [r1,#16]
+    sxtb16 r3, r3
+    smlad r11, r5, r7, r11
+    .endif
+    smlad r8, r3, r7, r8
+    ldr r7, [r1,#20]
+    smlad r9, r3, r4, r9
+    ldr r2, [r0,#8]!
+    smlad r12, r5, r4, r12
+    ldr r6, [r1,#24]!
+    sxtb16 r4, r2, ror #8
+    smlad r10, r3, r7, r10
+    smlad lr, r5, r7, lr
+    ldr r5, [r1,#4]
 .endm
 
     .section .nest.itcm.nest_kernels_conv_dense, "ax", %progbits
     .global nest_kernels_conv_dense
     .type nest_kernels_conv_dense, %function
     .thumb_func
-    .p2align 4
+    .p2align 3
 nest_kernels_conv_dense:
     push {r4-r11,lr}
     sub sp, #D_SIZE
     ldm r0, {r1-r8}
-    stm sp, {r1-r8}
-    movs r0, #0
-    str r0, [sp,#D_ROW]
-1:  @ next pair of rows
-    ldrd r0, r3, [sp,#D_WORDS]
-    ldr r2, [sp,#D_TILES]
-    add r3, r0, r3, lsl #3
-    subs r3, #8
-    str r3, [sp,#D_END]
-2:  @ tile: r0 words, r2 cursor
-    ldr r1, [r2], #8
-    mov r4, #0x400000
-    str r2, [sp,#D_CURSOR]
-    movs r5, #0
-    ldr r12, [sp,#D_END]
-    mov r6, r4
-    ldrsb r2, [r0,#0]
-    mov r7, r5
-    ldr r3, [r1,#0]
-    mov r8, r4
-    ldr lr, [r1,#4]
-    mov r9, r5
-    cmp r0, r12
-    mov r10, r4
-    ldrsb r12, [r0,#4]
-    mov r11, r5
-    beq 4f
+    strd r1, r1, [sp,#D_WORDS]
+    strd r3, r4, [sp,#D_ROWS]
+    strd r5, r6, [sp,#D_TILES]
+    strd r7, r8, [sp,#D_STEP]
+    lsl r7, r2, #3
+    str r7, [sp,#D_PAIR]
+    movs r8, #0
+    str r8, [sp,#D_ROW]
+    subs r2, #1
+    ite eq
+    moveq r2, #4
+    andne r2, #3
+    str r2, [sp,#D_ENTRY]
+1:  @ next pair of rows: r1 words, r3 rows still to do, r4 requant, r7 bytes of a pair
+    ldm r4!, {r8-r11}
+    str r4, [sp,#D_REQUANT]
+    str r8, [sp,#D_BIAS_EVEN]
+    str r9, [sp,#D_MULTIPLIER_EVEN]
+    str r10, [sp,#D_BIAS_ODD]
+    str r11, [sp,#D_MULTIPLIER_ODD]
+    mov r0, r1
+    add r2, r1, r7
+    subs r2, #16
+    strd r1, r2, [sp,#D_WORDS]
+    ldr r1, [sp,#D_TILES]
+    ldr r2, [r0]
     .p2align 3
-3:  NEST_DENSE_COLUMN 1, 5, 8, 12
-    NEST_DENSE_COLUMN 2, 6, 16, 20
-    NEST_DENSE_COLUMN 3, 7, 24, 28
-    smlal r4, r5, r2, r3
-    smlal r6, r7, r2, lr
-    ldrsb r2, [r0,#8]!
-    smlal r8, r9, r12, r3
-    ldr r3, [sp,#D_END]
-    smlal r10, r11, r12, lr
-    ldrsb r12, [r0,#4]
-    cmp r0, r3
-    ldr r3, [r1,#32]!
-    ldr lr, [r1,#4]
-    bne 3b
-4:  @ the last block
-    NEST_DENSE_COLUMN 1, 5, 8, 12
-    NEST_DENSE_COLUMN 2, 6, 16, 20
-    NEST_DENSE_COLUMN 3, 7, 24, 28
-    smlal r4, r5, r2, r3
-    smlal r6, r7, r2, lr
-    smlal r8, r9, r12, r3
-    smlal r10, r11, r12, lr
-    ldr r12, [sp,#D_CURSOR]
-    ldr lr, [sp,#D_REQUANT]
-    ldr r3, [r12,#-4]
-    ldr r12, [sp,#D_ROW]
-    ldrd r0, r1, [lr]
-    ldr r2, [sp,#D_ZERO]
-    add r3, r12
-    ldr lr, [sp,#D_STEP]
-    NEST_DENSE_REQUANT r4, r5, r6, r7
-    ldr r4, [sp,#D_ROWS]
-    ldr r12, [sp,#D_REQUANT]
-    cmp r4, #1
-    beq 5f                  @ no odd row
-    ldrd r0, r1, [r12,#8]
-    adds r3, #1
-    NEST_DENSE_REQUANT r8, r9, r10, r11
-5:  ldr r2, [sp,#D_CURSOR]
-    ldr r1, [sp,#D_TILES_END]
+2:  @ next tile: r0 weights, r1 activations, r2 first word of weights
+    ldr r6, [r1]
+    ldr r5, [r1,#4]
+    ldr r8, [sp,#D_BIAS_EVEN]
+    ldr r11, [sp,#D_BIAS_ODD]
+    sxtb16 r4, r2, ror #8
+    ldr r3, [sp,#D_ENTRY]
+    mov r9, r8
+    mov r12, r11
+    lsls r3, r3, #30
+    mov r10, r8
+    mov lr, r11
+    bcs 7f
+    bmi 8f
+    bne.w 6f
+    .p2align 3
+3:  NEST_DENSE_BLOCK 0
+4:  NEST_DENSE_BLOCK 0
+5:  NEST_DENSE_BLOCK 0
+6:  NEST_DENSE_BLOCK 1
+    bne.w 3b
+7:  @ the last block, and the sums of the one before it
+    sxtb16 r2, r2
+    smlad r11, r4, r6, r11
+    smlad r8, r2, r6, r8
+    ldr r6, [r1,#8]
+    smlad r9, r2, r5, r9
+    ldr r3, [r0,#4]
+    smlad r12, r4, r5, r12
+    ldr r7, [r1,#12]
+    sxtb16 r5, r3, ror #8
+    smlad r10, r2, r6, r10
+    smlad lr, r4, r6, lr
+    ldr r4, [r1,#16]
+    sxtb16 r3, r3
+    smlad r11, r5, r7, r11
+    smlad r8, r3, r7, r8
+    ldr r7, [r1,#20]
+    smlad r9, r3, r4, r9
+    ldr r2, [sp,#D_MULTIPLIER_EVEN]
+    smlad r12, r5, r4, r12
+    ldr r6, [sp,#D_ZERO]
+    smlad r10, r3, r7, r10
+    ldr r4, [r1,#24]
+    smlad lr, r5, r7, lr
+    ldr r5, [sp,#D_MULTIPLIER_ODD]
+    @ sums to outputs: r2 and r5 multipliers, r6 zero point, r4 output of row 0
+    smmlar r8, r8, r2, r6
+    ldr r3, [sp,#D_ROW]
+    smmlar r9, r9, r2, r6
+    ldr r7, [sp,#D_STEP]
+    smmlar r11, r11, r5, r6
     ldr r0, [sp,#D_WORDS]
-    cmp r2, r1
+    ssat r8, #8, r8
+    smmlar r12, r12, r5, r6
+    ssat r9, #8, r9
+    smmlar r10, r10, r2, r6
+    ssat r11, #8, r11
+    smmlar lr, lr, r5, r6
+    ssat r12, #8, r12
+    ldr r2, [r0]
+    add r4, r3
+    ldr r3, [sp,#D_TILES_END]
+    ssat r10, #8, r10
+    adds r1, #28
+    ssat lr, #8, lr
+    cmp r1, r3
+    bfi r8, r11, #8, #8
+    strh r8, [r4]
+    bfi r9, r12, #8, #8
+    strh r9, [r4,r7]
+    bfi r10, lr, #8, #8
+    strh r10, [r4,r7,lsl #1]
     bne.w 2b
-    ldr r0, [sp,#D_END]
-    ldrd r4, r6, [sp,#D_ROWS]
-    ldr r5, [sp,#D_ROW]
-    adds r0, #8
-    adds r6, #16
-    adds r5, #2
-    str r0, [sp,#D_WORDS]
-    subs r4, #2
-    str r5, [sp,#D_ROW]
-    strd r4, r6, [sp,#D_ROWS]
-    bgt.w 1b
-    add sp, #D_SIZE
+    ldr r1, [sp,#D_WORDS]
+    ldr r7, [sp,#D_PAIR]
+    ldr r2, [sp,#D_ROW]
+    ldrd r3, r4, [sp,#D_ROWS]
+    add r1, r7
+    adds r2, #2
+    subs r3, #2
+    beq 9f
+    cmp r3, #1
+    ittt eq                 @ an odd row is left: once more the one before it
+    subeq r2, #1
+    subeq r4, #8
+    moveq r3, #2
+    str r2, [sp,#D_ROW]
+    str r3, [sp,#D_ROWS]
+    b.w 1b
+8:  lsls r3, r3, #1         @ two or three blocks before the loop's end
+    bmi.w 4b
+    b.w 5b
+9:  add sp, #D_SIZE
     pop {r4-r11,pc}
     .size nest_kernels_conv_dense, . - nest_kernels_conv_dense

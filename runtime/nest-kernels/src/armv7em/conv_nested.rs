@@ -6,7 +6,7 @@ use core::arch::global_asm;
 use nest_format::Requant;
 
 use super::lines::Lines;
-use super::pack::{Packer, Step, nest_kernels_pack_plane};
+use super::pack::{Packer, nest_kernels_pack_plane};
 use crate::check::{AtLevel, checked, refuse};
 use crate::layer::{ConvNested, Geometry, Tile};
 use crate::nested_layout::{Gather, NestedLayout, NestedPass};
@@ -134,7 +134,7 @@ impl Packed<'_> {
         };
         let (tiles, words) = (packer.tile, packer.words);
         let lines = Lines::new(g, &layout, input, at.pad);
-        let mut windows = Packer::new(g, input, at.pad, Step::Plane);
+        let mut windows = Packer::new(g, input, at.pad);
         let mut index = 0;
         while let Some(pass) = layout.pass(pass_tiles, index) {
             (packer.tile, packer.words) = (tiles, words);

@@ -14,8 +14,8 @@ mod elementwise;
 mod generic;
 mod lines;
 mod pack;
+mod pack16;
 mod pool;
-mod tiles;
 mod window;
 
 // These only move elements, or run once a network: the reference serves the device, too.

@@ -7,18 +7,6 @@ use crate::layer::Geometry;
 
 global_asm!(include_str!("pack.s"), options(raw));
 
-/// A function of `pack.s`.
-type PackRows = unsafe extern "C" fn(
-    a: *const i8,
-    b: *const i8,
-    n: usize,
-    to: *mut u32,
-    rows: usize,
-    a_step: usize,
-    b_step: usize,
-    to_step: usize,
-);
-
 unsafe extern "C" {
     pub(super) fn nest_kernels_pack_plane(
         a: *const i8,
@@ -30,34 +18,6 @@ unsafe extern "C" {
         b_step: usize,
         to_step: usize,
     );
-    fn nest_kernels_pack_pairs(
-        a: *const i8,
-        b: *const i8,
-        n: usize,
-        to: *mut u32,
-        rows: usize,
-        a_step: usize,
-        b_step: usize,
-        to_step: usize,
-    );
-}
-
-/// Where the next word of a packed row goes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
-    /// Beside the previous one.
-    Plane,
-    /// With a word between them.
-    Pairs,
-}
-
-impl Step {
-    const fn words(self) -> usize {
-        match self {
-            Step::Plane => 1,
-            Step::Pairs => 2,
-        }
-    }
 }
 
 /// Channels of padding at hand.
@@ -68,8 +28,6 @@ pub(super) struct Packer<'a> {
     windows: Windows<'a>,
     input: &'a [i8],
     padding: [i8; PADDING],
-    pack: PackRows,
-    step: Step,
     /// Elements from one row of taps to the next.
     row_step: usize,
     /// Words that a row of taps takes, spaces included.
@@ -123,30 +81,24 @@ impl Line {
 
 impl<'a> Packer<'a> {
     /// `input` has the geometry's extent, which `check` has seen.
-    pub fn new(geometry: &'a Geometry, input: &'a [i8], pad: i8, step: Step) -> Self {
+    pub fn new(geometry: &'a Geometry, input: &'a [i8], pad: i8) -> Self {
         let in_c = geometry.in_c as usize;
         let windows = Windows::new(geometry);
         Self {
             windows,
             input,
             padding: [pad; PADDING],
-            pack: match step {
-                Step::Plane => nest_kernels_pack_plane,
-                Step::Pairs => nest_kernels_pack_pairs,
-            },
-            step,
             row_step: in_c * geometry.in_w as usize * geometry.dilation_h as usize,
-            row_words: in_c * geometry.kernel_w as usize * step.words(),
+            row_words: in_c * geometry.kernel_w as usize,
             line: Line::of(windows, 0),
         }
     }
 
     /// Packs output pixels `first` and `second`, which is the same or the next one, to `to`:
-    /// `geometry.columns()` words, `step` apart.
+    /// `geometry.columns()` words.
     ///
     /// # Safety
-    /// Both are pixels of the output; `to` and the `(columns - 1) * step` words after it can be
-    /// written.
+    /// Both are pixels of the output; that many words from `to` on can be written.
     pub unsafe fn pair(&mut self, first: usize, second: usize, to: *mut u32) {
         let windows = self.windows;
         let out_w = windows.geometry.out_w.max(1) as usize;
@@ -199,7 +151,7 @@ impl<'a> Packer<'a> {
     unsafe fn padding_rows(&self, rows: usize, to: *mut u32) {
         let [pad, ..] = self.padding.map(|pad| pad as i32 as u32);
         let word = pad.wrapping_add(pad << 23);
-        for at in (0..rows * self.row_words).step_by(self.step.words()) {
+        for at in 0..rows * self.row_words {
             // SAFETY: within the contract's words.
             unsafe { to.wrapping_add(at).write(word) };
         }
@@ -214,7 +166,7 @@ impl<'a> Packer<'a> {
     unsafe fn rows(&self, a: Rows, b: Rows, rows: usize, to: *mut u32) {
         let g = self.windows.geometry;
         let in_c = g.in_c as usize;
-        let tap_words = in_c * self.step.words();
+        let tap_words = in_c;
         let to_step = self.row_words * size_of::<u32>();
         let kernel_w = g.kernel_w as usize;
         let tap = |pixel: Rows, kx| Some(pixel.start? + self.windows.column(pixel.window, kx)?);
@@ -230,7 +182,7 @@ impl<'a> Packer<'a> {
             let (n, step) = (kernel_w * in_c, self.row_step);
             // SAFETY: `n` elements, more than 0, lie side by side in the input, in each of the rows;
             // `to` has room by contract.
-            unsafe { (self.pack)(a, b, n, to, rows, step, step, to_step) };
+            unsafe { nest_kernels_pack_plane(a, b, n, to, rows, step, step, to_step) };
             return;
         }
         let mut kx = 0;
@@ -248,7 +200,18 @@ impl<'a> Packer<'a> {
                     if in_c > 0 {
                         // SAFETY: `taps` taps of `in_c` channels lie side by side in the input, in
                         // each of the rows; `to` has room by contract.
-                        unsafe { (self.pack)(a, b, taps * in_c, to, rows, step, step, to_step) };
+                        unsafe {
+                            nest_kernels_pack_plane(
+                                a,
+                                b,
+                                taps * in_c,
+                                to,
+                                rows,
+                                step,
+                                step,
+                                to_step,
+                            )
+                        };
                     }
                     kx += taps;
                 }
@@ -260,10 +223,12 @@ impl<'a> Packer<'a> {
                             None => (self.padding.as_ptr(), 0),
                         };
                         let ((a, a_step), (b, b_step)) = (side(at_a), side(at_b));
-                        let to = to.wrapping_add(channel * self.step.words());
+                        let to = to.wrapping_add(channel);
                         // SAFETY: `n` channels of a tap inside the input, in each of the rows, or
                         // the padding at hand again and again; `to` has room by contract.
-                        unsafe { (self.pack)(a, b, n, to, rows, a_step, b_step, to_step) };
+                        unsafe {
+                            nest_kernels_pack_plane(a, b, n, to, rows, a_step, b_step, to_step)
+                        };
                     }
                     kx += 1;
                 }

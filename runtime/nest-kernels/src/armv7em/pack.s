@@ -4,30 +4,24 @@
 @                              size_t a_step, size_t b_step, size_t to_step)
 @
 @ packs `rows` rows of n words each; the steps, in bytes, lead from the start of a row to that of the
-@ next. nest_kernels_pack_pairs leaves a word's space after each word. Reads exactly n bytes of each
-@ row; n > 0, rows > 0, any alignment of a and b.
+@ next. Reads exactly n bytes of each row; n > 0, rows > 0, any alignment of a and b.
 
     .syntax unified
     .thumb
 
-.macro NEST_PACK name, step
-    .section .nest.itcm.\name, "ax", %progbits
-    .global \name
-    .type \name, %function
+    .section .nest.itcm.nest_kernels_pack_plane, "ax", %progbits
+    .global nest_kernels_pack_plane
+    .type nest_kernels_pack_plane, %function
     .thumb_func
     .p2align 4
-\name:
+nest_kernels_pack_plane:
     push {r4-r11,lr}
     ldrd r8, r9, [sp,#36]
     ldrd r10, r11, [sp,#44]
     @ From the end of a row to the start of the next.
     sub r9, r9, r2
     sub r10, r10, r2
-    .if \step == 8
-    sub r11, r11, r2, lsl #3
-    .else
     sub r11, r11, r2, lsl #2
-    .endif
     mov lr, r2
 1:  ands r4, lr, #3
     bic r2, lr, #3
@@ -36,7 +30,7 @@
     ldrsb r6, [r1], #1
     subs r4, #1
     add r12, r5, r6, lsl #23
-    str r12, [r3], #\step
+    str r12, [r3], #4
     bne 2b
     cmp r2, #0
     beq 6f
@@ -47,45 +41,41 @@
     ldrsb r7, [r1,#-3]
     add r12, r4, r5, lsl #23
     ldrsb r4, [r0,#-2]
-    str r12, [r3], #4*\step
+    str r12, [r3], #16
     ldrsb r5, [r1,#-2]
     cmp r0, r2
     beq 5f
     .p2align 3
 4:  add r12, r6, r7, lsl #23
     ldrsb r6, [r0,#-1]
-    str r12, [r3,#-3*\step]
+    str r12, [r3,#-12]
     ldrsb r7, [r1,#-1]
     add r12, r4, r5, lsl #23
     ldrsb.w r4, [r0], #4
-    str r12, [r3,#-2*\step]
+    str r12, [r3,#-8]
     ldrsb.w r5, [r1], #4
     add r12, r6, r7, lsl #23
     ldrsb r6, [r0,#-3]
-    str r12, [r3,#-\step]
+    str r12, [r3,#-4]
     ldrsb r7, [r1,#-3]
     add r12, r4, r5, lsl #23
     ldrsb r4, [r0,#-2]
-    str r12, [r3], #4*\step
+    str r12, [r3], #16
     ldrsb r5, [r1,#-2]
     cmp r0, r2
     bne 4b
 5:  add r12, r6, r7, lsl #23
     ldrsb r6, [r0,#-1]
-    str r12, [r3,#-3*\step]
+    str r12, [r3,#-12]
     ldrsb r7, [r1,#-1]
     add r12, r4, r5, lsl #23
-    str r12, [r3,#-2*\step]
+    str r12, [r3,#-8]
     add r12, r6, r7, lsl #23
-    str r12, [r3,#-\step]
+    str r12, [r3,#-4]
 6:  subs r8, #1
     add r0, r9
     add r1, r10
     add r3, r11
     bne 1b
     pop {r4-r11,pc}
-    .size \name, . - \name
-.endm
-
-    NEST_PACK nest_kernels_pack_plane, 4
-    NEST_PACK nest_kernels_pack_pairs, 8
+    .size nest_kernels_pack_plane, . - nest_kernels_pack_plane

@@ -1,7 +1,7 @@
-//! Convolutions in packed form.
+//! Convolutions with nested weights.
 
-use nest_format::{DenseWeights, Entry, NestedStream, Requant};
-use nest_kernels::layer::{ConvDense, ConvNested, Geometry, Tile};
+use nest_format::{Entry, NestedStream, Requant};
+use nest_kernels::layer::{ConvNested, Geometry, Tile};
 use nest_kernels::{Kernel, NestedLayout, kernel_for, reference};
 
 use super::requant;
@@ -162,59 +162,6 @@ fn nested(report: &mut Report, seed: u32, g: Geometry, tile: Tile, levels: usize
     }
 }
 
-fn dense(report: &mut Report, seed: u32, g: Geometry) {
-    let rows = g.out_c as usize;
-    let columns = g.columns();
-    let outputs = g.out_pixels() * rows;
-    if outputs > OUTPUT_MAX {
-        return;
-    }
-    let name = format_args!(
-        "{}/{seed}_k{columns}_r{rows}_p{}",
-        kernel_for(Kernel::ConvDense),
-        g.out_pixels()
-    );
-    report.case(name, |arena, expected| {
-        let mut random = Random::new(seed);
-        let blocks = columns.div_ceil(4);
-        let words = arena.take::<u32>(rows.div_ceil(2) * blocks * 2);
-        let requant_at = arena.take::<Requant>(rows);
-        let input = arena.take::<i8>(g.in_h as usize * g.in_w as usize * g.in_c as usize);
-        let output = arena.take::<i8>(outputs);
-        let scratch = arena.take::<u32>(nest_kernels::conv_dense_scratch_words(&g));
-        words.fill(0);
-        for row in 0..rows {
-            let mut budget = Budget::new();
-            for column in 0..columns {
-                let w = budget.weight(random.byte());
-                let word = ((row / 2) * blocks + column / 4) * 2 + row % 2;
-                words[word] |= u32::from(w as u8) << (8 * (column % 4));
-            }
-        }
-        let zeros = requant(
-            &mut random,
-            60 * 60 * columns.isqrt().max(1) as u32,
-            requant_at,
-        );
-        random.fill(input);
-        output.fill(0x55);
-        let pads = [random.byte()];
-        let tables: [&[Requant]; 1] = [requant_at];
-        let layer = ConvDense {
-            geometry: g,
-            weights: DenseWeights::new(rows as u16, columns as u16, words),
-            requant: &tables,
-            out_zero: &zeros,
-            pad: &pads,
-        };
-        if let Some(expected) = expected {
-            reference::conv_dense(&layer, 0, input, &mut expected[..outputs], &mut []);
-        }
-        nest_kernels::conv_dense(&layer, 0, input, output, scratch);
-        output
-    });
-}
-
 /// Rows as heavy as the formats allow: the packed sums touch both ends of their 23 bits.
 fn heaviest(report: &mut Report, weight: i8, value: i8, other: i8) {
     const COLUMNS: usize = 258;
@@ -265,34 +212,6 @@ fn heaviest(report: &mut Report, weight: i8, value: i8, other: i8) {
             output
         });
     }
-    let name = kernel_for(Kernel::ConvDense);
-    let name = format_args!("{name}/heaviest_{weight}_{value}_{other}");
-    report.case(name, |arena, expected| {
-        let blocks = COLUMNS.div_ceil(4);
-        let words = arena.take::<u32>(blocks * 2);
-        let input = arena.take::<i8>(g.out_pixels() * COLUMNS);
-        let output = arena.take::<i8>(outputs);
-        let scratch = arena.take::<u32>(nest_kernels::conv_dense_scratch_words(&g));
-        words.fill(0);
-        for column in 0..count {
-            for row in 0..2 {
-                words[column / 4 * 2 + row] |= u32::from(weight as u8) << (8 * (column % 4));
-            }
-        }
-        fill(input);
-        let layer = ConvDense {
-            geometry: g,
-            weights: DenseWeights::new(2, COLUMNS as u16, words),
-            requant: &tables,
-            out_zero: &[0],
-            pad: &[0],
-        };
-        if let Some(expected) = expected {
-            reference::conv_dense(&layer, 0, input, &mut expected[..outputs], &mut []);
-        }
-        nest_kernels::conv_dense(&layer, 0, input, output, scratch);
-        output
-    });
 }
 
 /// A geometry of small extents: any kernel, stride, dilation and pads, and every tail.
@@ -395,13 +314,5 @@ pub fn run(report: &mut Report) {
                 heaviest(report, weight, value, other);
             }
         }
-    }
-    dense(report, 1, square(8, 32, 9, 3, 1));
-    dense(report, 2, square(12, 16, 8, 3, 2));
-    dense(report, 3, square(4, 64, 5, 3, 1));
-    dense(report, 4, square(2, 1500, 3, 1, 1));
-    for n in 0..120 {
-        let g = geometry(&mut Random::new(n), false);
-        dense(report, 100 + n, g);
     }
 }

@@ -1,6 +1,7 @@
 //! The cases, by family of kernels.
 
 pub mod conv;
+pub mod conv_dense;
 pub mod dense;
 pub mod depthwise;
 pub mod elementwise;

@@ -1,0 +1,113 @@
+//! Convolutions with dense weights.
+
+use nest_format::{DenseWeights, Requant};
+use nest_kernels::layer::{ConvDense, Geometry};
+use nest_kernels::{Kernel, conv_dense_scratch_words, kernel_for, reference};
+
+use super::conv::{geometry, square};
+use super::requant;
+use crate::random::Random;
+use crate::{OUTPUT_MAX, Report};
+
+/// One layer with sums of about `largest`; `fill` makes weights and input.
+fn case(
+    report: &mut Report,
+    seed: u32,
+    g: Geometry,
+    pass_tiles: u16,
+    largest: u32,
+    fill: impl Fn(&mut Random, &mut [i8], &mut [i8]),
+) {
+    let rows = g.out_c as usize;
+    let columns = g.columns();
+    let outputs = g.out_pixels() * rows;
+    if outputs > OUTPUT_MAX {
+        return;
+    }
+    let name = format_args!(
+        "{}/{seed}_k{columns}_r{rows}_p{}_t{pass_tiles}",
+        kernel_for(Kernel::ConvDense),
+        g.out_pixels()
+    );
+    report.case(name, |arena, expected| {
+        let mut random = Random::new(seed);
+        let words = arena.take::<u32>(DenseWeights::words_for(rows, columns));
+        let requant_at = arena.take::<Requant>(rows);
+        let input = arena.take::<i8>(g.in_h as usize * g.in_w as usize * g.in_c as usize);
+        let output = arena.take::<i8>(outputs);
+        let scratch = arena.take::<u32>(conv_dense_scratch_words(&g, pass_tiles));
+        let weights = arena.take::<i8>(rows * columns);
+        let zeros = requant(&mut random, largest, requant_at);
+        fill(&mut random, weights, input);
+        DenseWeights::encode(rows, columns, |row, k| weights[row * columns + k], words);
+        output.fill(0x55);
+        let pads = [random.byte()];
+        let tables: [&[Requant]; 1] = [requant_at];
+        let layer = ConvDense {
+            geometry: g,
+            weights: DenseWeights::new(rows as u16, columns as u16, words),
+            requant: &tables,
+            out_zero: &zeros,
+            pad: &pads,
+            pass_tiles,
+        };
+        if let Some(expected) = expected {
+            reference::conv_dense(&layer, 0, input, &mut expected[..outputs], &mut []);
+        }
+        nest_kernels::conv_dense(&layer, 0, input, output, scratch);
+        output
+    });
+}
+
+/// A layer of random values, with many extremes for every fourth seed.
+fn random(report: &mut Report, seed: u32, g: Geometry, pass_tiles: u16) {
+    let largest = 60 * 60 * g.columns().isqrt().max(1) as u32;
+    case(report, seed, g, pass_tiles, largest, |random, weights, input| {
+        if seed % 4 == 0 {
+            random.fill(weights);
+            random.fill(input);
+        } else {
+            random.fill_fast(weights);
+            random.fill_fast(input);
+        }
+    });
+}
+
+pub fn run(report: &mut Report) {
+    // Every number of columns, with every tail of rows and pixels.
+    for columns in 0..=600u16 {
+        let mut g = square(1, columns, 1 + columns % 3, 1, 1);
+        g.in_w = 3 + columns / 4 % 2;
+        g.out_w = g.in_w;
+        let largest = 80 * 80 * u32::from(columns.isqrt());
+        case(report, columns.into(), g, 1, largest, |random, weights, input| {
+            random.fill_fast(weights);
+            random.fill_fast(input);
+        });
+    }
+    // The largest sums there are.
+    for weight in [127, -128] {
+        for value in [127, -128] {
+            let g = square(2, 600, 2, 1, 1);
+            case(report, 700, g, 2, 128 * 128 * 600, |_, weights, input| {
+                weights.fill(weight);
+                input.fill(value);
+            });
+        }
+    }
+    for (n, pass_tiles) in [(1, 1), (2, 5), (3, u16::MAX)] {
+        random(report, 710 + n, square(8, 32, 9, 3, 1), pass_tiles);
+        random(report, 720 + n, square(12, 16, 8, 3, 2), pass_tiles);
+        random(report, 730 + n, square(4, 64, 5, 3, 1), pass_tiles);
+        random(report, 740 + n, square(2, 1500, 3, 1, 1), pass_tiles);
+        random(report, 750 + n, square(10, 3, 6, 3, 1), pass_tiles);
+        random(report, 760 + n, square(11, 3, 4, 3, 2), pass_tiles);
+        random(report, 770 + n, square(9, 1, 3, 5, 1), pass_tiles);
+    }
+    for n in 0..160 {
+        let mut values = Random::new(n);
+        let g = geometry(&mut values, false);
+        let pass_tiles = [1, 2, 3, 40][values.below(4) as usize];
+        random(report, 1_000 + n, g, pass_tiles);
+    }
+}
