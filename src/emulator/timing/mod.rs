@@ -124,6 +124,13 @@ pub struct TimingConfig {
     pub narrow_store: u8,
     /// Stores that wait before the pipeline does. \[J\]
     pub store_buffer_entries: usize,
+    /// Of these, the oldest that may drain side by side, into different banks. Fitted to what
+    /// \[J\] measured for runs of bytes.
+    pub store_buffer_window: usize,
+    /// Cycles from the start of one byte or halfword store to that of the next. Fitted likewise.
+    pub narrow_store_start: u8,
+    /// An even number of registers stored to an address that is no multiple of 8. \[J\]
+    pub store_multiple_unaligned: u8,
 
     /// Instruction cache. \[T\]: two ways.
     pub instruction_cache: CacheGeometry,
@@ -183,6 +190,9 @@ impl TimingConfig {
             unaligned_load: 3,
             narrow_store: 4,
             store_buffer_entries: 5,
+            store_buffer_window: 3,
+            narrow_store_start: 2,
+            store_multiple_unaligned: 1,
             instruction_cache: CacheGeometry {
                 bytes: 16 * 1024,
                 ways: 2,
@@ -242,6 +252,7 @@ impl TimingConfig {
         );
         within("narrow_store", self.narrow_store.into(), 1, 255);
         within("store_buffer_entries", self.store_buffer_entries, 1, 64);
+        within("store_buffer_window", self.store_buffer_window, 1, 64);
         within("predictor_entries", self.predictor_entries, 1, 1 << 20);
         if !self.predictor_entries.is_power_of_two() {
             faults.push((

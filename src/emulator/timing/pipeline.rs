@@ -90,7 +90,7 @@ impl Pipeline {
             data_cache: Cache::new(config.data_cache),
             instruction_cache_on: false,
             data_cache_on: false,
-            store_buffer: StoreBuffer::new(config.store_buffer_entries),
+            store_buffer: StoreBuffer::new(config),
             counters: Counters::default(),
             config: config.clone(),
         }
@@ -325,6 +325,9 @@ impl Pipeline {
         }
         let store = class.units & unit::STORE != 0;
         let mut extra = u64::from(access.words.div_ceil(2).saturating_sub(1));
+        if store && access.words > 1 && access.words % 2 == 0 && access.address & 4 != 0 {
+            extra += u64::from(self.config.store_multiple_unaligned);
+        }
         match bus.route(access.address) {
             Route::Memory(RegionKind::Itcm | RegionKind::Dtcm) => {}
             Route::Memory(kind) => extra += self.cached_access(access, store, kind),

@@ -1,22 +1,33 @@
 //! Stores leave the pipeline at once and wait here; it stalls when the buffer is full.
 
+use super::TimingConfig;
+
 /// Occupancy of the store buffer. Word stores drain one a cycle and never fill it; a byte,
 /// halfword or unaligned store is a read-modify-write of its bank and does (see
-/// [`super::TimingConfig::narrow_store`]).
+/// [`TimingConfig::narrow_store`]). Stores leave in order; those within the window of the oldest may
+/// drain at the same time if their banks differ.
 pub(super) struct StoreBuffer {
-    /// Cycle in which each waiting store will be done, oldest at `head`.
-    done: Vec<u64>,
+    /// Cycle in which each of the last stores has left, the oldest at `head`.
+    left: Vec<u64>,
     head: usize,
+    window: usize,
+    narrow_store_start: u64,
     /// Cycle from which the even and the odd bank are free.
     free: [u64; 2],
+    /// Cycle in which each of the last stores begins to drain, in the order of `left`.
+    begun: Vec<u64>,
 }
 
 impl StoreBuffer {
-    pub fn new(entries: usize) -> Self {
+    pub fn new(config: &TimingConfig) -> Self {
+        let entries = config.store_buffer_entries.max(1);
         Self {
-            done: vec![0; entries.max(1)],
+            left: vec![0; entries],
             head: 0,
+            window: config.store_buffer_window.clamp(1, entries),
+            narrow_store_start: config.narrow_store_start.into(),
             free: [0; 2],
+            begun: vec![0; entries],
         }
     }
 
@@ -29,23 +40,42 @@ impl StoreBuffer {
     /// Queues a store issued in `cycle` that keeps its bank (even or odd word; `both` for
     /// unaligned ones) for `cost` cycles. Returns the cycles the pipeline waits for an entry.
     pub fn push(&mut self, cycle: u64, address: u32, both: bool, cost: u64) -> u64 {
-        let stall = self.done[self.head].saturating_sub(cycle);
-        let start = cycle + stall;
+        let entries = self.left.len();
+        let stall = self.left[self.head].saturating_sub(cycle);
+        // The store before which this one does not come into the window.
+        let opens = self.left[(self.head + entries - self.window) % entries];
         let bank = (address >> 2 & 1) as usize;
-        let begins = if both {
+        let free = if both {
             self.free[0].max(self.free[1])
         } else {
             self.free[bank]
+        };
+        let mut begins = free.max(cycle + stall).max(opens);
+        if cost > 1 {
+            begins = self.apart(begins);
         }
-        .max(start);
         let done = begins + cost;
         self.free[bank] = done;
         if both {
             self.free = [done; 2];
         }
-        self.done[self.head] = done;
-        self.head = (self.head + 1) % self.done.len();
+        let last = self.left[(self.head + entries - 1) % entries];
+        self.left[self.head] = done.max(last);
+        self.begun[self.head] = begins;
+        self.head = (self.head + 1) % entries;
         stall
+    }
+
+    /// The first cycle from `earliest` on that keeps its distance from the starts of other stores,
+    /// of which later ones may have found a free bank earlier.
+    fn apart(&self, earliest: u64) -> u64 {
+        let mut begins = earliest;
+        while let Some(near) =
+            (self.begun.iter()).find(|&&other| begins.abs_diff(other) < self.narrow_store_start)
+        {
+            begins = near + self.narrow_store_start;
+        }
+        begins
     }
 }
 
@@ -55,7 +85,7 @@ mod tests {
 
     /// Cycles per store in the long run, one store a cycle offered.
     fn throughput(address: impl Fn(u32) -> u32, unaligned: bool) -> f64 {
-        let mut buffer = StoreBuffer::new(5);
+        let mut buffer = StoreBuffer::new(&TimingConfig::expected());
         let mut cycle = 0;
         for k in 0..10_000 {
             cycle += 1 + buffer.push(cycle, address(k), unaligned, 4);
@@ -75,16 +105,20 @@ mod tests {
             (throughput(|k| k * 4 + 1, true) - 4.0).abs() < 0.01,
             "unaligned words"
         );
-        let unit_stride = throughput(|k| k, false);
         assert!(
-            (unit_stride - 2.4).abs() < 0.45,
-            "unit stride bytes: {unit_stride}"
+            (throughput(|k| k * 2, false) - 2.0).abs() < 0.01,
+            "unit stride halfwords"
+        );
+        // Published is 2.4. No choice of window and start gives just that and all of the others.
+        assert!(
+            (throughput(|k| k, false) - 2.5).abs() < 0.01,
+            "unit stride bytes"
         );
     }
 
     #[test]
     fn five_stores_fit() {
-        let mut buffer = StoreBuffer::new(5);
+        let mut buffer = StoreBuffer::new(&TimingConfig::expected());
         let stalls: Vec<u64> = (0..6).map(|k| buffer.push(k, 0, false, 4)).collect();
         assert_eq!(stalls[..5], [0; 5]);
     }
