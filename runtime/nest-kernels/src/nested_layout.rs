@@ -250,20 +250,27 @@ impl NestedLayout {
         Some(NestedPass { first, end })
     }
 
-    /// Words of scratch for passes of `pass_tiles` tiles: the packed blocks, and three words a tile.
+    /// Words of scratch before the packed ones: a pass's tiles, the last one twice.
+    pub(crate) const fn address_words(&self, pass_tiles: usize) -> usize {
+        TILE_WORDS * (self.tiles_in_pass(pass_tiles) + 1)
+    }
+
+    /// Words of scratch for passes of `pass_tiles` tiles: the packed blocks, and three words
+    /// a tile for addresses.
     pub const fn scratch_words(&self, pass_tiles: usize) -> usize {
         let units = self.pass_units(pass_tiles);
         let packed = match self.gather {
             Gather::Lines => units * self.unit_words(),
             _ => (units * self.pairs - 1) * self.block_words + self.columns,
         };
-        packed + TILE_WORDS * self.tiles_in_pass(pass_tiles)
+        packed + self.address_words(pass_tiles)
     }
 
     /// The most tiles in a pass that `words` of scratch allow, at least one unit's.
     pub const fn pass_tiles_within(&self, words: usize) -> usize {
         let unit = self.unit_words() + TILE_WORDS * self.unit_tiles();
-        self.tiles_in_pass(words / at_least_1(unit) * self.unit_tiles())
+        let units = words.saturating_sub(TILE_WORDS) / at_least_1(unit);
+        self.tiles_in_pass(units * self.unit_tiles())
     }
 }
 

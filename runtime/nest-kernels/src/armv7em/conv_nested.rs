@@ -130,7 +130,7 @@ impl Packed<'_> {
             tile: scratch.as_mut_ptr().cast(),
             words: scratch
                 .as_mut_ptr()
-                .wrapping_add(3 * layout.tiles_in_pass(pass_tiles)),
+                .wrapping_add(layout.address_words(pass_tiles)),
         };
         let (tiles, words) = (packer.tile, packer.words);
         let lines = Lines::new(g, &layout, input, at.pad);
@@ -146,6 +146,8 @@ impl Packed<'_> {
                     Gather::Windows => packer.windows(&mut windows, pass),
                 }
             };
+            // SAFETY: scratch has room for one more than the tiles of a pass; there is a last one.
+            unsafe { packer.tile.copy_from(packer.tile.wrapping_sub(1), 1) };
             let mut args = PassArgs {
                 words: core::ptr::null(),
                 active: core::ptr::null(),

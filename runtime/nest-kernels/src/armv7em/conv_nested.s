@@ -11,7 +11,8 @@
 @    8 stored     words of each row at the densest level, u16
 @   12 rows       > 0
 @   16 requant    8 bytes a row: bias, multiplier
-@   20 tiles      12 bytes each: first window, output of the first pair's two pixels
+@   20 tiles      12 bytes each: first window, output of the first pair's two pixels; the last is
+@                 there twice
 @   24 tiles_end  > tiles
 @   28 step       bytes from the output of a pair to that of the next
 @   32 zero       output zero point
@@ -40,10 +41,14 @@
     .set F_START, 48        @ the sum that a pair starts with, low and high
     .set F_BIAS, 56         @ bias - 2^22
     .set F_FACTOR, 60       @ multiplier
-    .set F_SIZE, 68
+    .set F_FIRST, 64        @ after the row's first word,
+    .set F_WORD, 68         @ and that word
+    .set F_ENTRY, 72        @ words before the last, rotated right by one
+    .set F_NOTHING, 76      @ a word without effect
+    .set F_SIZE, 84
 
-@ Copies the arguments and starts the first row.
-.macro NEST_ENTER name
+@ Copies the arguments.
+.macro NEST_BEGIN name
     .section .nest.itcm.\name, "ax", %progbits
     .global \name
     .type \name, %function
@@ -54,6 +59,31 @@
     sub sp, #F_SIZE
     ldm r0, {r1-r10}
     stm sp, {r1-r10}
+    movs r0, #0
+    str r0, [sp,#F_NOTHING]
+.endm
+
+@ The next row, or back.
+.macro NEST_END name
+    ldrd r1, r4, [sp,#F_STORED]
+    ldr r5, [sp,#F_ROW]
+    ldr r0, [sp,#F_WORDS]
+    ldrh r3, [r1], #2
+    adds r5, #1
+    add r0, r0, r3, lsl #2
+    str r5, [sp,#F_ROW]
+    subs r4, #1
+    strd r1, r4, [sp,#F_STORED]
+    str r0, [sp,#F_WORDS]
+    bne.w 1b
+    add sp, #F_SIZE
+    pop {r4-r11,pc}
+    .size \name, . - \name
+.endm
+
+@ For tiles of 4 and of 2 pixels: copies the arguments and starts the first row.
+.macro NEST_ENTER name
+    NEST_BEGIN \name
 1:  @ next row
     ldr r4, [sp,#F_REQUANT]
     ldrd r0, r2, [sp,#F_WORDS]
@@ -80,19 +110,7 @@
     ldr r3, [sp,#F_END]
     cmp r2, r1
     bne.w 2b
-    ldrd r1, r4, [sp,#F_STORED]
-    ldr r5, [sp,#F_ROW]
-    ldrh r3, [r1], #2
-    adds r5, #1
-    add r0, r0, r3, lsl #2
-    str r5, [sp,#F_ROW]
-    subs r4, #1
-    strd r1, r4, [sp,#F_STORED]
-    str r0, [sp,#F_WORDS]
-    bne.w 1b
-    add sp, #F_SIZE
-    pop {r4-r11,pc}
-    .size \name, . - \name
+    NEST_END \name
 .endm
 
 @ Requantises, in place, the pair of sums \lo, \hi: r0 bias, r1 multiplier, r12 output zero point.
@@ -122,105 +140,187 @@
 .endm
 
 @ ---------------------------------------------------------------- 8 pixels
-@ r0 stream, r1 column, r2 and r3 a word and its weights by turns, r4-r11 sums, r12 and lr
-@ activations.
+@ r0 stream, r1 column, r2 and r3 a word and its first weight by turns, r4-r11 sums, r12 the second
+@ weight, lr the second window's activation.
+@
+@ The orders of instructions below were searched for, by a program that knows what may trade places
+@ and how long the core takes, with and without loads beside SMLAL. A row's rhythm is: loop, then all
+@ of this as one block: the last word, requantisation, the next tile's start.
 
-@ The two entries of the word in \w, whose column r1 already is and whose first two planes are in
-@ r12 and lr; looks ahead to the next word, loaded into \t.
+@ The two entries of the word in \w, whose column r1 already is and whose second window is in lr;
+@ looks ahead to the next word, loaded into \t. Columns and weights change registers.
 .macro NEST_P8_WORD w, t, ps, end=0
     sxtb.w \t, \w, ror #8
-    smlal r4, r5, \t, r12
-    ldr r12, [r1,#2*\ps]
+    ldr.w r12, [r1,#0]
     smlal r6, r7, \t, lr
-    ldr lr, [r1,#3*\ps]
-    sxtab r1, r1, \w, ror #16
-    smlal r8, r9, \t, r12
-    asr.w \w, \w, #24
-    smlal r10, r11, \t, lr
-    ldr.w r12, [r1,#0]
-    ldr lr, [r1,#\ps]
+    ldr.w lr, [r1,#2*\ps]
+    smlal r4, r5, \t, r12
+    asr.w r12, \w, #24
+    sxtab \w, r1, \w, ror #16
+    ldr.w r1, [r1,#3*\ps]
+    smlal r8, r9, \t, lr
+    ldr.w lr, [\w,#\ps]
+    smlal r10, r11, \t, r1
     ldr.w \t, [r0], #4
-    smlal r4, r5, \w, r12
-    ldr r12, [r1,#2*\ps]
-    smlal r6, r7, \w, lr
-    ldr lr, [r1,#3*\ps]
-    sxtab r1, r1, \t
-    smlal r8, r9, \w, r12
+    ldr.w r1, [\w,#0]
+    smlal r6, r7, r12, lr
+    ldr.w lr, [\w,#3*\ps]
+    smlal r4, r5, r12, r1
+    sxtab r1, \w, \t
+    ldr.w \w, [\w,#2*\ps]
+    smlal r10, r11, r12, lr
     .if \end
-    ldr.w r12, [sp,#F_END]
-    smlal r10, r11, \w, lr
-    cmp r0, r12
-    .else
-    smlal r10, r11, \w, lr
+    ldr.w lr, [sp,#F_END]
+    cmp r0, lr
     .endif
-    ldr.w r12, [r1,#0]
-    ldr lr, [r1,#\ps]
+    ldr.w lr, [r1,#\ps]
+    smlal r8, r9, r12, \w
 .endm
 
 .macro NEST_CONV_P8 name, ps
-    NEST_ENTER \name
-2:  @ tile: r0 words, r2 cursor, r3 end of words
-    ldr r1, [r2], #12
-    ldrd r4, r5, [sp,#F_START]
+    NEST_BEGIN \name
+1:  @ next row
+    ldr r4, [sp,#F_REQUANT]
+    ldrd r0, r2, [sp,#F_WORDS]
+    ldrd r5, r6, [r4], #8
+    ldrh r3, [r2], #2
+    str r4, [sp,#F_REQUANT]
+    lsl r7, r5, #23
+    str r2, [sp,#F_ACTIVE]
+    asr r8, r5, #9
+    ldr r2, [sp,#F_TILES]
+    sub r5, #0x400000
+    cmp r3, #0
+    add r7, #0x400000
+    itt eq                  @ a row without words runs one without effect
+    addeq r0, sp, #F_NOTHING
+    moveq r3, #1
+    strd r5, r6, [sp,#F_BIAS]
+    subs r3, #1
+    strd r7, r8, [sp,#F_START]
     str r2, [sp,#F_CURSOR]
-    cmp r0, r3
+    ldr r1, [r2]            @ window
+    ldr r2, [r0], #4
+    ror r12, r3, #1
+    add r3, r0, r3, lsl #2
+    str r0, [sp,#F_FIRST]
+    str r3, [sp,#F_END]
+    mov r4, r7
+    str r12, [sp,#F_ENTRY]
+    mov r5, r8
+    str r2, [sp,#F_WORD]
+    sxtab r1, r1, r2
     mov r6, r4
+    mov r9, r5
     mov r7, r5
     mov r8, r4
-    mov r9, r5
+    ldr lr, [r1,#\ps]
     mov r10, r4
     mov r11, r5
-    beq 6f
-    ldr r2, [r0], #4
-    sub r3, r3, r0
-    sxtab r1, r1, r2
-    lsls r12, r3, #30       @ C: even count of words, more than one
-    ldr.w r12, [r1,#0]
-    ldr lr, [r1,#\ps]
     mov r3, r2
-    bcs 4f
-    ldr r3, [sp,#F_END]
-    cmp r0, r3
-    beq 5f
+    lsls r12, r12, #1       @ C: an odd number of words before the last, Z: none or one
+    bcs.w 4f
+    beq.w 5f
     .p2align 3
 3:  NEST_P8_WORD r2, r3, \ps
 4:  NEST_P8_WORD r3, r2, \ps, 1
     bne.w 3b
-5:  @ the last word, nothing to look ahead to
-    sxtb.w r3, r2, ror #8
-    smlal r4, r5, r3, r12
-    ldr r12, [r1,#2*\ps]
+5:  @ the last word, requantisation and the next tile (after the last tile once more the last)
+    sxtb r3, r2, ror #8
+    ldr r12, [r1,#0]
     smlal r6, r7, r3, lr
-    ldr lr, [r1,#3*\ps]
-    sxtab r1, r1, r2, ror #16
-    smlal r8, r9, r3, r12
-    asr.w r2, r2, #24
-    smlal r10, r11, r3, lr
-    ldr.w r12, [r1,#0]
-    ldr lr, [r1,#\ps]
-    smlal r4, r5, r2, r12
-    ldr r12, [r1,#2*\ps]
-    smlal r6, r7, r2, lr
-    ldr lr, [r1,#3*\ps]
-    smlal r8, r9, r2, r12
-    smlal r10, r11, r2, lr
-6:  @ requantise 8 pixels
-    NEST_REQUANT_ENTER
-    NEST_REQUANT r4, r5
-    strb r4, [r2]
-    strb r5, [r3]
-    NEST_REQUANT r6, r7
-    strb r6, [r2,lr]
-    strb r7, [r3,lr]
+    ldr lr, [r1,#2*\ps]
+    smlal r4, r5, r3, r12
+    asr r12, r2, #24
+    sxtab r2, r1, r2, ror #16
+    ldr r1, [r1,#3*\ps]
+    smlal r8, r9, r3, lr
+    ldr lr, [r2,#\ps]
+    ldr r0, [sp,#F_CURSOR]
+    smlal r10, r11, r3, r1
+    ldr r1, [r2,#0]
+    smlal r6, r7, r12, lr
+    ldr lr, [r2,#3*\ps]
+    ldr r2, [r2,#2*\ps]
+    smlal r4, r5, r12, r1
+    ldr r1, [sp,#F_ROW]
+    ldr r3, [r0,#4]
+    smlal r10, r11, r12, lr
+    lsl r7, r7, #9
+    lsl r5, r5, #9
+    smlal r8, r9, r12, r2
+    ldr r2, [r0,#8]
+    ldr r12, [sp,#F_ZERO]
+    orr r5, r5, r4, lsr #23
+    add r2, r1
+    ubfx r4, r4, #0, #23
+    add r3, r1
+    orr r7, r7, r6, lsr #23
+    ldr r1, [sp,#F_FACTOR]
+    ubfx r6, r6, #0, #23
+    ldr r0, [sp,#F_BIAS]
+    lsl r11, r11, #9
+    add r6, r0
+    smmlar r5, r5, r1, r12
+    lsl r9, r9, #9
+    smmlar r6, r6, r1, r12
+    orr r11, r11, r10, lsr #23
+    ubfx r10, r10, #0, #23
+    smmlar r7, r7, r1, r12
+    add r4, r0
+    add r10, r0
+    smmlar r4, r4, r1, r12
+    orr r9, r9, r8, lsr #23
+    ssat r5, #8, r5
+    smmlar r9, r9, r1, r12
+    ssat r6, #8, r6
+    strb r5, [r2]
+    ubfx r8, r8, #0, #23
+    smmlar r11, r11, r1, r12
+    add r8, r0
+    ldr lr, [sp,#F_STEP]
+    ssat r9, #8, r9
+    smmlar r10, r10, r1, r12
+    ssat r7, #8, r7
+    smmlar r8, r8, r1, r12
+    ssat r11, #8, r11
+    strb r7, [r2,lr]
+    ldr r0, [sp,#F_FIRST]
     add r2, r2, lr, lsl #1
+    ssat r4, #8, r4
+    strb r6, [r3,lr]
+    ssat r8, #8, r8
+    strb r9, [r2]
+    strb r11, [r2,lr]
+    ldr r2, [sp,#F_WORD]
+    ldrd r6, r7, [sp,#F_START]
+    strb r4, [r3]
     add r3, r3, lr, lsl #1
-    NEST_REQUANT r8, r9
-    strb r8, [r2]
-    strb r9, [r3]
-    NEST_REQUANT r10, r11
-    strb r10, [r2,lr]
-    strb r11, [r3,lr]
-    NEST_LEAVE \name
+    ldr r12, [sp,#F_ENTRY]
+    ldr r4, [sp,#F_CURSOR]
+    ssat r10, #8, r10
+    ldr r5, [sp,#F_TILES_END]
+    mov r9, r7
+    add r4, r4, #12
+    strb r8, [r3]
+    cmp r4, r5
+    str r4, [sp,#F_CURSOR]
+    ldr r5, [r4]
+    sxtab r1, r5, r2
+    mov r8, r6
+    strb r10, [r3,lr]
+    mov r10, r6
+    mov r5, r7
+    ldr r3, [sp,#F_WORD]
+    mov r11, r7
+    mov r4, r6
+    ldr lr, [r1,#\ps]
+    beq.n 6f
+    lsls r12, r12, #1
+    bcs.w 4b
+    bne.w 3b
+    b.w 5b
+6:  NEST_END \name
 .endm
 
 @ ---------------------------------------------------------------- 4 and 2 pixels
