@@ -7,7 +7,6 @@ DEVICE := thumbv7em-none-eabihf
 CHIP ?= STM32H743ZITx
 CALIBRATE := target/calibrate/$(DEVICE)/release/calibrate
 VENV := target/venv
-BENCH_DIR := target/bench
 DEMO_DIR := target/demo
 SAMPLE := models/cifar10-sample
 CIFAR10 := data/cifar10
@@ -40,11 +39,8 @@ check: setup-device setup-qemu setup-python ## All tests and lints: exactly what
 	$(CARGO) clippy --release --target $(DEVICE) -p nest-format -p nest-kernels -p nest-device -- -D warnings
 	$(CARGO) test --release $(HOST_PACKAGES)
 
-bench: setup-device build ## Compile the committed nested model and print its cycles, a layer and level
-	@mkdir -p $(BENCH_DIR)
-	$(NESTC) compile models/resnet8_cifar10.nest.onnx --target stm32h743 \
-		--calibrate cifar10:$(SAMPLE) -o $(BENCH_DIR)/firmware
-	$(NESTC) bench $(BENCH_DIR)/firmware --data cifar10:$(SAMPLE),split=test
+bench: setup-device ## Cycles of every kernel and network in both settings, beside published figures, as Markdown
+	@$(CARGO) run --release --quiet --example cycles -- --report
 
 bless: setup-device setup-qemu setup-python ## Record the expected texts of the tests anew
 	BLESS=1 $(CARGO) test --release $(HOST_PACKAGES)

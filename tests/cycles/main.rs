@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use nestc::bench::Settings;
 use nestc::emulator::EMULATOR_MODEL;
+use nestc::passes::Preferences;
 
 /// How far a figure may be from the recorded one, in percent.
 const TOLERANCE: u64 = 1;
@@ -78,7 +78,7 @@ fn no_network_becomes_slower() {
     let mut now = Table::new();
     for network in networks::all() {
         let name = network.name.clone();
-        let report = measure::measure(network, &Settings::default(), 1);
+        let report = measure::measure(network, Preferences::default()).bench;
         for level in &report.levels {
             let pessimistic = level.cycles_pessimistic.expect("the emulator gives both");
             // Nothing that is assumed the worse may make a network faster.

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use nestc::bench::{self, BenchOptions, Compiled, Settings};
 use nestc::emit::Budgets;
 use nestc::image::{self, BuildOptions};
-use nestc::passes::{self, CompileOptions};
-use nestc::report::BenchReport;
+use nestc::passes::{self, CompileOptions, Preferences};
+use nestc::report::{BenchReport, ImageReport};
 use nestc::target::Board;
 
 use crate::networks::Network;
@@ -16,15 +16,25 @@ fn build_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("target/cycles/build")
 }
 
-/// Compiles `network` as `nestc compile` does and measures it as `nestc bench` does, with `verify`
-/// inputs compared bit by bit.
-pub fn measure(network: Network, settings: &Settings, verify: usize) -> BenchReport {
+/// A network's image and what it measured.
+pub struct Measured {
+    /// What was compiled.
+    #[allow(dead_code)] // Not every program that includes this file prints it.
+    pub image: ImageReport,
+    /// What it took.
+    pub bench: BenchReport,
+}
+
+/// Compiles `network` as `nestc compile` does and measures it as `nestc bench` does, in the expected
+/// and the pessimistic setting and with one input compared bit by bit.
+pub fn measure(network: Network, preferences: Preferences) -> Measured {
     let name = &network.name;
     let dataset = (network.data.as_ref())
         .map(|spec| spec.load(None).unwrap_or_else(|e| panic!("{name}: {e}")));
     let options = CompileOptions {
         calibration: dataset.as_ref(),
         preprocessing: dataset.as_ref().map(|data| data.preprocessing.clone()),
+        preferences,
         ..CompileOptions::default()
     };
     let mut program =
@@ -37,15 +47,15 @@ pub fn measure(network: Network, settings: &Settings, verify: usize) -> BenchRep
         target_dir: Some(build_folder()),
         cargo: None,
     };
-    image::compile(&program, &board, Budgets::default(), &out, &build)
+    let image = image::compile(&program, &board, Budgets::default(), &out, &build)
         .unwrap_or_else(|e| panic!("{name}: {e}"));
     let compiled = Compiled::open(&out).unwrap_or_else(|e| panic!("{name}: {e}"));
     let options = BenchOptions {
-        verify,
+        verify: 1,
         ..BenchOptions::default()
     };
-    let report = bench::bench_emulated(&compiled, settings, &options, &mut |_, _| {})
+    let bench = bench::bench_emulated(&compiled, &Settings::default(), &options, &mut |_, _| {})
         .unwrap_or_else(|e| panic!("{name}: {e}"));
-    bench::verdict(&report).unwrap_or_else(|e| panic!("{name}: {e}"));
-    report
+    bench::verdict(&bench).unwrap_or_else(|e| panic!("{name}: {e}"));
+    Measured { image, bench }
 }

@@ -82,6 +82,7 @@ pub fn all() -> Vec<Network> {
         data: pictures(),
         bars: [None, None],
     });
+    all.push(Network::seeded("layers", layers(), [None, None]));
     all.push(Network::seeded(
         "mobilenet_vww_live",
         mobilenet_vww(),
@@ -111,11 +112,15 @@ pub fn prune(graph: &mut FloatGraph, percent: usize, spared: usize) {
             _ => None,
         });
     for weight in convolutions.skip(spared) {
-        let mut order: Vec<usize> = (0..weight.len()).collect();
-        order.sort_by(|&a, &b| weight[a].abs().total_cmp(&weight[b].abs()).then(a.cmp(&b)));
-        for &at in &order[..weight.len() * percent / 100] {
-            weight[at] = 0.0;
-        }
+        prune_weights(weight, percent);
+    }
+}
+
+fn prune_weights(weight: &mut [f32], percent: usize) {
+    let mut order: Vec<usize> = (0..weight.len()).collect();
+    order.sort_by(|&a, &b| weight[a].abs().total_cmp(&weight[b].abs()).then(a.cmp(&b)));
+    for &at in &order[..weight.len() * percent / 100] {
+        weight[at] = 0.0;
     }
 }
 
@@ -169,8 +174,14 @@ impl Builder {
     }
 
     fn push(&mut self, name: &str, op: FloatOp) {
+        self.push_with(name, op, None);
+    }
+
+    /// A node of the last value, and of another one of the same shape.
+    fn push_with(&mut self, name: &str, op: FloatOp, other: Option<ValueId>) {
+        let shapes = [self.shape; 2];
         let shape = op
-            .output_shape(&[self.shape])
+            .output_shape(&shapes[..1 + usize::from(other.is_some())])
             .unwrap_or_else(|e| panic!("{name}: {e}"));
         let output = self.graph.values.push(Value {
             name: format!("{name}_output"),
@@ -179,13 +190,13 @@ impl Builder {
         self.graph.nodes.push(Node {
             name: name.into(),
             op,
-            inputs: vec![self.last],
+            inputs: [self.last].into_iter().chain(other).collect(),
             output,
         });
         (self.last, self.shape) = (output, shape);
     }
 
-    /// A convolution with bias and ReLU; of stride 2 with the padding of TensorFlow's `SAME`.
+    /// A convolution with bias and ReLU, padded as TensorFlow's `SAME`.
     fn conv(
         &mut self,
         name: &str,
@@ -196,8 +207,9 @@ impl Builder {
     ) {
         let group_channels = self.shape.c / groups;
         let (weight, bias) = self.weights(out_channels, group_channels * kernel * kernel);
-        let before = usize::from(kernel == 3 && stride == 1);
-        let after = usize::from(kernel == 3);
+        let size = self.shape.h;
+        let padding = (size.div_ceil(stride) - 1) * stride + kernel - size;
+        let (before, after) = (padding / 2, padding.div_ceil(2));
         let conv = Conv {
             weight,
             bias,
@@ -213,6 +225,18 @@ impl Builder {
         };
         self.push(name, FloatOp::Conv(conv));
         self.push(&format!("{name}_relu"), FloatOp::Relu);
+    }
+
+    fn dense(&mut self, name: &str, out_features: usize) {
+        let in_features = self.shape.c;
+        let (weight, bias) = self.weights(out_features, in_features);
+        let dense = Dense {
+            weight,
+            bias,
+            out_features,
+            in_features,
+        };
+        self.push(name, FloatOp::Dense(dense));
     }
 
     fn finish(mut self) -> FloatGraph {
@@ -251,16 +275,63 @@ pub fn mobilenet_vww() -> FloatGraph {
         b.conv(&format!("pointwise{}", k + 1), channels, 1, 1, 1);
     }
     b.push("pool", FloatOp::GlobalAvgPool);
-    let (weight, bias) = b.weights(2, 256);
-    b.push(
-        "dense",
-        FloatOp::Dense(Dense {
-            weight,
-            bias,
-            out_features: 2,
-            in_features: 256,
-        }),
-    );
+    b.dense("dense", 2);
     b.push("softmax", FloatOp::Softmax);
     b.finish()
+}
+
+/// One layer of every kind that firmware spends its time in, in one chain. A number behind the last
+/// `_` is the share of zeros in percent.
+pub fn layers() -> FloatGraph {
+    let mut b = Builder::new("layers", Shape::map(3, 32, 32));
+    let mut sparse = Vec::new();
+    let mut pruned = |b: &mut Builder, name: &str, channels, kernel, percent: usize| {
+        let name = format!("{name}_{percent}");
+        b.conv(&name, channels, kernel, 1, 1);
+        sparse.push((name, percent));
+    };
+    let halved = |kernel| Window {
+        kernel: [kernel; 2],
+        stride: [2; 2],
+        ..Window::UNIT
+    };
+    b.conv("conv3x3_3_16_at32", 16, 3, 1, 1);
+    let mut before = b.last;
+    for percent in [0, 70, 90] {
+        before = b.last;
+        pruned(&mut b, "conv3x3_16_16_at32", 16, 3, percent);
+    }
+    b.push_with("add_16_at32", FloatOp::Add, Some(before));
+    b.push("max_pool2x2_16_at32", FloatOp::MaxPool(halved(2)));
+    b.conv("conv1x1_16_32_at16", 32, 1, 1, 1);
+    for percent in [0, 50, 70, 90] {
+        pruned(&mut b, "conv3x3_32_64_at16", 64, 3, percent);
+        pruned(&mut b, "conv1x1_64_64_at16", 64, 1, percent);
+        b.conv(&format!("conv1x1_64_32_at16_{percent}"), 32, 1, 1, 1);
+    }
+    b.conv("conv1x1_32_64_at16", 64, 1, 1, 1);
+    b.conv("depthwise3x3_64_at16", 64, 3, 1, 64);
+    b.conv("depthwise5x5_64_at16", 64, 5, 1, 64);
+    b.conv("depthwise3x3_64_at16_stride2", 64, 3, 2, 64);
+    for percent in [0, 70, 90] {
+        pruned(&mut b, "conv3x3_64_64_at8", 64, 3, percent);
+    }
+    b.conv("depthwise5x5_64_at8_stride2", 64, 5, 2, 64);
+    let mean = FloatOp::AvgPool {
+        window: halved(2),
+        count_include_pad: false,
+    };
+    b.push("avg_pool2x2_64_at4", mean);
+    b.push("global_avg_pool_64_at2", FloatOp::GlobalAvgPool);
+    b.dense("dense_64_256", 256);
+    b.dense("dense_256_10", 10);
+    b.push("softmax_10", FloatOp::Softmax);
+    let mut graph = b.finish();
+    for node in graph.nodes.iter_mut() {
+        let percent = sparse.iter().find(|(name, _)| *name == node.name);
+        if let (FloatOp::Conv(conv), Some(&(_, percent))) = (&mut node.op, percent) {
+            prune_weights(&mut conv.weight, percent);
+        }
+    }
+    graph
 }

@@ -1,9 +1,11 @@
-//! Prints the cycles of the benchmark networks in both settings of the cycle model, as Markdown.
+//! Prints cycles in both settings of the cycle model, as Markdown.
 //!
 //! ```text
 //! cargo run --release --example cycles                       every network
 //! cargo run --release --example cycles -- resnet8 conv3x3    those whose name begins so
 //! cargo run --release --example cycles -- --layers resnet8_0 and each layer
+//! cargo run --release --example cycles -- --kernels          every kernel on every layer it accepts
+//! cargo run --release --example cycles -- --report           all of it, with its heading (make bench)
 //! NESTC_MODELS=folder …                                      and every FOLDER/NAME/model.onnx
 //! ```
 //!
@@ -16,24 +18,98 @@ mod measure;
 mod networks;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Result, bail};
-use nestc::bench::Settings;
+use nest_kernels::KERNELS;
+use nestc::emulator::EMULATOR_MODEL;
 use nestc::import;
-use nestc::report::BenchReport;
+use nestc::ir::float::FloatOp;
+use nestc::passes::{Forced, Preferences};
+use nestc::report::{BenchLayer, ImageLayer};
 
+use measure::Measured;
 use networks::Network;
 
 /// Million cycles that models of `NESTC_MODELS` may take, expected and pessimistic.
 const BARS: [(&str, [f64; 2]); 1] = [("mlperf_mobilenetv1_025_vww96", [5.0, 6.0])];
 
+/// The best that is published for a network on a Cortex-M7, million cycles.
+const PUBLISHED: [(&str, &str); 5] = [
+    ("resnet8_0", "11.44 (X-CUBE-AI 9.0 [1])"),
+    ("mlperf_resnet8_cifar10", "11.44 (X-CUBE-AI 9.0 [1])"),
+    ("mobilenet_vww_live", "11.98 (X-CUBE-AI 10.0 [2])"),
+    ("mlperf_mobilenetv1_025_vww96", "6.67 (X-CUBE-AI 9.0 [1])"),
+    ("akamaster_resnet20_cifar10", "–"),
+];
+
+const SOURCES: &str = "\
+[1] MLPerf Tiny v0.7 to v1.2, closed division, STM32H7A3 at 280 MHz: clock divided by throughput. The \
+visual wake words network there has its own weights, of whose channels many are dead.\n\
+[2] ST model zoo, MobileNetV1-0.25 at 96x96, STM32H747 at 400 MHz: 29.9 ms.\n\
+[3] Commit 99f736a6, gcc -O3, in this emulator: `make anchors`.\n";
+
+/// Cycles of CMSIS-NN's kernel for a layer of [`networks::layers`], in the same emulator: the table
+/// that `make anchors` prints.
+const CMSIS_NN: [(&str, u64); 7] = [
+    ("conv3x3_3_16_at32", 1_755_716),
+    ("conv3x3_16_16_at32", 4_143_404),
+    ("conv3x3_32_64_at16", 7_732_632),
+    ("conv1x1_64_64_at16", 1_407_117),
+    ("depthwise3x3_64_at16_stride2", 249_472),
+    ("depthwise3x3_64_at16", 998_751),
+    ("add_16_at32", 833_732),
+];
+
 fn main() -> Result<()> {
     let mut names: Vec<String> = std::env::args().skip(1).collect();
-    let layers = names.iter().any(|name| name == "--layers");
-    names.retain(|name| name != "--layers");
+    let mut option = |wanted: &str| {
+        let before = names.len();
+        names.retain(|name| name != wanted);
+        names.len() < before
+    };
+    let (layers, kernels, report) = (option("--layers"), option("--kernels"), option("--report"));
     if let Some(option) = names.iter().find(|name| name.starts_with('-')) {
-        bail!("{option} is no option: give --layers and beginnings of networks' names");
+        bail!("{option} is no option: the first lines of tests/tools/cycles.rs list them");
     }
+    if report {
+        print_heading();
+    }
+    if report || !kernels {
+        print_networks(&names, layers)?;
+    }
+    if report || kernels {
+        print_kernels();
+    }
+    if report {
+        println!("\n{SOURCES}");
+    }
+    Ok(())
+}
+
+fn print_heading() {
+    let git = Command::new("git")
+        .args(["log", "-1", "--format=commit %h of %cs"])
+        .output();
+    let commit = git.map_or_else(
+        |_| String::new(),
+        |output| String::from_utf8_lossy(&output.stdout).trim().to_string(),
+    );
+    println!(
+        "# Benchmarks\n\n\
+         `make -s bench >docs/benchmarks.md`, {commit}, cycle model {EMULATOR_MODEL}. Emulated: no\n\
+         Cortex-M7 silicon was at hand. *Expected* is the cycle model as it stands, *pessimistic* has\n\
+         everything that it assumes at its unfavourable end. STM32H743: weights in flash, arena in DTCM,\n\
+         kernels in ITCM, caches on; the median of three inferences, the first with cold caches. Every\n\
+         run was bit-exact with the host on the input compared.\n\n\
+         ## Networks\n\n\
+         `tests/cycles/networks.rs` makes them: the committed models, masks by magnitude over them, and\n\
+         topologies with seeded weights. `tests/cycles` holds their cycles to 1 %.\n"
+    );
+}
+
+/// A table of networks whose names begin with one of `names`, or of all.
+fn print_networks(names: &[String], layers: bool) -> Result<()> {
     let wanted = |name: &str| names.is_empty() || names.iter().any(|n| name.starts_with(n));
     let mut found: Vec<Network> = networks::all();
     if let Some(folder) = std::env::var_os("NESTC_MODELS") {
@@ -44,27 +120,29 @@ fn main() -> Result<()> {
         bail!("no network's name begins with any of {names:?}");
     }
     println!(
-        "| network | level | million cycles expected | bar | pessimistic | bar | a MAC | a non-zero MAC | bytes a non-zero weight |"
+        "| network | level | million cycles expected | bar | pessimistic | bar | a MAC | a non-zero MAC | bytes a non-zero weight | arena, bytes | published |"
     );
-    println!("|---|---|--:|--:|--:|--:|--:|--:|--:|");
+    println!("|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|");
     for network in found {
         let (name, bars) = (network.name.clone(), network.bars);
-        let report = measure::measure(network, &Settings::default(), 1);
-        for line in rows(&name, &report, bars) {
+        let measured = measure::measure(network, Preferences::default());
+        for line in rows(&name, &measured, bars) {
             println!("{line}");
         }
         if layers {
-            println!("\n```text\n{}```\n", report.table());
+            println!("\n```text\n{}```\n", measured.bench.table());
         }
     }
     Ok(())
 }
 
 /// A line a level.
-fn rows(name: &str, report: &BenchReport, bars: [Option<f64>; 2]) -> Vec<String> {
+fn rows(name: &str, measured: &Measured, bars: [Option<f64>; 2]) -> Vec<String> {
+    let report = &measured.bench;
     let densest = report.levels.len() - 1;
     let stored = (report.flash_bytes.weights + report.flash_bytes.indices).0 as f64;
     let millions = |cycles: u64| format!("{:.3}", cycles as f64 / 1e6);
+    let published = PUBLISHED.iter().find(|(known, _)| *known == name);
     (report.levels.iter())
         .map(|level| {
             let expected = level.cycles.0;
@@ -75,25 +153,133 @@ fn rows(name: &str, report: &BenchReport, bars: [Option<f64>; 2]) -> Vec<String>
                 Some(bar) if last => format!("**{bar:.2} missed**"),
                 _ => "–".into(),
             };
-            let per = |n: u64| format!("{:.2}", expected as f64 / n as f64);
-            let bytes = if last {
-                format!("{:.2}", stored / level.nonzero_weights as f64)
+            let [bytes, arena] = if last {
+                [
+                    format!("{:.2}", stored / level.nonzero_weights as f64),
+                    report.ram_bytes.arena.0.to_string(),
+                ]
             } else {
-                "–".into()
+                ["–", "–"].map(String::from)
             };
             format!(
-                "| {name} | {} ({:.1} % zeros) | {} | {} | {} | {} | {} | {} | {bytes} |",
+                "| {name} | {} ({:.1} % zeros) | {} | {} | {} | {} | {} | {} | {bytes} | {arena} | {} |",
                 level.level,
                 100.0 * (1.0 - level.effective_macs.0 as f64 / level.macs.0 as f64),
                 millions(expected),
                 bar(bars[0], expected),
                 millions(pessimistic),
                 bar(bars[1], pessimistic),
-                per(level.macs.0),
-                per(level.effective_macs.0),
+                per(expected, level.macs.0),
+                per(expected, level.effective_macs.0),
+                published.map_or("–", |(_, figure)| figure),
             )
         })
         .collect()
+}
+
+fn per(cycles: u64, n: u64) -> String {
+    if n == 0 {
+        "–".into()
+    } else {
+        format!("{:.2}", cycles as f64 / n as f64)
+    }
+}
+
+/// A table of every kernel on every layer of [`networks::layers`] that it accepts.
+fn print_kernels() {
+    println!(
+        "\n## Kernels\n\n\
+         Each layer of `tests/cycles/networks.rs: layers`, compiled as the compiler chooses and with every\n\
+         other kernel that it can be told to use. `_70` is the share of zeros in percent, `_at16` the\n\
+         extent of the input. Without multiplications, the figure a MAC is one an output element.\n\n\
+         | layer | kernel | chosen | cycles expected | pessimistic | a MAC | a MAC, pessimistic | a non-zero MAC | bytes a non-zero weight | CMSIS-NN [3] | a MAC |\n\
+         |---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|"
+    );
+    let weights: Vec<(String, u64)> = (networks::layers().nodes.iter())
+        .filter_map(|node| match &node.op {
+            FloatOp::Conv(conv) => Some((node.name.clone(), conv.weight.len() as u64)),
+            FloatOp::Dense(dense) => Some((node.name.clone(), dense.weight.len() as u64)),
+            _ => None,
+        })
+        .collect();
+    let measured = |preferences| {
+        let network = networks::all().into_iter().find(|n| n.name == "layers");
+        measure::measure(network.expect("it is one of them"), preferences)
+    };
+    let chosen = measured(Preferences::default());
+    // Layer by layer, as chosen first.
+    let mut lines: Vec<Vec<String>> = Vec::new();
+    let kernels: Vec<String> = std::iter::once(String::new())
+        .chain(
+            (KERNELS.iter())
+                .filter(|k| k.arch != "reference" && k.format != "none")
+                .map(|k| k.name.to_string()),
+        )
+        .collect();
+    for kernel in kernels {
+        let forced = (!kernel.is_empty()).then(|| {
+            measured(Preferences {
+                forced: vec![Forced {
+                    layer: None,
+                    kernel: kernel.clone(),
+                }],
+                ..Preferences::default()
+            })
+        });
+        let of = forced.as_ref().unwrap_or(&chosen);
+        let layers = of.bench.levels[0].layers.iter().zip(&of.image.layers);
+        for (at, (layer, image)) in layers.enumerate() {
+            if lines.len() <= at {
+                lines.push(Vec::new());
+            }
+            let other = chosen.bench.levels[0].layers[at].kernel != layer.kernel;
+            if forced.is_none() || (other && layer.kernel == kernel) {
+                lines[at].push(kernel_row(layer, image, &weights, forced.is_none()));
+            }
+        }
+    }
+    for line in lines.iter().flatten() {
+        println!("{line}");
+    }
+}
+
+fn kernel_row(
+    layer: &BenchLayer,
+    image: &ImageLayer,
+    weights: &[(String, u64)],
+    chosen: bool,
+) -> String {
+    let (expected, pessimistic) = (layer.cycles.0, layer.cycles_pessimistic.map_or(0, |c| c.0));
+    let macs = layer.macs.0;
+    let count = if macs == 0 {
+        image.output_bytes.0
+    } else {
+        macs
+    };
+    let cmsis = CMSIS_NN.iter().find(|(known, _)| {
+        layer.name == *known
+            || (layer
+                .name
+                .strip_prefix(known)
+                .and_then(|rest| rest.strip_prefix('_')))
+            .is_some_and(|rest| rest.parse::<u32>().is_ok())
+    });
+    let bytes = (weights.iter().find(|(name, _)| *name == layer.name)).map(|(_, count)| {
+        let nonzero = *count as f64 * layer.effective_macs.0 as f64 / macs as f64;
+        (image.weight_bytes + image.index_bytes).0 as f64 / nonzero
+    });
+    format!(
+        "| {} | {} | {} | {expected} | {pessimistic} | {} | {} | {} | {} | {} | {} |",
+        layer.name,
+        layer.kernel,
+        if chosen { "yes" } else { "" },
+        per(expected, count),
+        per(pessimistic, count),
+        per(expected, layer.effective_macs.0),
+        bytes.map_or("–".into(), |b| format!("{b:.2}")),
+        cmsis.map_or("–".into(), |(_, cycles)| cycles.to_string()),
+        cmsis.map_or("–".into(), |(_, cycles)| per(*cycles, count)),
+    )
 }
 
 /// The models of a folder that this version takes.
