@@ -134,7 +134,7 @@ fn the_networks_are_as_described() {
             })
             .map(|w| w.iter().filter(|x| **x == 0.0).count() as f64 / w.len() as f64)
             .collect();
-        let (kind, percent) = network.name.split_once('_').unwrap();
+        let (kind, percent) = network.name.split_once('_').unwrap_or((&network.name, ""));
         match kind {
             "conv3x3" => {
                 let percent: f64 = percent.parse().unwrap();
