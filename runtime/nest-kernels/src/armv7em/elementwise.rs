@@ -16,6 +16,7 @@ struct AddPass {
     factors: u32,
     bias: i32,
     shift: u32,
+    eights: usize,
 }
 
 unsafe extern "C" {
@@ -35,8 +36,14 @@ const fn splat(x: i8) -> u32 {
     u32::from_ne_bytes([x as u8; 4])
 }
 
-fn pass(params: &AddParams) -> AddPass {
+/// Arguments for `n` elements.
+fn pass(params: &AddParams, n: usize) -> AddPass {
+    let factors =
+        u32::from(params.factor_a.unsigned_abs()) + u32::from(params.factor_b.unsigned_abs());
+    let largest = 128 * u64::from(factors) + u64::from(params.bias.unsigned_abs());
+    let narrow = largest >> params.shift.min(22) < 1 << 15;
     AddPass {
+        eights: if narrow { n / 8 } else { 0 },
         factors: u32::from(params.factor_a as u16) | u32::from(params.factor_b as u16) << 16,
         bias: params.bias,
         shift: params.shift,
@@ -56,7 +63,7 @@ pub fn add(layer: &Add<'_>, level: usize, a: &[i8], b: &[i8], output: &mut [i8])
             b.as_ptr(),
             output.as_mut_ptr(),
             a.len(),
-            &pass(params),
+            &pass(params, a.len()),
         );
     }
 }
@@ -69,7 +76,7 @@ pub fn add_in_place(layer: &Add<'_>, level: usize, a_and_output: &mut [i8], b: &
     }
     let data = a_and_output.as_mut_ptr();
     // SAFETY: two slices of one length; the kernel reads each element of `a` before it writes there.
-    unsafe { nest_kernels_add(data, b.as_ptr(), data, b.len(), &pass(params)) };
+    unsafe { nest_kernels_add(data, b.as_ptr(), data, b.len(), &pass(params, b.len())) };
 }
 
 /// Clamps every element to the level's bounds; a lower bound above the upper one wins.

@@ -9,8 +9,12 @@ use crate::random::Random;
 
 fn additions(report: &mut Report) {
     let add = kernel_for(Kernel::Add);
-    for n in (0..=19).chain([64, 255, 1000]) {
-        for variant in 0..4 {
+    // All variants at some lengths, one of them at all others.
+    for n in (0..=130).chain((131..600).step_by(23)).chain([600, 1000]) {
+        for variant in 0..6 {
+            if variant != n % 6 && n > 19 && ![64, 255, 1000].contains(&n) {
+                continue;
+            }
             let params = [
                 AddParams {
                     factor_a: 12_345,
@@ -36,16 +40,32 @@ fn additions(report: &mut Report) {
                     bias: -(1 << 24),
                     shift: 15,
                 },
+                // The largest sums that fit 16 bits when shifted, and the smallest that do not.
+                AddParams {
+                    factor_a: i16::MAX,
+                    factor_b: -i16::MAX,
+                    bias: 255,
+                    shift: 8,
+                },
+                AddParams {
+                    factor_a: i16::MIN,
+                    factor_b: i16::MIN,
+                    bias: 0,
+                    shift: 8,
+                },
             ];
             let params = [params[variant]];
             let layer = Add { params: &params };
             report.case(format_args!("{add}/{n}_{variant}"), |arena, expected| {
-                let mut random = Random::new(n as u32 * 4 + variant as u32);
+                let mut random = Random::new(n as u32 * 6 + variant as u32);
                 let a = arena.take::<i8>(n);
                 let b = arena.take::<i8>(n);
                 let output = arena.take::<i8>(n);
                 random.fill(a);
                 random.fill(b);
+                // The largest sums, among them.
+                a.iter_mut().step_by(7).for_each(|x| *x = -128);
+                b.iter_mut().step_by(7).for_each(|x| *x = -128);
                 if let Some(expected) = expected {
                     reference::add(&layer, 0, a, b, &mut expected[..n]);
                 }
@@ -55,7 +75,7 @@ fn additions(report: &mut Report) {
             report.case(
                 format_args!("{add}/{n}_{variant}_in_place"),
                 |arena, expected| {
-                    let mut random = Random::new(n as u32 * 4 + variant as u32);
+                    let mut random = Random::new(n as u32 * 6 + variant as u32);
                     let a = arena.take::<i8>(n);
                     let b = arena.take::<i8>(n);
                     random.fill(a);

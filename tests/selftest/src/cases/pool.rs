@@ -4,7 +4,7 @@ use nest_format::Requant;
 use nest_kernels::layer::{AvgPool, Geometry, GlobalAvgPool, MaxPool};
 use nest_kernels::{Kernel, kernel_for, reference};
 
-use super::conv::geometry;
+use super::conv::{geometry, square};
 use super::requant;
 use crate::random::Random;
 use crate::{OUTPUT_MAX, Report};
@@ -104,8 +104,21 @@ pub fn run(report: &mut Report) {
         average(report, seed, g, false);
         average(report, seed, g, true);
     }
+    // More taps than one table holds, and every number of channels up to two groups.
+    for (n, channels) in (1..=17).chain([64]).enumerate() {
+        for kernel in [2, 3, 9] {
+            if kernel == 9 && n % 4 != 0 {
+                continue;
+            }
+            let mut g = square(11, channels, channels, kernel, 1 + n as u16 % 3);
+            g.pad_left = n as u16 % kernel;
+            let seed = 100 + 10 * n as u32 + u32::from(kernel);
+            max(report, seed, g);
+            average(report, seed, g, n % 2 == 0);
+        }
+    }
     let mut seed = 0;
-    for pixels in [0, 1, 2, 49, 64, 254, 255, 256, 511, 1024] {
+    for pixels in [0, 1, 2, 49, 64, 65, 254, 255, 256, 511, 1024] {
         for channels in [1, 3, 4, 5, 8, 63, 64] {
             seed += 1;
             global(report, seed, pixels, channels);
