@@ -66,7 +66,11 @@ pub(super) fn layer_file(
     let Some(&first) = inputs.first() else {
         return Err(clash(step, "it reads no tensor".into()));
     };
-    let body = body(step, &parts, &inputs, output)?;
+    let may_share = step.may_share(
+        &program.tensors[step.inputs[0]],
+        &program.tensors[step.output],
+    );
+    let body = body(step, &parts, &inputs, output, may_share)?;
     let types: Vec<&str> = {
         let mut all = parts.helpers.to_vec();
         all.push(parts.ty);
@@ -125,6 +129,7 @@ fn body(
     parts: &Parts,
     inputs: &[Place],
     output: Place,
+    may_share: bool,
 ) -> Result<Vec<String>, Diagnostic> {
     let in_place = inputs[0].start == output.start
         && matches!(step.payload, Payload::Add(_) | Payload::Clamp(_));
@@ -138,10 +143,30 @@ fn body(
             ),
         ));
     }
+    let shares = !in_place
+        && matches!(inputs, [input] if input.start < output.end && output.start < input.end);
+    if shares && !may_share {
+        return Err(clash(
+            step,
+            format!(
+                "its input is bytes {} and its output {}, and its kernel reads what it would overwrite",
+                inputs[0].range(),
+                output.range()
+            ),
+        ));
+    }
     // Name, place, whether it is written.
     let mut regions: Vec<(&str, Place, bool)> = Vec::new();
     let mut arguments: Vec<&str> = Vec::new();
-    if in_place {
+    let input_at = inputs[0].start.wrapping_sub(output.start).to_string();
+    if shares {
+        let both = Place {
+            start: output.start,
+            end: output.end.max(inputs[0].end),
+        };
+        regions.push(("data", both, true));
+        arguments.extend(["data", &input_at]);
+    } else if in_place {
         regions.push(("data", output, true));
         arguments.push("data");
     } else {
@@ -153,7 +178,7 @@ fn body(
         &["input"]
     };
     for (i, (&name, &place)) in names.iter().zip(inputs).enumerate() {
-        if in_place && i == 0 {
+        if (in_place || shares) && i == 0 {
             continue;
         }
         match regions.iter().find(|(_, known, w)| *known == place && !w) {
@@ -164,7 +189,7 @@ fn body(
             }
         }
     }
-    if !in_place {
+    if !in_place && !shares {
         arguments.push("output");
     }
     let scratch = Place {
@@ -185,6 +210,8 @@ fn body(
     let kernel = match (in_place, parts.kernel) {
         (true, "add") => "add_in_place",
         (true, "clamp") => "clamp_in_place",
+        (_, "conv_nested") if shares => "conv_nested_in_place",
+        (_, "conv_dense") if shares => "conv_dense_in_place",
         (_, kernel) => kernel,
     };
     let level = if parts.takes_level {

@@ -136,7 +136,14 @@ impl<'a> Executor<'a> {
             nest_kernels::clamp_in_place(&layer::Clamp { bounds }, level, &mut self.arena[to]);
             return;
         }
-        let (x, y) = split(&mut self.arena, &from, &to);
+        let copy;
+        let (x, y) = if from.start < to.end && to.start < from.end {
+            // The kernel reads what it needs before it writes over it: as if from a copy.
+            copy = self.arena[from].to_vec();
+            (&copy[..], &mut self.arena[to])
+        } else {
+            split(&mut self.arena, &from, &to)
+        };
         match &step.payload {
             Payload::ConvNested {
                 geometry,

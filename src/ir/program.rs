@@ -159,7 +159,23 @@ impl Payload {
     /// How many bytes below its input the output must begin at least, where the two may share bytes:
     /// for kernels that read what they need before they write over it.
     pub fn least_distance(&self) -> Option<usize> {
-        None
+        match self {
+            Payload::ConvNested {
+                geometry,
+                tile,
+                pass_tiles,
+                ..
+            } => nest_kernels::conv_nested_least_distance(geometry, *tile, *pass_tiles),
+            Payload::ConvDense {
+                geometry,
+                pass_tiles,
+                ..
+            } => Some(nest_kernels::conv_dense_least_distance(
+                geometry,
+                *pass_tiles,
+            )),
+            _ => None,
+        }
     }
 }
 
@@ -230,6 +246,13 @@ impl Candidate {
 }
 
 impl Step {
+    /// Whether its input and output share bytes as its kernel allows: the output begins at least the
+    /// least distance below the input.
+    pub fn may_share(&self, input: &PlacedTensor, output: &PlacedTensor) -> bool {
+        (self.payload.least_distance())
+            .and_then(|least| output.offset.checked_add(least))
+            .is_some_and(|least| least <= input.offset)
+    }
     /// The byte behind its scratch, if it can be counted; 0 if it has none.
     pub fn scratch_end(&self) -> Option<usize> {
         if self.scratch_words == 0 {

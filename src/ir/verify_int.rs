@@ -50,7 +50,7 @@ pub const RULES: &[(&str, &str)] = &[
     ),
     (
         "P2",
-        "a tensor stays untouched, by scratch too, from the step that writes it to the last that reads it",
+        "a tensor stays untouched, by scratch too, from the step that writes it to the last that reads it; a convolution may write over its input from the least distance on",
     ),
     (
         "P3",

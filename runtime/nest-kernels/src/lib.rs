@@ -13,6 +13,9 @@
 //! no panic code.
 #![no_std]
 
+#[cfg(not(target_os = "none"))]
+extern crate alloc;
+
 mod accept;
 #[cfg(nest_armv7em)]
 pub mod armv7em;
@@ -21,6 +24,7 @@ mod dense_layout;
 mod depthwise_layout;
 pub mod layer;
 mod nested_layout;
+mod overlap;
 pub mod reference;
 mod table;
 
@@ -31,11 +35,12 @@ use reference as backend;
 
 pub use accept::Demand;
 pub use backend::{
-    add, add_in_place, avg_pool, clamp, clamp_in_place, conv_dense, conv_generic, conv_nested,
-    dense_nested, depthwise, fully_connected, global_avg_pool, max_pool, pad, slice, softmax,
-    words,
+    add, add_in_place, avg_pool, clamp, clamp_in_place, conv_dense, conv_dense_in_place,
+    conv_generic, conv_nested, conv_nested_in_place, dense_nested, depthwise, fully_connected,
+    global_avg_pool, max_pool, pad, slice, softmax, words,
 };
 pub use dense_layout::{DensePass, DensePasses, conv_dense_scratch_words, dense_tiles_within};
 pub use depthwise_layout::{DepthwiseForm, DepthwiseStrips, depthwise_scratch_words};
 pub use nested_layout::{Gather, NestedLayout, NestedPass, conv_nested_scratch_words};
+pub use overlap::{conv_dense_least_distance, conv_nested_least_distance};
 pub use table::{KERNELS, Kernel, KernelInfo, kernel_for, kernel_info};

@@ -147,8 +147,10 @@ fn lifetimes(program: &Program, b: &mut Breaches) {
                 && last_read[t] == Some(at)
                 && tensor.offset == out.offset
                 && tensor.shape.len() == out.shape.len();
+            let shared =
+                t == step.inputs[0] && last_read[t] == Some(at) && step.may_share(tensor, out);
             b.check(
-                in_place || !overlap(tensor, out),
+                in_place || shared || !overlap(tensor, out),
                 "P2",
                 format!("step `{}`", step.name),
                 || {

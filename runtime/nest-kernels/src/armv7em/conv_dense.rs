@@ -5,9 +5,9 @@ use core::arch::global_asm;
 
 use nest_format::Requant;
 
+use super::maps::Maps;
 use super::pack16::Packer16;
-use super::window::Pixels;
-use crate::check::{checked, refuse};
+use crate::check::{AtLevel, checked, refuse};
 use crate::dense_layout::{DensePasses, TILE, conv_dense_scratch_words, gathers, tile_words};
 use crate::layer::ConvDense;
 
@@ -42,6 +42,28 @@ pub fn conv_dense(
     scratch: &mut [u32],
 ) {
     let at = checked!(layer.check(level, input, output));
+    run(layer, at, Maps::apart(input, output), scratch);
+}
+
+/// [`conv_dense`] with the output at the start of `data` and the input `input_at` elements from
+/// there on, at least [`crate::conv_dense_least_distance`]; `data` ends with the later of both.
+pub fn conv_dense_in_place(
+    layer: &ConvDense<'_>,
+    level: usize,
+    data: &mut [i8],
+    input_at: usize,
+    scratch: &mut [u32],
+) {
+    let g = &layer.geometry;
+    let (input, output) = checked!(crate::overlap::parts(g, data, input_at));
+    let at = checked!(layer.check(level, input, output));
+    debug_assert!(input_at >= crate::conv_dense_least_distance(g, layer.pass_tiles));
+    let maps = checked!(Maps::in_place(g, data, input_at));
+    run(layer, at, maps, scratch);
+}
+
+/// Runs a layer that `check` has seen on maps of its extents.
+fn run(layer: &ConvDense<'_>, at: AtLevel<'_>, maps: Maps<'_>, scratch: &mut [u32]) {
     let g = &layer.geometry;
     if scratch.len() < conv_dense_scratch_words(g, layer.pass_tiles) {
         return refuse();
@@ -53,9 +75,11 @@ pub fn conv_dense(
     }
     if columns == 0 {
         // No block to run: every sum is 0.
-        for pixel in Pixels::of(output, rows) {
-            for (out, requant) in pixel.iter_mut().zip(at.requant) {
-                *out = requant.apply(0, at.zero);
+        for pixel in 0..g.out_pixels() {
+            for (row, requant) in at.requant.iter().enumerate() {
+                let out = maps.output.wrapping_add(pixel * rows + row);
+                // SAFETY: an element of the output, which `check` saw to have these extents.
+                unsafe { out.write(requant.apply(0, at.zero)) };
             }
         }
         return;
@@ -77,8 +101,7 @@ pub fn conv_dense(
         .wrapping_add(if gathers(g) { columns.div_ceil(4) } else { 0 })
         .cast::<i8>();
     let bytes = bytes.cast::<i8>();
-    let mut packer = Packer16::new(g, input, at.pad);
-    let output_at = output.as_mut_ptr();
+    let mut packer = Packer16::new(g, maps.input, at.pad);
     for pass in passes {
         let tiles_end = tiles.wrapping_add(pass.tiles * tile_words);
         let mut tile = tiles;
@@ -95,7 +118,7 @@ pub fn conv_dense(
             let to = if lone {
                 pairs.wrapping_add(2 * (pixel - pass.first))
             } else {
-                output_at.wrapping_add(pixel * rows)
+                maps.output.wrapping_add(pixel * rows)
             };
             tile = tile.wrapping_add(tile_words);
             // SAFETY: the last word of the tile.
@@ -121,10 +144,11 @@ pub fn conv_dense(
         // its last pixel lies inside the output, or inside the pairs after the tiles.
         unsafe { nest_kernels_conv_dense(&args) };
         if lone {
-            let outputs = output.iter_mut().skip(pass.first);
-            for (at, out) in outputs.take(pass.end - pass.first).enumerate() {
-                // SAFETY: the kernel wrote a pair for each of the pass's pixels.
-                *out = unsafe { pairs.wrapping_add(2 * at).read() };
+            for at in 0..pass.end - pass.first {
+                let out = maps.output.wrapping_add(pass.first + at);
+                // SAFETY: the kernel wrote a pair for each of the pass's pixels, which the output
+                // has.
+                unsafe { out.write(pairs.wrapping_add(2 * at).read()) };
             }
         }
     }

@@ -6,6 +6,7 @@ use core::arch::global_asm;
 use nest_format::Requant;
 
 use super::lines::Lines;
+use super::maps::Maps;
 use super::pack::{Packer, nest_kernels_pack_plane};
 use crate::check::{AtLevel, checked, refuse};
 use crate::layer::{ConvNested, Geometry, Tile};
@@ -76,6 +77,31 @@ pub fn conv_nested(
     scratch: &mut [u32],
 ) {
     let at = checked!(layer.check(level, input, output));
+    run(layer, level, at, Maps::apart(input, output), scratch);
+}
+
+/// [`conv_nested`] with the output at the start of `data` and the input `input_at` elements from
+/// there on, at least [`crate::conv_nested_least_distance`]; `data` ends with the later of both.
+pub fn conv_nested_in_place(
+    layer: &ConvNested<'_>,
+    level: usize,
+    data: &mut [i8],
+    input_at: usize,
+    scratch: &mut [u32],
+) {
+    let g = &layer.geometry;
+    let (input, output) = checked!(crate::overlap::parts(g, data, input_at));
+    let at = checked!(layer.check(level, input, output));
+    debug_assert!(
+        crate::conv_nested_least_distance(g, layer.tile, layer.pass_tiles)
+            .is_some_and(|least| input_at >= least)
+    );
+    let maps = checked!(Maps::in_place(g, data, input_at));
+    run(layer, level, at, maps, scratch);
+}
+
+/// Runs a layer that `check` has seen on maps of its extents.
+fn run(layer: &ConvNested<'_>, level: usize, at: AtLevel<'_>, maps: Maps<'_>, scratch: &mut [u32]) {
     let layout = checked!(layer.layout());
     let packed = Packed {
         geometry: &layer.geometry,
@@ -84,7 +110,7 @@ pub fn conv_nested(
         pass_tiles: layer.pass_tiles.into(),
         at,
     };
-    packed.passes(input, output, scratch, &mut |run, args| {
+    packed.passes(maps, scratch, &mut |run, args| {
         args.words = layer.stream.words().as_ptr();
         args.active = layer.stream.prefix(level).as_ptr();
         args.stored = layer.stream.prefix(layer.stream.levels() - 1).as_ptr();
@@ -109,8 +135,7 @@ impl Packed<'_> {
     /// assembly of the tile and its arguments, all but the words and their counts.
     pub fn passes(
         &self,
-        input: &[i8],
-        output: &mut [i8],
+        maps: Maps<'_>,
         scratch: &mut [u32],
         weigh: &mut dyn FnMut(RunPass, &mut PassArgs),
     ) {
@@ -126,15 +151,15 @@ impl Packed<'_> {
         let mut packer = Packing {
             layout: &layout,
             rows,
-            output: output.as_mut_ptr(),
+            output: maps.output,
             tile: scratch.as_mut_ptr().cast(),
             words: scratch
                 .as_mut_ptr()
                 .wrapping_add(layout.address_words(pass_tiles)),
         };
         let (tiles, words) = (packer.tile, packer.words);
-        let lines = Lines::new(g, &layout, input, at.pad);
-        let mut windows = Packer::new(g, input, at.pad);
+        let lines = Lines::new(g, &layout, maps.input, at.pad);
+        let mut windows = Packer::new(g, maps.input, at.pad);
         let mut index = 0;
         while let Some(pass) = layout.pass(pass_tiles, index) {
             (packer.tile, packer.words) = (tiles, words);
@@ -142,7 +167,7 @@ impl Packed<'_> {
             let step = unsafe {
                 match layout.gather {
                     Gather::Lines => packer.lines(&lines, pass),
-                    Gather::Pixels => packer.pixels(input, g.in_c as usize, pass),
+                    Gather::Pixels => packer.pixels(maps.input, g.in_c as usize, pass),
                     Gather::Windows => packer.windows(&mut windows, pass),
                 }
             };
@@ -226,13 +251,13 @@ impl Packing<'_> {
     /// Windows of one pixel, straight from the input.
     ///
     /// # Safety
-    /// See [`Self::lines`].
-    unsafe fn pixels(&mut self, input: &[i8], in_c: usize, pass: NestedPass) -> usize {
+    /// See [`Self::lines`]; the input holds a pixel of `in_c` elements for each of the output.
+    unsafe fn pixels(&mut self, input: *const i8, in_c: usize, pass: NestedPass) -> usize {
         // SAFETY: pairs lie in the pass, and so in the input.
         unsafe {
             self.pairs(pass, |first, second, to, layout| {
                 if in_c > 0 {
-                    let at = |pixel: usize| input.as_ptr().wrapping_add(pixel * in_c);
+                    let at = |pixel: usize| input.wrapping_add(pixel * in_c);
                     nest_kernels_pack_plane(
                         at(first),
                         at(second),

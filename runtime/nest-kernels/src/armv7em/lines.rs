@@ -8,7 +8,7 @@ use crate::nested_layout::NestedLayout;
 /// Packs the lines of one input map.
 pub(super) struct Lines<'a> {
     geometry: &'a Geometry,
-    input: &'a [i8],
+    input: *const i8,
     padding: [i8; PADDING],
     /// Words from a block to the next.
     block_words: usize,
@@ -31,7 +31,7 @@ struct Phase {
 
 impl<'a> Lines<'a> {
     /// `input` has the geometry's extent and `layout` is that of the geometry.
-    pub fn new(geometry: &'a Geometry, layout: &NestedLayout, input: &'a [i8], pad: i8) -> Self {
+    pub fn new(geometry: &'a Geometry, layout: &NestedLayout, input: *const i8, pad: i8) -> Self {
         Self {
             geometry,
             input,
@@ -72,7 +72,8 @@ impl<'a> Lines<'a> {
     /// Packs output row `y` with `below`, which is the next one or the same, to `to`: a unit's words.
     ///
     /// # Safety
-    /// Both are rows of the output; the layout's `unit_words` from `to` on can be written.
+    /// Both are rows of the output; the input can be read; the layout's `unit_words` from `to` on can
+    /// be written.
     pub unsafe fn pack(&self, y: usize, below: usize, to: *mut u32) {
         let g = self.geometry;
         let (in_c, kernel_h) = (g.in_c as usize, g.kernel_h as usize);
@@ -104,10 +105,7 @@ impl<'a> Lines<'a> {
                 while channel < in_c {
                     let n = chunk.min(in_c - channel);
                     let side = |row: Option<usize>| match row {
-                        Some(row) => (
-                            self.input.as_ptr().wrapping_add(row + column + channel),
-                            step,
-                        ),
+                        Some(row) => (self.input.wrapping_add(row + column + channel), step),
                         None => (self.padding.as_ptr(), 0),
                     };
                     let ((a, a_step), (b, b_step)) = (side(a), side(b));

@@ -13,6 +13,7 @@ mod depthwise_strip;
 mod elementwise;
 mod generic;
 mod lines;
+mod maps;
 mod pack;
 mod pack16;
 mod pool;
@@ -20,8 +21,8 @@ mod window;
 
 // These only move elements, or run once a network: the reference serves the device, too.
 pub use crate::reference::{pad, slice, softmax};
-pub use conv_dense::conv_dense;
-pub use conv_nested::conv_nested;
+pub use conv_dense::{conv_dense, conv_dense_in_place};
+pub use conv_nested::{conv_nested, conv_nested_in_place};
 pub use dense::{dense_nested, fully_connected};
 pub use depthwise::depthwise;
 pub use elementwise::{add, add_in_place, clamp, clamp_in_place};

@@ -26,7 +26,7 @@ pub(super) const PADDING: usize = 64;
 /// Packs pixels of one input map.
 pub(super) struct Packer<'a> {
     windows: Windows<'a>,
-    input: &'a [i8],
+    input: *const i8,
     padding: [i8; PADDING],
     /// Elements from one row of taps to the next.
     row_step: usize,
@@ -81,7 +81,7 @@ impl Line {
 
 impl<'a> Packer<'a> {
     /// `input` has the geometry's extent, which `check` has seen.
-    pub fn new(geometry: &'a Geometry, input: &'a [i8], pad: i8) -> Self {
+    pub fn new(geometry: &'a Geometry, input: *const i8, pad: i8) -> Self {
         let in_c = geometry.in_c as usize;
         let windows = Windows::new(geometry);
         Self {
@@ -170,7 +170,7 @@ impl<'a> Packer<'a> {
         let to_step = self.row_words * size_of::<u32>();
         let kernel_w = g.kernel_w as usize;
         let tap = |pixel: Rows, kx| Some(pixel.start? + self.windows.column(pixel.window, kx)?);
-        let input = self.input.as_ptr();
+        let input = self.input;
         let whole = g.dilation_w == 1
             && self.row_words > 0
             && a.window.x.min(b.window.x) >= 0

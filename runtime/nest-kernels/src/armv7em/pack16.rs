@@ -31,7 +31,7 @@ struct Padding([i8; PADDING]);
 /// Packs pixels of one input map.
 pub(super) struct Packer16<'a> {
     windows: Windows<'a>,
-    input: &'a [i8],
+    input: *const i8,
     padding: Padding,
     /// Elements of a row of taps.
     row: usize,
@@ -83,7 +83,7 @@ impl Line {
 
 impl<'a> Packer16<'a> {
     /// `input` has the geometry's extent, which `check` has seen.
-    pub fn new(geometry: &'a Geometry, input: &'a [i8], pad: i8) -> Self {
+    pub fn new(geometry: &'a Geometry, input: *const i8, pad: i8) -> Self {
         let in_c = geometry.in_c as usize;
         let windows = Windows::new(geometry);
         Self {
@@ -99,7 +99,7 @@ impl<'a> Packer16<'a> {
     /// Packs an output pixel into the tile's words from `to` on; `bytes` is for gathering.
     ///
     /// # Safety
-    /// The output has this pixel. From `to` on, every third word for two for each block of 4 columns
+    /// The output has this pixel; the input can be read. From `to` on, every third word for two for each block of 4 columns
     /// can be written, and, where [`gathers`] says so, as many bytes as there are columns, rounded up
     /// to 4, from `bytes` on.
     pub unsafe fn pixel(&mut self, pixel: usize, to: *mut u32, bytes: *mut i8) {
@@ -163,7 +163,7 @@ impl<'a> Packer16<'a> {
         }
         let in_c = g.in_c as usize;
         let to_step = self.row / 4 * BLOCK * size_of::<u32>();
-        let input = self.input.as_ptr().wrapping_add(line.start);
+        let input = self.input.wrapping_add(line.start);
         if g.dilation_w == 1 && x >= 0 && x + g.kernel_w as i32 <= g.in_w as i32 && self.row > 0 {
             // The usual case: all taps inside, side by side.
             let from = input.wrapping_add(x as usize * in_c);
@@ -205,7 +205,7 @@ impl<'a> Packer16<'a> {
             let inside = ky >= line.above && ky < line.above + line.inside;
             let start = line.start + ky.wrapping_sub(line.above).wrapping_mul(self.row_step);
             if inside && whole {
-                let from = self.input.as_ptr().wrapping_add(start + x as usize * in_c);
+                let from = self.input.wrapping_add(start + x as usize * in_c);
                 // SAFETY: a row of taps lies inside the input; `to` has room by contract.
                 unsafe { copy(from, to, self.row) };
                 to = to.wrapping_add(self.row);
@@ -214,7 +214,7 @@ impl<'a> Packer16<'a> {
             for kx in 0..g.kernel_w as usize {
                 match self.windows.column(Window { y: 0, x }, kx) {
                     Some(at) if inside => {
-                        let from = self.input.as_ptr().wrapping_add(start + at);
+                        let from = self.input.wrapping_add(start + at);
                         // SAFETY: a tap lies inside the input; `to` has room by contract.
                         unsafe { copy(from, to, in_c) };
                     }

@@ -24,6 +24,61 @@ pub fn conv_nested(
     });
 }
 
+/// [`conv_nested`] in place, as if from a copy of the input: the output is at the start of `data`,
+/// the input `input_at` elements from there on. Without an operating system there is no heap for a
+/// copy, and such a call is refused.
+pub fn conv_nested_in_place(
+    layer: &ConvNested<'_>,
+    level: usize,
+    data: &mut [i8],
+    input_at: usize,
+    scratch: &mut [u32],
+) {
+    let g = &layer.geometry;
+    let least = crate::conv_nested_least_distance(g, layer.tile, layer.pass_tiles);
+    let (input, output) = checked!(copied(g, data, input_at, least));
+    conv_nested(layer, level, &input, output, scratch);
+}
+
+/// [`conv_dense`] in place: see [`conv_nested_in_place`].
+pub fn conv_dense_in_place(
+    layer: &ConvDense<'_>,
+    level: usize,
+    data: &mut [i8],
+    input_at: usize,
+    scratch: &mut [u32],
+) {
+    let g = &layer.geometry;
+    let least = Some(crate::conv_dense_least_distance(g, layer.pass_tiles));
+    let (input, output) = checked!(copied(g, data, input_at, least));
+    conv_dense(layer, level, &input, output, scratch);
+}
+
+/// A copy of the input, and the output, of a call in place that keeps the least distance.
+#[cfg(not(target_os = "none"))]
+fn copied<'a>(
+    g: &Geometry,
+    data: &'a mut [i8],
+    input_at: usize,
+    least: Option<usize>,
+) -> Option<(alloc::vec::Vec<i8>, &'a mut [i8])> {
+    let (input, output) = crate::overlap::parts(g, data, input_at)?;
+    let (input, outputs) = (input.to_vec(), output.len());
+    let output = data.get_mut(..outputs)?;
+    (least? <= input_at).then_some((input, output))
+}
+
+/// None: see above.
+#[cfg(target_os = "none")]
+fn copied<'a>(
+    _: &Geometry,
+    _: &'a mut [i8],
+    _: usize,
+    _: Option<usize>,
+) -> Option<(&'a [i8], &'a mut [i8])> {
+    None
+}
+
 /// Convolution with dense weights at a level; slices as in [`conv_nested`], `scratch` holds
 /// [`crate::conv_dense_scratch_words`] words.
 pub fn conv_dense(

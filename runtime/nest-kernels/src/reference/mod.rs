@@ -9,7 +9,7 @@ mod elementwise;
 mod pool;
 mod shape;
 
-pub use conv::{conv_dense, conv_generic, conv_nested};
+pub use conv::{conv_dense, conv_dense_in_place, conv_generic, conv_nested, conv_nested_in_place};
 pub use dense::{dense_nested, fully_connected};
 pub use depthwise::depthwise;
 pub use elementwise::{add, add_in_place, clamp, clamp_in_place, softmax};
