@@ -3,8 +3,8 @@
 use nest_format::{AddParams, Entry, Requant};
 use nest_kernels::layer::{Geometry, Slice, Tile};
 use nest_kernels::{
-    DepthwiseForm, Kernel, NestedLayout, conv_dense_scratch_words, conv_nested_scratch_words,
-    depthwise_scratch_words, kernel_for,
+    DepthwiseForm, Kernel, NestedLayout, conv_dense_least_distance, conv_dense_scratch_words,
+    conv_nested_least_distance, conv_nested_scratch_words, depthwise_scratch_words, kernel_for,
 };
 use nestc::ir::float::Shape;
 use nestc::ir::ids::{IdVec, TensorId};
@@ -44,6 +44,14 @@ impl Builder {
             quant,
             offset,
         })
+    }
+
+    /// An input and an output that begins `least` bytes below it, in the bytes of both.
+    fn sharing(&mut self, names: [&str; 2], shapes: [Shape; 2], least: usize) -> [TensorId; 2] {
+        let start = self.next_byte;
+        let bytes = (least + shapes[0].len()).max(shapes[1].len());
+        self.next_byte += bytes.next_multiple_of(4);
+        [0, 1].map(|i| self.tensor_at(names[i], shapes[i], [start + least, start][i]))
     }
 
     fn requant(&mut self, rows: usize) -> RequantTable {
@@ -252,10 +260,17 @@ pub fn program(name: &str, levels: usize, outputs: usize) -> Program {
         generic,
     );
 
+    // The second writes over the first.
+    let geometry = window(wide, wide, 3, 1, 1);
+    let least = conv_nested_least_distance(&geometry, Tile::P4, 3).expect("it runs");
+    let [p8, p4] = b.sharing(["p8", "p4"], [wide, wide], least);
     let mut last = generic;
     for (tile, text) in [(Tile::P8, "p8"), (Tile::P4, "p4"), (Tile::P2, "p2")] {
-        let out = b.tensor(text, wide);
-        let geometry = window(wide, wide, 3, 1, 1);
+        let out = match tile {
+            Tile::P8 => p8,
+            Tile::P4 => p4,
+            Tile::P2 => b.tensor(text, wide),
+        };
         let payload = Payload::ConvNested {
             geometry,
             stream: b.nested_stream(&geometry, tile),
@@ -304,7 +319,9 @@ pub fn program(name: &str, levels: usize, outputs: usize) -> Program {
     let payload = Payload::MaxPool(window(wide, half, 2, 2, 0));
     b.step("max", Kernel::MaxPool, payload, &[twice], pooled);
 
-    let depthwise = b.tensor("depthwise", half);
+    let pointwise = window(half, deep, 1, 1, 0);
+    let least = conv_dense_least_distance(&pointwise, 2);
+    let [depthwise, dense] = b.sharing(["depthwise", "dense"], [half, deep], least);
     let geometry = window(half, half, 3, 1, 1);
     let payload = Payload::Depthwise {
         geometry,
@@ -315,7 +332,6 @@ pub fn program(name: &str, levels: usize, outputs: usize) -> Program {
     let kernel = Kernel::Depthwise(DepthwiseForm::of(&geometry));
     b.step("depthwise", kernel, payload, &[pooled], depthwise);
 
-    let dense = b.tensor("dense", deep);
     let words = (0..16 / 2 * 2 * 2)
         .map(|_| {
             let w: [u8; 4] = std::array::from_fn(|_| b.random.signed(60) as u8);
@@ -323,7 +339,7 @@ pub fn program(name: &str, levels: usize, outputs: usize) -> Program {
         })
         .collect();
     let payload = Payload::ConvDense {
-        geometry: window(half, deep, 1, 1, 0),
+        geometry: pointwise,
         columns: 8,
         words,
         requant: b.requant(16),

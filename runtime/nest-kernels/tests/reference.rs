@@ -3,7 +3,9 @@
 
 use nest_format::{AddParams, DenseWeights, Entry, NestedStream, Requant};
 use nest_kernels::layer::*;
-use nest_kernels::{NestedLayout, reference};
+use nest_kernels::{
+    DensePasses, NestedLayout, conv_dense_least_distance, conv_nested_least_distance, reference,
+};
 
 /// xorshift64*.
 struct Random(u64);
@@ -568,5 +570,121 @@ fn shapes_move_every_element_to_its_place() {
                 std::array::from_fn(|axis| start[axis] + index[axis] * step[axis]);
             assert_eq!(out[at(picked, index)], padded[at(output, source)]);
         }
+    }
+}
+
+/// The input elements that the windows of some output pixels reach.
+fn reached(g: &Geometry, pixels: std::ops::Range<usize>) -> Vec<usize> {
+    let positions: Vec<i8> = vec![0; input_len(g)];
+    let mut reached = Vec::new();
+    for pixel in pixels {
+        let (oy, ox) = (pixel / usize::from(g.out_w), pixel % usize::from(g.out_w));
+        for (ky, kx) in (0..g.kernel_h).flat_map(|ky| (0..g.kernel_w).map(move |kx| (ky, kx))) {
+            if tap(g, &positions, [oy as u16, ox as u16, ky, kx], 0).is_some() {
+                let y = oy * usize::from(g.stride_h) + usize::from(ky * g.dilation_h);
+                let x = ox * usize::from(g.stride_w) + usize::from(kx * g.dilation_w);
+                let (y, x) = (y - usize::from(g.pad_top), x - usize::from(g.pad_left));
+                reached.push((y * usize::from(g.in_w) + x) * usize::from(g.in_c));
+            }
+        }
+    }
+    reached
+}
+
+/// Plays the passes: what a pass packs lies above all that the passes before it have written, and
+/// nearly always there is a pass for which no shorter distance would do.
+#[test]
+fn the_least_distance_keeps_what_later_passes_read_and_no_more() {
+    let mut random = Random(7);
+    let (mut tight, mut above_0) = (0, 0);
+    for _ in 0..600 {
+        let g = random.geometry();
+        let pass_tiles = [0, 1, 2, 3, u16::MAX][random.between(0, 4) as usize];
+        let mut kernels = Vec::new();
+        for tile in [Tile::P8, Tile::P4, Tile::P2] {
+            if let Some(layout) = NestedLayout::of(&g, tile) {
+                let passes = (0..).map_while(|at| layout.pass(pass_tiles.into(), at));
+                let least = conv_nested_least_distance(&g, tile, pass_tiles).expect("it runs");
+                kernels.push((least, passes.map(|p| (p.first, p.end)).collect::<Vec<_>>()));
+            }
+        }
+        let passes = DensePasses::new(g.out_pixels(), pass_tiles);
+        let least = conv_dense_least_distance(&g, pass_tiles);
+        kernels.push((least, passes.map(|p| (p.first, p.end)).collect()));
+        for (least, passes) in kernels {
+            assert_eq!(passes.last().map(|p| p.1), Some(g.out_pixels()));
+            let (mut written, mut needed) = (0, 0);
+            for (first, end) in passes {
+                assert!(first <= written && written < end, "{g:?}");
+                let lowest = reached(&g, first..end).into_iter().min();
+                let over = written * usize::from(g.out_c);
+                needed = needed.max(lowest.map_or(0, |lowest| over.saturating_sub(lowest)));
+                written = end;
+            }
+            assert!(least >= needed, "{least} for {needed}: {g:?}");
+            above_0 += u32::from(needed > 0);
+            tight += u32::from(needed > 0 && least == needed);
+        }
+    }
+    assert!(
+        above_0 > 500 && tight * 10 > above_0 * 7,
+        "{tight} of {above_0}"
+    );
+}
+
+#[test]
+fn convolutions_in_place_give_what_two_maps_do() {
+    let mut random = Random(8);
+    for case in 0..200 {
+        let g = random.geometry();
+        let (rows, columns) = (usize::from(g.out_c), g.columns());
+        let pass_tiles = random.between(0, 3);
+        let requant = random.requants(rows);
+        let (zero, pad) = (random.byte(), random.byte());
+        let input = random.bytes(input_len(&g));
+        let outputs = g.out_pixels() * rows;
+        let buffer = |least: usize| {
+            let mut data = vec![0x55; outputs.max(least + input.len())];
+            data[least..][..input.len()].copy_from_slice(&input);
+            data
+        };
+
+        let weights = random.bytes(rows * columns);
+        let mut words = vec![0; DenseWeights::words_for(rows, columns)];
+        let weight = |row: usize, column: usize| weights[row * columns + column];
+        DenseWeights::encode(rows, columns, weight, &mut words);
+        let layer = ConvDense {
+            geometry: g,
+            weights: DenseWeights::new(rows as u16, columns as u16, &words),
+            requant: &[&requant],
+            out_zero: &[zero],
+            pad: &[pad],
+            pass_tiles,
+        };
+        let mut expected = vec![0; outputs];
+        reference::conv_dense(&layer, 0, &input, &mut expected, &mut []);
+        let least = conv_dense_least_distance(&g, pass_tiles);
+        let mut data = buffer(least);
+        reference::conv_dense_in_place(&layer, 0, &mut data, least, &mut []);
+        assert_eq!(data[..outputs], expected, "case {case}: {g:?}");
+
+        let layout = NestedLayout::of(&g, Tile::P2).expect("2 pixels run anything");
+        let real = |c| layout.tap(c).is_some();
+        let (_, words, prefix) = nested(&mut random, rows, layout.columns, 1, real);
+        let columns = layout.columns as u16;
+        let layer = ConvNested {
+            geometry: g,
+            stream: NestedStream::new(rows as u16, columns, 1, &words, &prefix),
+            requant: &[&requant],
+            out_zero: &[zero],
+            pad: &[pad],
+            tile: Tile::P2,
+            pass_tiles,
+        };
+        reference::conv_nested(&layer, 0, &input, &mut expected, &mut []);
+        let least = conv_nested_least_distance(&g, Tile::P2, pass_tiles).expect("it runs");
+        let mut data = buffer(least);
+        reference::conv_nested_in_place(&layer, 0, &mut data, least, &mut []);
+        assert_eq!(data[..outputs], expected, "case {case}: {g:?}");
     }
 }

@@ -275,8 +275,11 @@ fn each_rule_of_the_plan_has_a_breach() {
         p.arena_bytes.0 = p.tensors[id(0)].shape.len() as u64;
     });
     program_breaks("P4", |p| p.tensors[id(3)].quant.truncate(1));
-    // The first convolution over its own input.
-    program_breaks("P2", |p| p.tensors[id(1)].offset = p.tensors[id(0)].offset);
+    // The first convolution over its own input, but not below it.
+    program_breaks("P2", |p| {
+        p.tensors[id(1)].offset = p.tensors[id(0)].offset + 4;
+        fit_arena(p);
+    });
     // The second one over what the addition still needs.
     program_breaks("P2", |p| p.tensors[id(2)].offset = p.tensors[id(1)].offset);
     // In place by half.
@@ -381,6 +384,77 @@ fn each_rule_of_payloads_has_a_breach() {
         Payload::GlobalAvgPool { pixels, .. } => *pixels += 1,
         other => panic!("{other:?}"),
     });
+}
+
+/// Dense and nested convolutions whose inputs die: their outputs lie over them, at the least
+/// distance; a word less is refused, and so is any overlap with an input that is still needed.
+#[test]
+fn outputs_keep_their_distance_below_their_inputs() {
+    let weights = |zeros: usize| {
+        let each: Vec<String> = (0..8 * 8 * 9)
+            .map(|i| if i % 10 < zeros { 0 } else { i % 7 + 1 }.to_string())
+            .collect();
+        each.join(", ")
+    };
+    let requant = vec!["[0, 1000000]"; 8].join(", ");
+    for (zeros, output) in [(0, "t3"), (8, "t3"), (8, "t3, t1")] {
+        let conv = |from: usize, to: usize| {
+            format!(
+                "t{to} = conv(t{from}) \"c{to}\" kernel=[3, 3] stride=[1, 1] pads=[1, 1, 1, 1] \
+                 dilation=[1, 1] out=8 group_channels=8 groups=1 weight_scale=[{}] weight=[{}] \
+                 requant=[[{requant}]]\n",
+                vec!["1"; 8].join(", "),
+                weights(zeros)
+            )
+        };
+        let tensors: String = (0..4)
+            .map(|t| format!("tensor t{t} \"t{t}\" shape=[8, 24, 24] quant=[[1, 0]]\n"))
+            .collect();
+        let text = format!(
+            "int \"chain\"\nsparsities [0]\n{tensors}input t0\n{}{}{}output {output}\n",
+            conv(0, 1),
+            conv(1, 2),
+            conv(2, 3)
+        );
+        let graph = text_int::parse(&text).unwrap();
+        let encoded = crate::passes::encode(graph, &Default::default()).unwrap();
+        let p = crate::passes::plan(encoded);
+        verify_program(&p).unwrap();
+        let mut shared = 0;
+        for (at, step) in p.steps.iter().enumerate() {
+            let (x, y) = (&p.tensors[step.inputs[0]], &p.tensors[step.output]);
+            let least = step.payload.least_distance().expect("a convolution");
+            assert!(least > 0 && least.is_multiple_of(4));
+            let beside = |distance: usize| {
+                let mut y = y.clone();
+                y.offset = 1 << 20;
+                let mut x = x.clone();
+                x.offset = y.offset + distance;
+                step.may_share(&x, &y)
+            };
+            assert!(beside(least) && !beside(least - 1));
+            if y.offset + least == x.offset {
+                shared += 1;
+                let mut p = p.clone();
+                p.tensors[step.output].offset += 4;
+                fit_arena(&mut p);
+                let found = rules(verify_program(&p));
+                assert!(found.contains(&"P2".to_owned()), "step {at}: {found:?}");
+            }
+        }
+        // An input that is an output of the network stays whole.
+        assert!(
+            shared >= if output == "t3" { 2 } else { 1 },
+            "{shared} of 3"
+        );
+        let maps = (p.arena_bytes - p.peak_scratch()).0 as usize / (8 * 24 * 24);
+        assert_eq!(
+            maps,
+            if output == "t3" { 1 } else { 2 },
+            "{}",
+            p.arena_bytes
+        );
+    }
 }
 
 /// A convolution of 400 columns in a tile for 341.

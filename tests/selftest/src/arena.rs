@@ -39,6 +39,11 @@ impl Arena {
         }
     }
 
+    /// Whether this round, one after all others, is for a layer's form in place, if it has one.
+    pub fn in_place(&self) -> bool {
+        self.round == ROUNDS
+    }
+
     /// A buffer; the contents are whatever was there.
     pub fn take<T: Plain>(&mut self, len: usize) -> &'static mut [T] {
         let bytes = len * size_of::<T>();

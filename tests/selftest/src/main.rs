@@ -54,6 +54,24 @@ impl Report {
     pub fn case(
         &mut self,
         name: fmt::Arguments<'_>,
+        run: impl FnMut(&mut Arena, Option<&mut [i8]>) -> &'static [i8],
+    ) {
+        self.rounds(name, ROUNDS, run);
+    }
+
+    /// As [`Report::case`], with a last round in place: see [`Arena::in_place`].
+    pub fn case_in_place(
+        &mut self,
+        name: fmt::Arguments<'_>,
+        run: impl FnMut(&mut Arena, Option<&mut [i8]>) -> &'static [i8],
+    ) {
+        self.rounds(name, ROUNDS + 1, run);
+    }
+
+    fn rounds(
+        &mut self,
+        name: fmt::Arguments<'_>,
+        rounds: usize,
         mut run: impl FnMut(&mut Arena, Option<&mut [i8]>) -> &'static [i8],
     ) {
         if !board::starts_with(name, self.only) {
@@ -64,7 +82,7 @@ impl Report {
         let expected = unsafe { &mut *expected };
         let mut fails = 0u32;
         let mut hash = 0x811c_9dc5u32;
-        for round in 0..ROUNDS {
+        for round in 0..rounds {
             // SAFETY: buffers of the previous round are not used any more.
             let mut arena = unsafe { Arena::new(round) };
             let output = run(&mut arena, (round == 0).then_some(&mut expected[..]));

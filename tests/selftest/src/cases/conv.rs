@@ -2,9 +2,9 @@
 
 use nest_format::{Entry, NestedStream, Requant};
 use nest_kernels::layer::{ConvNested, Geometry, Tile};
-use nest_kernels::{Kernel, NestedLayout, kernel_for, reference};
+use nest_kernels::{Kernel, NestedLayout, conv_nested_least_distance, kernel_for, reference};
 
-use super::requant;
+use super::{in_place, requant};
 use crate::random::Random;
 use crate::{OUTPUT_MAX, Report};
 
@@ -113,7 +113,7 @@ fn nested(report: &mut Report, seed: u32, g: Geometry, tile: Tile, levels: usize
             kernel_for(Kernel::ConvNested(tile)),
             g.out_pixels()
         );
-        report.case(name, |arena, expected| {
+        report.case_in_place(name, |arena, expected| {
             let mut random = Random::new(seed);
             let words = arena.take::<u32>(words_len);
             let prefix = arena.take::<u16>(rows * levels);
@@ -155,6 +155,12 @@ fn nested(report: &mut Report, seed: u32, g: Geometry, tile: Tile, levels: usize
             };
             if let Some(expected) = expected {
                 reference::conv_nested(&layer, level, input, &mut expected[..outputs], &mut []);
+            }
+            if arena.in_place() {
+                let least = conv_nested_least_distance(&g, tile, pass_tiles).unwrap_or(0);
+                return in_place(arena, input, outputs, least, |data, at| {
+                    nest_kernels::conv_nested_in_place(&layer, level, data, at, scratch);
+                });
             }
             nest_kernels::conv_nested(&layer, level, input, output, scratch);
             output

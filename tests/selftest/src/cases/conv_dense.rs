@@ -2,10 +2,12 @@
 
 use nest_format::{DenseWeights, Requant};
 use nest_kernels::layer::{ConvDense, Geometry};
-use nest_kernels::{Kernel, conv_dense_scratch_words, kernel_for, reference};
+use nest_kernels::{
+    Kernel, conv_dense_least_distance, conv_dense_scratch_words, kernel_for, reference,
+};
 
 use super::conv::{geometry, square};
-use super::requant;
+use super::{in_place, requant};
 use crate::random::Random;
 use crate::{OUTPUT_MAX, Report};
 
@@ -29,7 +31,7 @@ fn case(
         kernel_for(Kernel::ConvDense),
         g.out_pixels()
     );
-    report.case(name, |arena, expected| {
+    report.case_in_place(name, |arena, expected| {
         let mut random = Random::new(seed);
         let words = arena.take::<u32>(DenseWeights::words_for(rows, columns));
         let requant_at = arena.take::<Requant>(rows);
@@ -54,6 +56,12 @@ fn case(
         if let Some(expected) = expected {
             reference::conv_dense(&layer, 0, input, &mut expected[..outputs], &mut []);
         }
+        if arena.in_place() {
+            let least = conv_dense_least_distance(&g, pass_tiles);
+            return in_place(arena, input, outputs, least, |data, at| {
+                nest_kernels::conv_dense_in_place(&layer, 0, data, at, scratch);
+            });
+        }
         nest_kernels::conv_dense(&layer, 0, input, output, scratch);
         output
     });
@@ -62,15 +70,22 @@ fn case(
 /// A layer of random values, with many extremes for every fourth seed.
 fn random(report: &mut Report, seed: u32, g: Geometry, pass_tiles: u16) {
     let largest = 60 * 60 * g.columns().isqrt().max(1) as u32;
-    case(report, seed, g, pass_tiles, largest, |random, weights, input| {
-        if seed % 4 == 0 {
-            random.fill(weights);
-            random.fill(input);
-        } else {
-            random.fill_fast(weights);
-            random.fill_fast(input);
-        }
-    });
+    case(
+        report,
+        seed,
+        g,
+        pass_tiles,
+        largest,
+        |random, weights, input| {
+            if seed % 4 == 0 {
+                random.fill(weights);
+                random.fill(input);
+            } else {
+                random.fill_fast(weights);
+                random.fill_fast(input);
+            }
+        },
+    );
 }
 
 pub fn run(report: &mut Report) {
@@ -80,10 +95,17 @@ pub fn run(report: &mut Report) {
         g.in_w = 3 + columns / 4 % 2;
         g.out_w = g.in_w;
         let largest = 80 * 80 * u32::from(columns.isqrt());
-        case(report, columns.into(), g, 1, largest, |random, weights, input| {
-            random.fill_fast(weights);
-            random.fill_fast(input);
-        });
+        case(
+            report,
+            columns.into(),
+            g,
+            1,
+            largest,
+            |random, weights, input| {
+                random.fill_fast(weights);
+                random.fill_fast(input);
+            },
+        );
     }
     // The largest sums there are.
     for weight in [127, -128] {

@@ -9,7 +9,26 @@ pub mod pool;
 
 use nest_format::Requant;
 
+use crate::arena::Arena;
 use crate::random::Random;
+
+/// Runs a layer with its output `least` elements below its input, the least distance, in one buffer:
+/// `run` is given both. Returns the output, of `outputs` elements.
+fn in_place(
+    arena: &mut Arena,
+    input: &[i8],
+    outputs: usize,
+    least: usize,
+    run: impl FnOnce(&mut [i8], usize),
+) -> &'static [i8] {
+    let data = arena.take::<i8>(outputs.max(least + input.len()));
+    data.fill(0x55);
+    for (at, &x) in data.iter_mut().skip(least).zip(input) {
+        *at = x;
+    }
+    run(data, least);
+    data.get(..outputs).unwrap_or(&[])
+}
 
 /// Requantisation that spreads sums of about `scale` over int8 and beyond; some channels take
 /// extreme constants. Returns the output zero point of up to three levels.
