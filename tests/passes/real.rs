@@ -232,13 +232,17 @@ fn dead_channels_of_the_network_go_without_a_trace() {
     }
 }
 
-/// Three feature maps of 16 KiB are live at once; additions are in place.
+/// A shortcut of 16 KiB, a feature map of 16 KiB that each convolution writes over, and scratch:
+/// additions are in place, and convolutions begin a line below their input. Apart, it would be three
+/// feature maps and scratch.
 #[test]
-fn the_arena_is_three_feature_maps() {
+fn the_arena_is_two_feature_maps_and_scratch() {
     for network in [plain(), nested()] {
-        assert_eq!(network.program.peak().0, network.program.arena_bytes);
-        let tensors = network.program.arena_bytes - network.program.peak_scratch();
-        assert_eq!(tensors, Bytes(3 * 16_384));
+        let arena = network.program.arena_bytes;
+        assert_eq!(network.program.peak().0, arena, "the bound is reached");
+        assert!(arena <= Bytes(49_728), "{arena}");
+        let maps = arena - network.program.peak_scratch();
+        assert!(maps < Bytes(2 * 16_384 + 2_048), "{maps}");
     }
 }
 

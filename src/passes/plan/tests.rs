@@ -117,12 +117,77 @@ fn values_read_by_nothing_live_where_they_are_written() {
     assert_eq!(plan.bytes, 16);
 }
 
+/// A 1x1 convolution over `pixels` pixels, with scratch.
+fn conv(input: [usize; 2], output: [usize; 2], pixels: u16, scratch_words: usize) -> Step {
+    let [(from, in_c), (to, out_c)] = [input, output].map(|[t, c]| (t, c as u16));
+    let geometry = nest_kernels::layer::Geometry {
+        in_h: 1,
+        in_w: pixels,
+        in_c,
+        out_h: 1,
+        out_w: pixels,
+        out_c,
+        kernel_h: 1,
+        kernel_w: 1,
+        stride_h: 1,
+        stride_w: 1,
+        dilation_h: 1,
+        dilation_w: 1,
+        pad_top: 0,
+        pad_left: 0,
+    };
+    let payload = Payload::ConvDense {
+        geometry,
+        columns: in_c,
+        words: Vec::new(),
+        requant: Vec::new(),
+        pad: Vec::new(),
+        pass_tiles: 1,
+    };
+    Step {
+        scratch_words,
+        ..step(payload, &[from], to)
+    }
+}
+
+#[test]
+fn scratch_takes_turns_with_activations() {
+    // The second step's scratch lies where the first step's input was.
+    let mut steps = vec![other(&[0], 1), other(&[1], 2), other(&[2], 3)];
+    steps[1].scratch_words = 30;
+    steps[2].scratch_words = 40;
+    let (plan, _) = placed(&[200, 40, 40, 8], steps, &[3]);
+    assert_eq!(plan.bytes, 240);
+    assert_eq!(plan.peak, Some(LayerId::from_index(0)));
+    assert!(plan.scratch.iter().all(|at| at.is_multiple_of(8)));
+}
+
+#[test]
+fn an_output_begins_below_the_input_it_writes_over() {
+    // Each pixel doubles: the output ends where the input does.
+    let wider = || conv([0, 8], [1, 16], 99, 6);
+    let least = wider().payload.least_distance().expect("a convolution");
+    let (plan, _) = placed(&[792, 1584], vec![wider()], &[1]);
+    assert!(least > 700 && least < 800, "{least}");
+    assert_eq!(plan.bytes, 1584 + 24);
+    assert_eq!(plan.bytes, plan.lower_bound);
+    let [x, y] = [0, 1].map(|t| plan.offsets[id(t)]);
+    assert!(y + least <= x && x < y + 1584, "{x} over {y}");
+    // It halves: the output may begin where the input does.
+    let (plan, _) = placed(&[1584, 792], vec![conv([0, 16], [1, 8], 99, 0)], &[1]);
+    assert_eq!(plan.bytes, 1584);
+    // The input is needed later: nothing is shared.
+    let steps = vec![wider(), other(&[0], 2)];
+    let (plan, _) = placed(&[792, 1584, 8], steps, &[1, 2]);
+    assert_eq!(plan.bytes, 792 + 1584 + 24);
+}
+
 /// Every pair of tensors that live together, checked by brute force; and the search comes close to
 /// the bound on random graphs.
 #[test]
 fn random_plans_never_overlap() {
     let mut r = Random(3);
-    let (mut reached, cases) = (0, 150);
+    let (mut reached, mut shared, cases) = (0, 0, 150);
     for case in 0..cases {
         let n = 3 + (r.next() % 14) as usize;
         let mut sizes = vec![16 * (1 + r.next() as usize % 8)];
@@ -133,6 +198,11 @@ fn random_plans_never_overlap() {
             if r.next().is_multiple_of(3) && sizes[a] == sizes[b] {
                 sizes.push(sizes[a]);
                 steps.push(add(&[a, b], i));
+            } else if r.next().is_multiple_of(3) {
+                // 4 pixels of a multiple of 4 channels.
+                sizes.push(16 * (1 + r.next() as usize % 8));
+                let words = 2 * (r.next() % 10) as usize;
+                steps.push(conv([b, sizes[b] / 4], [i, sizes[i] / 4], 4, words));
             } else {
                 sizes.push(16 * (1 + r.next() as usize % 8));
                 steps.push(other(&[if r.next().is_multiple_of(4) { a } else { b }], i));
@@ -148,7 +218,8 @@ fn random_plans_never_overlap() {
             owner[at..at + sizes[t.index()]].fill(t.index());
         };
         write(id(0), &mut owner);
-        for s in &steps {
+        for (s, &scratch) in steps.iter().zip(plan.scratch.iter()) {
+            owner[scratch..][..4 * s.scratch_words].fill(usize::MAX);
             for &t in &s.inputs {
                 let at = plan.offsets[t];
                 let own = owner[at..at + sizes[t.index()]]
@@ -156,9 +227,23 @@ fn random_plans_never_overlap() {
                     .all(|&o| o == t.index());
                 assert!(own, "case {case}: {t} is gone before `{}`", s.name);
             }
+            let [x, y] = [s.inputs[0], s.output].map(|t| plan.offsets[t]);
+            let (x_end, y_end) = (x + sizes[s.inputs[0].index()], y + sizes[s.output.index()]);
+            if let (Some(least), true) = (s.payload.least_distance(), x < y_end && y < x_end) {
+                assert!(y + least <= x, "case {case}: `{}`", s.name);
+                shared += 1;
+            }
             write(s.output, &mut owner);
+            assert!(
+                owner[scratch..][..4 * s.scratch_words]
+                    .iter()
+                    .all(|&o| o == usize::MAX),
+                "case {case}: `{}` writes into its scratch",
+                s.name
+            );
         }
     }
+    assert!(shared > 100, "{shared}");
     assert!(
         reached >= cases * 95 / 100,
         "{reached} of {cases} at the lower bound"

@@ -75,7 +75,7 @@ fn copied<'a>(
     _: &'a mut [i8],
     _: usize,
     _: Option<usize>,
-) -> Option<(&'a [i8], &'a mut [i8])> {
+) -> Option<([i8; 0], &'a mut [i8])> {
     None
 }
 
