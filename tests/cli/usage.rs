@@ -53,7 +53,7 @@ fn every_verbs_help_ends_in_an_example() {
 
 #[test]
 fn wrong_use_gives_a_coded_finding_and_exit_2() {
-    let cases: [&[&str]; 19] = [
+    let cases: [&[&str]; 23] = [
         &["tran"],
         &[
             "train",
@@ -65,6 +65,10 @@ fn wrong_use_gives_a_coded_finding_and_exit_2() {
             "-o",
             "o",
         ],
+        &["bench", "d", "--timing", "no/timing.toml"],
+        &["bench", "d", "--fail-if", "cycles_optimistic > 1"],
+        &["calibrate", "no.elf", "-o", "timing.toml"],
+        &["calibrate", "no.elf", "--log", "l", "--timing", "t", "-o", "o"],
         &["export", "m.onnx", "--level", "-1", "-o", "o"],
         &["--frobnicate"],
         &["check"],

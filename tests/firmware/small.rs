@@ -6,6 +6,7 @@ use std::process::Command;
 
 use nestc::bench::{
     self, BenchOptions, Compiled, EmulatorRunner, Exchange, Recorder, ReplayRunner, Runner,
+    Settings,
 };
 use nestc::diag;
 use nestc::emit::{Budgets, read_program, write_program};
@@ -15,7 +16,7 @@ use nestc::ir::ids::{Id, LayerId, Level};
 use nestc::ir::program::Program;
 use nestc::report::{BenchReport, MeasuredBy};
 use nestc::target::MemoryKind;
-use nestc::units::Bytes;
+use nestc::units::{Bytes, Cycles};
 
 use crate::sample;
 use crate::support::{Random, board, build_options, cargo, cargo_ok, command, emit_to};
@@ -193,6 +194,51 @@ fn every_kind_of_layer_is_bit_exact_on_the_device() {
         let stack = report.ram_bytes.stack.0;
         assert!((100..4096).contains(&stack), "{stack} bytes of stack");
         replayed(&compiled, recorder.exchanges, &report);
+    }
+}
+
+/// Both settings side by side, on machines of their own: cycles do not depend on what else is asked
+/// for, and the constants of a timing file reach the machine.
+#[test]
+fn both_settings_are_measured_side_by_side() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let compiled = compile(&sample::program("tiny_settings", 3, 1), &out);
+    let measure = |settings: &Settings, verify| {
+        let options = BenchOptions {
+            verify,
+            ..BenchOptions::default()
+        };
+        let mut heard = Vec::new();
+        let report = bench::bench_emulated(&compiled, settings, &options, &mut |done, total| {
+            heard.push((done, total));
+        })
+        .unwrap_or_else(|e| panic!("{e}"));
+        let total = 3 * (verify + 2);
+        assert_eq!(heard, (1..=total).map(|n| (n, total)).collect::<Vec<_>>());
+        bench::verdict(&report).unwrap_or_else(|e| panic!("{e}"));
+        report
+    };
+    let standard = measure(&Settings::default(), 3);
+    assert_eq!(standard.bit_exact.inputs, 3);
+    assert_eq!(standard.timing.as_deref(), Some("expected"));
+    for level in &standard.levels {
+        let layers = level.layers.iter();
+        let pessimistic: Cycles = layers.filter_map(|l| l.cycles_pessimistic).sum();
+        assert_eq!(level.cycles_pessimistic, Some(pessimistic));
+        assert!(pessimistic > level.cycles);
+    }
+    let unverified = measure(&Settings::default(), 0);
+    assert_eq!(unverified.levels, standard.levels);
+
+    let file = folder.path().join("slow_flash.toml");
+    fs::write(&file, "flash_line_fill = 200\n").unwrap();
+    let slow = measure(&Settings::named(&file.to_string_lossy()).unwrap(), 0);
+    assert_eq!(slow.timing.as_deref(), Some("slow_flash"));
+    for (level, before) in slow.levels.iter().zip(&standard.levels) {
+        // What was measured holds in both settings.
+        assert!(level.cold_cycles > before.cold_cycles);
+        assert!(level.cycles_pessimistic > before.cycles_pessimistic);
     }
 }
 
