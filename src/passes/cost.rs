@@ -58,12 +58,16 @@ const NESTED_P2: Packed = Packed {
     tile: 36.0,
     entry: 3.0,
 };
+/// Rows in pairs over tiles of 3 pixels: 12.5 cycles for 4 columns of the pair. Entries are the weights
+/// as stored, those that fill up rows and columns included.
 const DENSE: Packed = Packed {
-    pack: 1.1,
-    row: 16.0,
-    tile: 40.0,
-    entry: 2.4,
+    pack: 1.25,
+    row: 20.0,
+    tile: 12.0,
+    entry: 12.5 / 8.0,
 };
+/// What packing a column takes more where channels do not come in words.
+const DENSE_GATHER: f64 = 3.0;
 
 /// Estimated cycles of a step at a level.
 ///
@@ -89,19 +93,21 @@ pub fn cycles(payload: &Payload, output: usize, level: usize) -> Cycles {
             rates.cycles(geometry, packed, tiles, passes, entries, 2.0 * entries)
         }
         Payload::ConvDense {
-            geometry, columns, ..
+            geometry,
+            words,
+            pass_tiles,
+            ..
         } => {
-            let weights = f64::from(*columns) * f64::from(geometry.out_c);
-            let tiles = (geometry.out_pixels() as f64 / 4.0).ceil();
-            let packed = (geometry.columns() * geometry.out_pixels()) as f64;
-            DENSE.cycles(
-                geometry,
-                packed,
-                tiles,
-                (tiles / 4.0).ceil(),
-                weights,
-                weights,
-            )
+            let passes = DensePasses::new(geometry.out_pixels(), *pass_tiles);
+            let tiles: usize = passes.map(|pass| pass.tiles).sum();
+            let weights = 4.0 * words.len() as f64;
+            let columns = (geometry.columns() * geometry.out_pixels()) as f64;
+            let packed = match geometry.in_c % 4 {
+                0 => columns,
+                _ => DENSE_GATHER * columns,
+            };
+            let passes = passes.count() as f64;
+            DENSE.cycles(geometry, packed, tiles as f64, passes, weights, weights)
         }
         Payload::ConvGeneric {
             geometry,

@@ -10,10 +10,50 @@ pub(crate) const fn tile_words(columns: usize) -> usize {
     columns.div_ceil(4) * 2 * TILE + 1
 }
 
-/// Whether pixels are gathered as bytes before they are expanded: where channels do not come in
-/// words.
-pub(crate) const fn gathers(geometry: &Geometry) -> bool {
-    geometry.in_c % 4 != 0
+/// How the bytes of a window come together before they are extended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Gather {
+    /// They need not: channels come in words.
+    None,
+    /// The rows of the input under an output row are copied with their padding, for windows of 3 x 3
+    /// pixels of 3 channels: the first layer of most networks.
+    Lines,
+    /// Byte by byte.
+    Bytes,
+}
+
+/// The form for a layer.
+pub(crate) const fn gather(g: &Geometry) -> Gather {
+    let rgb = g.in_c == 3 && g.kernel_h == 3 && g.kernel_w == 3;
+    if g.in_c % 4 == 0 {
+        Gather::None
+    } else if rgb && g.dilation_h == 1 && g.dilation_w == 1 && g.out_w > 0 {
+        Gather::Lines
+    } else {
+        Gather::Bytes
+    }
+}
+
+/// Bytes of a line of [`Gather::Lines`]: the pixels under an output row, and as many bytes before them
+/// as make the input's first one begin a word.
+pub(crate) const fn line_bytes(g: &Geometry) -> usize {
+    let pixels = (g.out_w as usize).saturating_sub(1) * g.stride_w as usize + 3;
+    (3 * pixels + line_start(g)).div_ceil(4) * 4
+}
+
+/// Where in a line its first pixel begins.
+pub(crate) const fn line_start(g: &Geometry) -> usize {
+    let before = 3 * g.pad_left as usize;
+    before.div_ceil(4) * 4 - before
+}
+
+/// Words for gathering.
+pub(crate) const fn gather_words(g: &Geometry) -> usize {
+    match gather(g) {
+        Gather::None => 0,
+        Gather::Lines => 3 * line_bytes(g) / 4,
+        Gather::Bytes => g.columns().div_ceil(4),
+    }
 }
 
 /// How the pixels of a layer are cut into passes. Each packs its pixels, in raster order, before it
@@ -90,18 +130,13 @@ impl Iterator for DensePasses {
 pub const fn conv_dense_scratch_words(geometry: &Geometry, pass_tiles: u16) -> usize {
     let columns = geometry.columns();
     let tiles = DensePasses::new(geometry.out_pixels(), pass_tiles).most_tiles();
-    let gathered = if gathers(geometry) {
-        columns.div_ceil(4)
-    } else {
-        0
-    };
     // A lone row is computed beside a copy of itself.
     let pairs = if geometry.out_c == 1 {
         (2 * TILE * tiles).div_ceil(4)
     } else {
         0
     };
-    tiles * tile_words(columns) + gathered + pairs
+    tiles * tile_words(columns) + gather_words(geometry) + pairs
 }
 
 /// The most tiles a pass may have with tiles of at most `words` words: as many as make the fewest

@@ -27,7 +27,7 @@ pub(super) fn fully_connected(conv: &ConvLayer<'_>) -> Result<Chosen, String> {
 
 /// Words of scratch that a layer takes by default: where the weights stay in a data cache of 16 KiB,
 /// and where they do not and each pass fetches them anew.
-const SCRATCH_WORDS: [usize; 2] = [2816, 6144];
+const SCRATCH_WORDS: [usize; 2] = [2816, 7168];
 
 /// Bytes of weights above which passes should be few.
 const CACHED_BYTES: usize = 12 << 10;

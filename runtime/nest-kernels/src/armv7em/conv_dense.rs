@@ -8,7 +8,7 @@ use nest_format::Requant;
 use super::maps::Maps;
 use super::pack16::Packer16;
 use crate::check::{AtLevel, checked, refuse};
-use crate::dense_layout::{DensePasses, TILE, conv_dense_scratch_words, gathers, tile_words};
+use crate::dense_layout::{DensePasses, TILE, conv_dense_scratch_words, gather_words, tile_words};
 use crate::layer::ConvDense;
 
 global_asm!(include_str!("conv_dense.s"), options(raw));
@@ -24,6 +24,21 @@ struct Pass {
     tiles_end: *const u32,
     step: usize,
     zero: i32,
+    entry: u32,
+}
+
+impl Pass {
+    /// What, added to itself, sets the flags by which the loop over blocks, four at a time and without
+    /// the last one, is entered.
+    const fn entry(blocks: usize) -> u32 {
+        match blocks.wrapping_sub(1) {
+            0 => 1,                         // not at all: no flag
+            n if n % 4 == 0 => 0x4000_0000, // four blocks to its end: N
+            n if n % 4 == 1 => 0x8000_0000, // C, Z
+            n if n % 4 == 2 => 0,           // Z
+            _ => 0x8000_0001,               // C
+        }
+    }
 }
 
 unsafe extern "C" {
@@ -95,35 +110,42 @@ fn run(layer: &ConvDense<'_>, at: AtLevel<'_>, maps: Maps<'_>, scratch: &mut [u3
     let passes = DensePasses::new(g.out_pixels(), layer.pass_tiles);
     let advance = passes.advance();
     let tiles = scratch.as_mut_ptr();
+    let tile_at = |tile: usize| tiles.wrapping_add(tile * tile_words);
     // After the tiles: what `conv_dense_scratch_words` adds to them.
-    let bytes = tiles.wrapping_add(passes.most_tiles() * tile_words);
-    let pairs = bytes
-        .wrapping_add(if gathers(g) { columns.div_ceil(4) } else { 0 })
-        .cast::<i8>();
+    let bytes = tile_at(passes.most_tiles());
+    let pairs = bytes.wrapping_add(gather_words(g)).cast::<i8>();
     let bytes = bytes.cast::<i8>();
     let mut packer = Packer16::new(g, maps.input, at.pad);
     for pass in passes {
-        let tiles_end = tiles.wrapping_add(pass.tiles * tile_words);
-        let mut tile = tiles;
-        let mut pixel = pass.first;
-        while tile < tiles_end {
-            // The last tile reaches back into the one before it.
-            pixel = pixel.min(pass.end - advance);
-            for lane in 0..TILE {
-                let pixel = pixel + lane % advance;
-                // SAFETY: the tile's words, which scratch was seen to have, and the bytes after the
-                // last of them; the pixel comes before the pass's end.
-                unsafe { packer.pixel(pixel, tile.wrapping_add(lane), bytes) };
+        // The last tile reaches back into the one before it.
+        let pixel_of = |tile: usize| (pass.first + tile * advance).min(pass.end - advance);
+        let whole = (pass.end - pass.first) / advance;
+        let mut packed = 0;
+        while packed < pass.tiles {
+            let (pixel, tile) = (pixel_of(packed), tile_at(packed));
+            // SAFETY: the tiles' words, which scratch was seen to have, and those for gathering after
+            // the last of them; the pixels come before the pass's end.
+            unsafe {
+                if advance == TILE {
+                    let tiles = whole.saturating_sub(packed).max(1);
+                    packed += packer.tiles(pixel, tiles, tile, tile_words, bytes);
+                } else {
+                    for lane in 0..TILE {
+                        packer.pixel(pixel, tile.wrapping_add(lane), bytes);
+                    }
+                    packed += 1;
+                }
             }
+        }
+        for tile in 0..pass.tiles {
+            let pixel = pixel_of(tile);
             let to = if lone {
                 pairs.wrapping_add(2 * (pixel - pass.first))
             } else {
                 maps.output.wrapping_add(pixel * rows)
             };
-            tile = tile.wrapping_add(tile_words);
             // SAFETY: the last word of the tile.
-            unsafe { tile.wrapping_sub(1).write(to as u32) };
-            pixel += advance;
+            unsafe { tile_at(tile + 1).wrapping_sub(1).write(to as u32) };
         }
         let args = Pass {
             words: layer.weights.words().as_ptr(),
@@ -131,13 +153,14 @@ fn run(layer: &ConvDense<'_>, at: AtLevel<'_>, maps: Maps<'_>, scratch: &mut [u3
             rows: rows.max(2),
             requant: requant.as_ptr(),
             tiles,
-            tiles_end,
+            tiles_end: tile_at(pass.tiles),
             step: match (advance, lone) {
                 (1, _) => 0,
                 (_, true) => 2,
                 (_, false) => rows,
             },
             zero: at.zero.into(),
+            entry: Pass::entry(columns.div_ceil(4)),
         };
         // SAFETY: `check` saw as many rows of weights and of `requant` as channels; the weights'
         // constructor, that they hold `blocks` blocks a row pair; a tile has that many columns, and

@@ -11,6 +11,7 @@
 @   20 tiles_end  > tiles
 @   24 step       bytes from one output pixel to the next
 @   28 zero       the output's zero point
+@   32 entry      where the loop over blocks is entered, see `Pass::entry`
 @
 @ A tile holds six words for each block: columns 0 and 2 as int16 of pixel 0, of pixel 1, of pixel 2,
 @ then columns 1 and 3 likewise; after the last block, the address of channel 0 of its first output
@@ -28,7 +29,7 @@
 
     .set D_WORDS, 0
     .set D_END, 4           @ the last block but one
-    .set D_ENTRY, 8         @ where the loop is entered: (blocks - 1) modulo 4, or 4 if there is none
+    .set D_ENTRY, 8
     .set D_ROW, 12          @ of the pair
     .set D_BIAS_EVEN, 16
     .set D_BIAS_ODD, 20
@@ -36,7 +37,7 @@
     .set D_MULTIPLIER_ODD, 28
     .set D_STEP, 32
     .set D_ZERO, 36
-    .set D_TILES, 40
+    .set D_TILES, 40        @ less 4, as the next
     .set D_TILES_END, 44
     .set D_ROWS, 48         @ still to do
     .set D_REQUANT, 52
@@ -90,20 +91,16 @@
 nest_kernels_conv_dense:
     push {r4-r11,lr}
     sub sp, #D_SIZE
-    ldm r0, {r1-r8}
-    strd r1, r1, [sp,#D_WORDS]
+    ldm r0, {r1-r9}
+    subs r5, #4
+    subs r6, #4
     strd r3, r4, [sp,#D_ROWS]
     strd r5, r6, [sp,#D_TILES]
     strd r7, r8, [sp,#D_STEP]
     lsl r7, r2, #3
     str r7, [sp,#D_PAIR]
     movs r8, #0
-    str r8, [sp,#D_ROW]
-    subs r2, #1
-    ite eq
-    moveq r2, #4
-    andne r2, #3
-    str r2, [sp,#D_ENTRY]
+    strd r9, r8, [sp,#D_ENTRY]
 1:  @ next pair of rows: r1 words, r3 rows still to do, r4 requant, r7 bytes of a pair
     ldm r4!, {r8-r11}
     str r4, [sp,#D_REQUANT]
@@ -111,28 +108,30 @@ nest_kernels_conv_dense:
     str r9, [sp,#D_MULTIPLIER_EVEN]
     str r10, [sp,#D_BIAS_ODD]
     str r11, [sp,#D_MULTIPLIER_ODD]
-    mov r0, r1
     add r2, r1, r7
+    mov r0, r1
     subs r2, #16
     strd r1, r2, [sp,#D_WORDS]
     ldr r1, [sp,#D_TILES]
-    ldr r2, [r0]
     .p2align 3
-2:  @ next tile: r0 weights, r1 activations, r2 first word of weights
-    ldr r6, [r1]
+2:  @ next tile: r0 weights, r1 activations less 4
+    ldr r6, [r1,#4]!
     ldr r5, [r1,#4]
+    ldr r2, [r0]
+    ldr r3, [sp,#D_ENTRY]
     ldr r8, [sp,#D_BIAS_EVEN]
     ldr r11, [sp,#D_BIAS_ODD]
     sxtb16 r4, r2, ror #8
-    ldr r3, [sp,#D_ENTRY]
+    adds r3, r3
     mov r9, r8
     mov r12, r11
-    lsls r3, r3, #30
     mov r10, r8
     mov lr, r11
-    bcs 7f
-    bmi 8f
-    bne.w 6f
+    @ one cycle for each of these: the usual ones first
+    bhi 4f                  @ 3 blocks to the loop's end
+    bcs.w 6f                @ 1
+    beq 5f                  @ 2
+    bpl.w 7f                @ none at all
     .p2align 3
 3:  NEST_DENSE_BLOCK 0
 4:  NEST_DENSE_BLOCK 0
@@ -161,16 +160,16 @@ nest_kernels_conv_dense:
     smlad r12, r5, r4, r12
     ldr r6, [sp,#D_ZERO]
     smlad r10, r3, r7, r10
-    ldr r4, [r1,#24]
+    ldr r4, [r1,#24]!
     smlad lr, r5, r7, lr
     ldr r5, [sp,#D_MULTIPLIER_ODD]
     @ sums to outputs: r2 and r5 multipliers, r6 zero point, r4 output of row 0
     smmlar r8, r8, r2, r6
-    ldr r3, [sp,#D_ROW]
+    ldr r0, [sp,#D_TILES_END]
     smmlar r9, r9, r2, r6
     ldr r7, [sp,#D_STEP]
     smmlar r11, r11, r5, r6
-    ldr r0, [sp,#D_WORDS]
+    cmp r1, r0
     ssat r8, #8, r8
     smmlar r12, r12, r5, r6
     ssat r9, #8, r9
@@ -178,13 +177,11 @@ nest_kernels_conv_dense:
     ssat r11, #8, r11
     smmlar lr, lr, r5, r6
     ssat r12, #8, r12
-    ldr r2, [r0]
-    add r4, r3
-    ldr r3, [sp,#D_TILES_END]
+    ldr r3, [sp,#D_ROW]
     ssat r10, #8, r10
-    adds r1, #28
+    ldr r0, [sp,#D_WORDS]
     ssat lr, #8, lr
-    cmp r1, r3
+    add r4, r3
     bfi r8, r11, #8, #8
     strh r8, [r4]
     bfi r9, r12, #8, #8
@@ -208,9 +205,6 @@ nest_kernels_conv_dense:
     str r2, [sp,#D_ROW]
     str r3, [sp,#D_ROWS]
     b.w 1b
-8:  lsls r3, r3, #1         @ two or three blocks before the loop's end
-    bmi.w 4b
-    b.w 5b
 9:  add sp, #D_SIZE
     pop {r4-r11,pc}
     .size nest_kernels_conv_dense, . - nest_kernels_conv_dense

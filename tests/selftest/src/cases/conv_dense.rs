@@ -126,7 +126,16 @@ pub fn run(report: &mut Report) {
         random(report, 760 + n, square(11, 3, 4, 3, 2), pass_tiles);
         random(report, 770 + n, square(9, 1, 3, 5, 1), pass_tiles);
     }
-    for n in 0..160 {
+    // First layers: all alignments of lines, padding on every side and beyond.
+    for n in 0..48 {
+        let (pad, stride) = (n % 4, 1 + n / 4 % 3);
+        let size = [1, 2, 5, 8][n as usize / 12];
+        let mut g = square(size, 3, 2 + n % 2, 3, stride);
+        (g.pad_top, g.pad_left) = (pad, 3 - pad);
+        (g.out_h, g.out_w) = (1 + (size + n % 3) / stride, 2 + (size + pad) / stride);
+        random(report, 800 + u32::from(n), g, 1 + n % 4);
+    }
+    for n in 0..120 {
         let mut values = Random::new(n);
         let g = geometry(&mut values, false);
         let pass_tiles = [1, 2, 3, 40][values.below(4) as usize];
