@@ -121,33 +121,36 @@ pub fn cycles(payload: &Payload, output: usize, level: usize) -> Cycles {
         Payload::Depthwise {
             geometry, weights, ..
         } => {
-            let taps = weights.len() as f64 * geometry.out_pixels() as f64;
-            DepthwiseStrips::of(geometry).map_or(6.0 * taps + 15.0 * outputs, |strips| {
+            let macs = weights.len() as f64 * geometry.out_pixels() as f64;
+            DepthwiseStrips::of(geometry).map_or(6.0 * macs + 15.0 * outputs, |strips| {
                 over_strips(geometry, &strips)
             })
         }
         Payload::DenseNested { stream, .. } => 8.0 * active_words(stream, level) + 20.0 * outputs,
         Payload::FullyConnected { weights, .. } => 4.0 * weights.len() as f64 + 20.0 * outputs,
-        Payload::MaxPool(g) | Payload::AvgPool { geometry: g, .. } => {
-            let taps = f64::from(g.kernel_h) * f64::from(g.kernel_w);
-            (2.0 + taps) * outputs
-        }
-        Payload::GlobalAvgPool { pixels, .. } => (f64::from(*pixels) + 20.0) * outputs,
+        Payload::MaxPool(g) => (4.0 + 0.75 * taps(g)) * outputs,
+        Payload::AvgPool { geometry: g, .. } => (9.0 + 0.75 * taps(g)) * outputs,
+        Payload::GlobalAvgPool { pixels, .. } => (9.0 + 1.1 * f64::from(*pixels)) * outputs,
         Payload::Softmax(_) => 60.0 * outputs,
-        Payload::Add(_) | Payload::Clamp(_) | Payload::Pad { .. } | Payload::Slice(_) => {
-            6.0 * outputs
-        }
+        Payload::Add(_) => 3.3 * outputs,
+        Payload::Clamp(_) => 1.5 * outputs,
+        Payload::Pad { .. } | Payload::Slice(_) => 6.0 * outputs,
     };
     Cycles(cycles as u64)
+}
+
+/// Taps of a window.
+fn taps(g: &Geometry) -> f64 {
+    f64::from(g.kernel_h) * f64::from(g.kernel_w)
 }
 
 /// A depthwise convolution over strips: see [`DepthwiseStrips`].
 fn over_strips(g: &Geometry, strips: &DepthwiseStrips) -> f64 {
     let block = match (strips.kernel, strips.stride) {
-        (3, 1) => 34.0,
-        (3, _) => 36.0,
-        (_, 1) => 70.0,
-        _ => 75.0,
+        (3, 1) => 33.0,
+        (3, _) => 35.0,
+        (_, 1) => 69.0,
+        _ => 73.0,
     };
     let channels = f64::from(g.out_c);
     let rows = f64::from(g.out_h.div_ceil(2));

@@ -40,12 +40,12 @@ const COLUMNS: u16 = 512;
 ///
 /// ```text
 /// block * channels * ceil(out_w / 2) * ceil(out_h / 2)        outputs, 2 x 2 at once
-/// + 2 * words that are packed: channels * in_w * strips
-/// + (record + 32) * channels                                  weights and constants
-/// + 500 * ceil(out_h / 2) * chunks
+/// + 2 * channels * in_w * strips                              packing
+/// + (2 * record + 25) * channels                              weights and constants
+/// + (25 * ceil(out_w / 2) + 400) * ceil(out_h / 2) * chunks   starting loops
 /// ```
 ///
-/// where `block` is 34 for 3 x 3 at stride 1, 36 at stride 2; 75 for 5 x 5 at stride 1, 77 at stride
+/// where `block` is 33 for 3 x 3 at stride 1, 35 at stride 2; 69 for 5 x 5 at stride 1, 73 at stride
 /// 2. An output of a chunk is written after the inputs of its channels that lie before it, and the
 /// `kernel / 2` rows below, were read, and no other channel is touched: where input and output have
 /// the same extent, they may be the same.

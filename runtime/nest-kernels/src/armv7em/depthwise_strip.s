@@ -222,6 +222,7 @@
     smlad r8, r11, lr, r8
     ldr lr, [sp,#R_ZERO]
     smmlar r9, r9, r10, lr
+    ldr r11, [r0,#16+\a]
     smmlar r7, r7, r10, lr
     cmp r1, r12
     smmlar r6, r6, r10, lr
@@ -229,14 +230,13 @@
     ssat r9, #8, r9
     smmlar r8, r8, r10, lr
     ssat r7, #8, r7
-    ldr r11, [r0,#16+\a]
+    ldr r10, [r0,#24+\a]
     ssat r6, #8, r6
     strb r9, [r3,r4]
     ssat r8, #8, r8
     strb r7, [r3], #1
-    ldr r10, [r0,#24+\a]
-    strb r8, [r2,r4]
     ldr r9, [r1,#28]
+    strb r8, [r2,r4]
     strb r6, [r2], #1
     bne 2b
     ldr r10, [sp,#R_BLOCKS]

@@ -102,7 +102,7 @@ pub fn run(report: &mut Report) {
     for seed in 0..120 {
         case(geometry(&mut Random::new(seed), true));
     }
-    for seed in 0..240 {
+    for seed in 0..160 {
         case(strips(&mut Random::new(seed)));
     }
 }
