@@ -48,9 +48,9 @@
     ldr r9, [r0,r1]
     .endif
     beq 3f
+    add r0, r2
     .p2align 3
-2:  add r0, r2
-    pkhbt r10, r8, r9, lsl #16
+2:  pkhbt r10, r8, r9, lsl #16
     subs r6, #1
     pkhtb r11, r9, r8, asr #16
     .if \upper
@@ -68,6 +68,7 @@
     str r12, [r3,r4,lsl #1]
     str r11, [r3,r7]
     add r3, r5
+    add r0, r2
     bne 2b
 3:  pkhbt r10, r8, r9, lsl #16
     pkhtb r11, r9, r8, asr #16
