@@ -131,8 +131,7 @@ fn body(
     output: Place,
     may_share: bool,
 ) -> Result<Vec<String>, Diagnostic> {
-    let in_place = inputs[0].start == output.start
-        && matches!(step.payload, Payload::Add(_) | Payload::Clamp(_));
+    let in_place = inputs[0].start == output.start && step.payload.runs_in_place();
     if in_place && inputs[0] != output {
         return Err(clash(
             step,
@@ -210,6 +209,7 @@ fn body(
     let kernel = match (in_place, parts.kernel) {
         (true, "add") => "add_in_place",
         (true, "clamp") => "clamp_in_place",
+        (true, "depthwise") => "depthwise_in_place",
         (_, "conv_nested") if shares => "conv_nested_in_place",
         (_, "conv_dense") if shares => "conv_dense_in_place",
         (_, kernel) => kernel,

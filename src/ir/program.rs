@@ -2,6 +2,7 @@
 //! kernel's scratch at its place in one arena. What the emitted crate contains and what the host executes, bit by bit.
 
 use nest_format::{AddParams, Requant};
+use nest_kernels::DepthwiseStrips;
 use nest_kernels::layer::{Geometry, Tile};
 
 use super::ids::{IdVec, LayerId, TensorId};
@@ -85,7 +86,7 @@ pub enum Payload {
         /// One a level.
         pad: Vec<i8>,
     },
-    /// See [`nest_kernels::layer::Depthwise`].
+    /// See [`nest_kernels::layer::Depthwise`]; in place if the output lies on the input.
     Depthwise {
         /// Extents.
         geometry: Geometry,
@@ -156,6 +157,15 @@ pub enum Payload {
 }
 
 impl Payload {
+    /// Whether the output may take exactly the first input's place: it has the same extent, and the
+    /// kernel reads each element before it writes there.
+    pub fn runs_in_place(&self) -> bool {
+        match self {
+            Payload::Add(_) | Payload::Clamp(_) => true,
+            Payload::Depthwise { geometry, .. } => DepthwiseStrips::in_place(geometry),
+            _ => false,
+        }
+    }
     /// How many bytes below its input the output must begin at least, where the two may share bytes:
     /// for kernels that read what they need before they write over it.
     pub fn least_distance(&self) -> Option<usize> {
@@ -319,7 +329,7 @@ impl Program {
             let offset = self.tensors[step.output].offset;
             // In place, the input's bytes become the output's.
             let own = live.iter().all(|&t| self.tensors[t].offset != offset)
-                || !matches!(step.payload, Payload::Add(_) | Payload::Clamp(_));
+                || !step.payload.runs_in_place();
             let mut sum = live.iter().map(|&t| bytes(t)).sum::<u64>()
                 + if own { bytes(step.output) } else { 0 }
                 + 4 * step.scratch_words as u64;

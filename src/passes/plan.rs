@@ -191,7 +191,7 @@ fn blocks(
                     None
                 }
             }
-            Payload::Clamp(_) => Some(step.inputs[0]).filter(|&t| dies(t)),
+            other if other.runs_in_place() => Some(step.inputs[0]).filter(|&t| dies(t)),
             _ => None,
         };
         block_of[step.output] = match over {

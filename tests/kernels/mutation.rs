@@ -101,7 +101,14 @@ fn unguarded(stride: usize) -> (usize, Vec<String>) {
     let elf = fs::read(selftest(Board::Stm32h743)).expect("the self-test is built");
     let functions = functions(&elf);
     assert!(functions.len() > 10, "the ELF file names its kernels");
-    let functions: Vec<Function> = functions.into_iter().filter(|f| ["depthwise","kernels_add","pixels","sum4","clamp"].iter().any(|n| f.name.contains(n))).collect();
+    let functions: Vec<Function> = functions
+        .into_iter()
+        .filter(|f| {
+            ["depthwise", "kernels_add", "pixels", "sum4", "clamp"]
+                .iter()
+                .any(|n| f.name.contains(n))
+        })
+        .collect();
     let cases = cases_of(&elf, &functions);
     let pristine = machine(&elf, "");
     let (mut ran, mut index) = (0, 0usize);

@@ -46,9 +46,7 @@ const COLUMNS: u16 = 512;
 /// ```
 ///
 /// where `block` is 33 for 3 x 3 at stride 1, 35 at stride 2; 69 for 5 x 5 at stride 1, 73 at stride
-/// 2. An output of a chunk is written after the inputs of its channels that lie before it, and the
-/// `kernel / 2` rows below, were read, and no other channel is touched: where input and output have
-/// the same extent, they may be the same.
+/// 2.
 #[derive(Clone, Copy, Debug)]
 pub struct DepthwiseStrips {
     /// 3 or 5.
@@ -74,6 +72,20 @@ const fn max(a: usize, b: usize) -> usize {
 }
 
 impl DepthwiseStrips {
+    /// Whether [`crate::depthwise_in_place`] runs a layer: over strips, from a map to one of the same
+    /// extent, with less padding above than makes rows run ahead of those that are read.
+    pub const fn in_place(g: &Geometry) -> bool {
+        match Self::of(g) {
+            Some(strips) => {
+                strips.stride == 1
+                    && g.in_h == g.out_h
+                    && g.in_w == g.out_w
+                    && (g.pad_top as usize) < strips.kernel
+            }
+            None => false,
+        }
+    }
+
     /// The layout for a layer, if it can run over strips.
     pub const fn of(g: &Geometry) -> Option<Self> {
         let fits = (g.kernel_h == 3 || g.kernel_h == 5)

@@ -141,7 +141,7 @@ fn lifetimes(program: &Program, b: &mut Breaches) {
         let out = &program.tensors[step.output];
         for &t in &live {
             let tensor = &program.tensors[t];
-            let in_place = matches!(step.payload, Payload::Add(_) | Payload::Clamp(_))
+            let in_place = step.payload.runs_in_place()
                 && t == step.inputs[0]
                 && step.inputs.iter().filter(|&&i| i == t).count() == 1
                 && last_read[t] == Some(at)

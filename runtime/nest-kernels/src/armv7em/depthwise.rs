@@ -91,6 +91,26 @@ pub fn depthwise(
     }
 }
 
+/// [`depthwise`] with the result in place of the input, for layers that
+/// [`DepthwiseStrips::in_place`] allows.
+pub fn depthwise_in_place(
+    layer: &Depthwise<'_>,
+    level: usize,
+    data: &mut [i8],
+    scratch: &mut [u32],
+) {
+    let at = checked!(layer.check(level, data, data));
+    let g = &layer.geometry;
+    let layout = checked!(DepthwiseStrips::of(g));
+    if !DepthwiseStrips::in_place(g) {
+        return refuse();
+    }
+    let data = data.as_mut_ptr();
+    // SAFETY: `check` saw the length of both maps; rows are written when the rows of the same
+    // channels that are still to be read lie below them.
+    unsafe { depthwise_strip::run(layer, layout, at, data, data, scratch) };
+}
+
 /// Layers of less than 4 channels, or with several output channels for an input channel.
 fn one_by_one(layer: &Depthwise<'_>, at: AtLevel<'_>, input: &[i8], output: &mut [i8]) {
     let g = &layer.geometry;

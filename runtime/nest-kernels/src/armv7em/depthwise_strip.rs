@@ -171,7 +171,7 @@ struct Strips<'a> {
     padding: u32,
 }
 
-/// Runs a layer over strips; `output` may be `input` if `in_place_depthwise` says so.
+/// Runs a layer over strips; `output` may be `input` if [`DepthwiseStrips::in_place`] says so.
 ///
 /// # Safety
 /// `input` and `output` hold what the geometry says; `check` has seen the layer.

@@ -24,7 +24,7 @@ pub use crate::reference::{pad, slice, softmax};
 pub use conv_dense::{conv_dense, conv_dense_in_place};
 pub use conv_nested::{conv_nested, conv_nested_in_place};
 pub use dense::{dense_nested, fully_connected};
-pub use depthwise::depthwise;
+pub use depthwise::{depthwise, depthwise_in_place};
 pub use elementwise::{add, add_in_place, clamp, clamp_in_place};
 pub use generic::conv_generic;
 pub use pool::{avg_pool, global_avg_pool, max_pool};

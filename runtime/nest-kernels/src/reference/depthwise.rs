@@ -54,3 +54,28 @@ pub fn depthwise(
         }
     }
 }
+
+/// [`depthwise`] in place, as if from a copy of the input, for layers that
+/// [`crate::DepthwiseStrips::in_place`] allows. Without an operating system there is no heap for a copy, and
+/// such a call is refused.
+pub fn depthwise_in_place(
+    layer: &Depthwise<'_>,
+    level: usize,
+    data: &mut [i8],
+    scratch: &mut [u32],
+) {
+    let input = checked!(copied(layer, data));
+    depthwise(layer, level, &input, data, scratch);
+}
+
+/// A copy of what a layer in place reads.
+#[cfg(not(target_os = "none"))]
+fn copied(layer: &Depthwise<'_>, data: &[i8]) -> Option<alloc::vec::Vec<i8>> {
+    crate::DepthwiseStrips::in_place(&layer.geometry).then(|| data.to_vec())
+}
+
+/// None: see above.
+#[cfg(target_os = "none")]
+fn copied(_: &Depthwise<'_>, _: &[i8]) -> Option<[i8; 0]> {
+    None
+}

@@ -11,7 +11,7 @@ mod shape;
 
 pub use conv::{conv_dense, conv_dense_in_place, conv_generic, conv_nested, conv_nested_in_place};
 pub use dense::{dense_nested, fully_connected};
-pub use depthwise::depthwise;
+pub use depthwise::{depthwise, depthwise_in_place};
 pub use elementwise::{add, add_in_place, clamp, clamp_in_place, softmax};
 pub use pool::{avg_pool, global_avg_pool, max_pool};
 pub use shape::{pad, slice};

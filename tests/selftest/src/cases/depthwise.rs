@@ -2,7 +2,7 @@
 
 use nest_format::Requant;
 use nest_kernels::layer::{Depthwise, Geometry};
-use nest_kernels::{DepthwiseForm, Kernel, kernel_for, reference};
+use nest_kernels::{DepthwiseForm, DepthwiseStrips, Kernel, kernel_for, reference};
 
 use super::conv::{geometry, square};
 use super::requant;
@@ -10,20 +10,31 @@ use crate::random::Random;
 use crate::{OUTPUT_MAX, Report};
 
 fn depthwise(report: &mut Report, seed: u32, g: Geometry) {
-    let channels = g.out_c as usize;
-    let outputs = g.out_pixels() * channels;
-    if outputs > OUTPUT_MAX {
+    if g.out_pixels() * g.out_c as usize > OUTPUT_MAX {
         return;
     }
+    run_case(report, seed, g, false);
+    if seed.is_multiple_of(4) && DepthwiseStrips::in_place(&g) {
+        run_case(report, seed, g, true);
+    }
+}
+
+fn run_case(report: &mut Report, seed: u32, g: Geometry, in_place: bool) {
+    let channels = g.out_c as usize;
+    let outputs = g.out_pixels() * channels;
     let name = kernel_for(Kernel::Depthwise(DepthwiseForm::of(&g)));
+    let place = if in_place { "_in_place" } else { "" };
     report.case(
-        format_args!("{name}/{seed}_{}x{}_c{channels}", g.kernel_h, g.kernel_w),
+        format_args!(
+            "{name}/{seed}_{}x{}_c{channels}{place}",
+            g.kernel_h, g.kernel_w
+        ),
         |arena, expected| {
             let mut random = Random::new(seed);
             let taps = g.kernel_h as usize * g.kernel_w as usize;
             let weights = arena.take::<i8>(taps * channels);
             let input = arena.take::<i8>(g.in_h as usize * g.in_w as usize * g.in_c as usize);
-            let output = arena.take::<i8>(outputs);
+            let output = arena.take::<i8>(if in_place { 0 } else { outputs });
             let requant_at = arena.take::<Requant>(channels);
             let scratch = arena.take::<u32>(nest_kernels::depthwise_scratch_words(&g));
             if seed.is_multiple_of(16) {
@@ -51,6 +62,10 @@ fn depthwise(report: &mut Report, seed: u32, g: Geometry) {
             };
             if let Some(expected) = expected {
                 reference::depthwise(&layer, 0, input, &mut expected[..outputs], &mut []);
+            }
+            if in_place {
+                nest_kernels::depthwise_in_place(&layer, 0, input, scratch);
+                return input;
             }
             nest_kernels::depthwise(&layer, 0, input, output, scratch);
             output
