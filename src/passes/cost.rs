@@ -17,7 +17,7 @@
 //! test holds their distance.
 
 use nest_kernels::layer::{Geometry, Tile};
-use nest_kernels::{DepthwiseStrips, NestedLayout};
+use nest_kernels::{DensePasses, DepthwiseStrips, NestedLayout};
 
 use crate::ir::program::{EncodedStream, Payload};
 use crate::units::Cycles;
