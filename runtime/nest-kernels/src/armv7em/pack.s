@@ -22,6 +22,8 @@ nest_kernels_pack_plane:
     sub r9, r9, r2
     sub r10, r10, r2
     sub r11, r11, r2, lsl #2
+    ands r4, r2, #15
+    beq 8f
     mov lr, r2
 1:  ands r4, lr, #3
     bic r2, lr, #3
@@ -77,5 +79,85 @@ nest_kernels_pack_plane:
     add r1, r10
     add r3, r11
     bne 1b
+    pop {r4-r11,pc}
+8:  @ rows of whole sixteens, all in one loop
+    push {r2}
+    lsr r4, r2, #4
+    mul r8, r8, r4
+    .p2align 3
+9:
+    ldrsb r5, [r1], #16
+    ldrsb r4, [r0], #16
+    ldrsb r7, [r1,#-15]
+    ldrsb r6, [r0,#-15]
+    ldrsb lr, [r1,#-14]
+    add r4, r4, r5, lsl #23
+    str r4, [r3], #64
+    ldrsb r12, [r0,#-14]
+    add r6, r6, r7, lsl #23
+    ldrsb r7, [r1,#-12]
+    ldrsb r5, [r1,#-13]
+    str r6, [r3,#-60]
+    ldrsb r4, [r0,#-13]
+    ldrsb r6, [r0,#-12]
+    add r12, r12, lr, lsl #23
+    str r12, [r3,#-56]
+    add r4, r4, r5, lsl #23
+    ldrsb lr, [r1,#-11]
+    ldrsb r12, [r0,#-11]
+    ldrsb r5, [r1,#-10]
+    add r6, r6, r7, lsl #23
+    str r4, [r3,#-52]
+    ldrsb r4, [r0,#-10]
+    add r12, r12, lr, lsl #23
+    ldrsb r7, [r1,#-9]
+    add r4, r4, r5, lsl #23
+    str r12, [r3,#-44]
+    ldrsb lr, [r1,#-8]
+    str r6, [r3,#-48]
+    ldrsb r5, [r1,#-7]
+    ldrsb r12, [r0,#-8]
+    ldrsb r6, [r0,#-9]
+    str r4, [r3,#-40]
+    add r12, r12, lr, lsl #23
+    str r12, [r3,#-32]
+    add r6, r6, r7, lsl #23
+    ldrsb r7, [r1,#-6]
+    ldrsb lr, [r1,#-5]
+    ldrsb r4, [r0,#-7]
+    str r6, [r3,#-36]
+    ldrsb r12, [r0,#-5]
+    ldrsb r6, [r0,#-6]
+    add r4, r4, r5, lsl #23
+    ldrsb r5, [r1,#-4]
+    str r4, [r3,#-28]
+    add r12, r12, lr, lsl #23
+    ldrsb r4, [r0,#-4]
+    str r12, [r3,#-20]
+    ldrsb r12, [r0,#-2]
+    ldrsb lr, [r1,#-2]
+    add r4, r4, r5, lsl #23
+    add r6, r6, r7, lsl #23
+    ldrsb r5, [r1,#-1]
+    subs r2, r2, #16
+    ldrsb r7, [r1,#-3]
+    str r4, [r3,#-16]
+    add r12, r12, lr, lsl #23
+    str r6, [r3,#-24]
+    ldrsb r6, [r0,#-3]
+    str r12, [r3,#-8]
+    ldrsb r4, [r0,#-1]
+    add r6, r6, r7, lsl #23
+    str r6, [r3,#-12]
+    add r4, r4, r5, lsl #23
+    str r4, [r3,#-4]
+    itttt eq                @ the row's end
+    addeq r0, r9
+    addeq r1, r10
+    ldreq r2, [sp]
+    addeq r3, r11
+    subs r8, #1
+    bne 9b
+    add sp, #4
     pop {r4-r11,pc}
     .size nest_kernels_pack_plane, . - nest_kernels_pack_plane
