@@ -346,10 +346,14 @@ fn per_level(items: &[i8]) -> Expr {
 
 /// The stream's statics and the field that holds it.
 fn stream(s: &EncodedStream, data: &mut Vec<String>) -> Expr {
-    data.push(numbers("PREFIX", "u16", &s.prefix));
+    let (ty, constructor) = match s.count_bytes() {
+        1 => ("u8", "narrow"),
+        _ => ("u16", "new"),
+    };
+    data.push(numbers("PREFIX", ty, &s.prefix));
     data.push(words("STREAM", &s.words));
     atom(format!(
-        "NestedStream::new({}, {}, {}, &STREAM, &PREFIX)",
+        "NestedStream::{constructor}({}, {}, {}, &STREAM, &PREFIX)",
         s.rows, s.columns, s.levels
     ))
 }

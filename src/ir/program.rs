@@ -40,6 +40,17 @@ pub struct EncodedStream {
     pub prefix: Vec<u16>,
 }
 
+impl EncodedStream {
+    /// Bytes of a count in flash: one where all fit.
+    pub fn count_bytes(&self) -> usize {
+        if self.prefix.iter().all(|&n| n <= u8::MAX.into()) {
+            1
+        } else {
+            2
+        }
+    }
+}
+
 /// What a step runs: one variant for each layer type of [`nest_kernels::layer`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Payload {

@@ -175,7 +175,7 @@ impl Builder {
         let (weight_bytes, index_bytes) = match &payload {
             Payload::ConvNested { stream, .. } | Payload::DenseNested { stream, .. } => (
                 Bytes(2 * stream.words.len() as u64),
-                Bytes(2 * (stream.words.len() + stream.prefix.len()) as u64),
+                Bytes((2 * stream.words.len() + stream.count_bytes() * stream.prefix.len()) as u64),
             ),
             Payload::ConvDense { words, .. } => (bytes(words.len()), Bytes(0)),
             Payload::ConvGeneric { weights, .. }

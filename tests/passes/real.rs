@@ -261,7 +261,7 @@ fn three_levels_cost_little_more_than_the_densest_alone() {
         let bytes = |levels_n: usize, of: &[u8]| {
             let s = encode_stream(conv.out_channels, columns, levels_n, &conv.weight, Some(of))
                 .expect("the layer fits");
-            4 * s.words.len() + 2 * s.prefix.len()
+            4 * s.words.len() + s.count_bytes() * s.prefix.len()
         };
         three += bytes(3, levels);
         let flat: Vec<u8> = levels

@@ -16,7 +16,7 @@ mod stream;
 pub use checksum::checksum;
 pub use dense::DenseWeights;
 pub use requant::{AddParams, Requant};
-pub use stream::{Entry, FormatError, NestedStream};
+pub use stream::{Counts, Entry, FormatError, NestedStream};
 
 /// Version of every layout in this crate, linked into images as a symbol and compared by readers.
 pub const FORMAT_VERSION: u32 = 1;

@@ -9,6 +9,69 @@ pub struct Entry {
     pub weight: i8,
 }
 
+/// Numbers of words, a byte each where all fit, else two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counts<'a> {
+    /// None above 255.
+    Bytes(&'a [u8]),
+    /// Any.
+    Halfwords(&'a [u16]),
+}
+
+impl<'a> Counts<'a> {
+    /// How many numbers.
+    pub const fn len(self) -> usize {
+        match self {
+            Counts::Bytes(counts) => counts.len(),
+            Counts::Halfwords(counts) => counts.len(),
+        }
+    }
+    /// Whether there are none.
+    pub const fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+    /// Bytes of one number.
+    pub const fn width(self) -> usize {
+        match self {
+            Counts::Bytes(_) => 1,
+            Counts::Halfwords(_) => 2,
+        }
+    }
+    const fn at(self, index: usize) -> u16 {
+        match self {
+            Counts::Bytes(counts) => counts[index] as u16,
+            Counts::Halfwords(counts) => counts[index],
+        }
+    }
+    /// `count` of the numbers from `start` on; empty if there are fewer.
+    fn part(self, start: usize, count: usize) -> Self {
+        fn of<T>(all: &[T], start: usize, count: usize) -> &[T] {
+            let rest = all.get(start..).unwrap_or(&[]);
+            rest.get(..count).unwrap_or(&[])
+        }
+        match self {
+            Counts::Bytes(counts) => Counts::Bytes(of(counts, start, count)),
+            Counts::Halfwords(counts) => Counts::Halfwords(of(counts, start, count)),
+        }
+    }
+    /// Where the numbers lie, [`Counts::width`] bytes each, little-endian.
+    pub const fn as_ptr(self) -> *const u8 {
+        match self {
+            Counts::Bytes(counts) => counts.as_ptr(),
+            Counts::Halfwords(counts) => counts.as_ptr().cast(),
+        }
+    }
+    /// The numbers.
+    pub fn iter(self) -> impl Iterator<Item = u16> + use<'a> {
+        let (bytes, halfwords): (&[u8], &[u16]) = match self {
+            Counts::Bytes(counts) => (counts, &[]),
+            Counts::Halfwords(counts) => (&[], counts),
+        };
+        let bytes = bytes.iter().map(|&count| count.into());
+        bytes.chain(halfwords.iter().copied())
+    }
+}
+
 /// Why a stream was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FormatError {
@@ -48,10 +111,27 @@ pub struct NestedStream<'a> {
     columns: u16,
     levels: u8,
     words: &'a [u32],
-    prefix: &'a [u16],
+    prefix: Counts<'a>,
 }
 
 impl<'a> NestedStream<'a> {
+    /// As [`NestedStream::new`], with counts of a byte.
+    ///
+    /// # Panics
+    /// On any breach that [`NestedStream::try_new`] reports.
+    pub const fn narrow(
+        rows: u16,
+        columns: u16,
+        levels: u8,
+        words: &'a [u32],
+        prefix: &'a [u8],
+    ) -> Self {
+        match Self::counted(rows, columns, levels, words, Counts::Bytes(prefix)) {
+            Ok(stream) => stream,
+            Err(_) => panic!("malformed nested stream"),
+        }
+    }
+
     /// A checked stream; in a `static` a breach stops the compilation.
     ///
     /// # Panics
@@ -77,6 +157,17 @@ impl<'a> NestedStream<'a> {
         words: &'a [u32],
         prefix: &'a [u16],
     ) -> Result<Self, FormatError> {
+        Self::counted(rows, columns, levels, words, Counts::Halfwords(prefix))
+    }
+
+    /// As [`NestedStream::try_new`], with counts of any width.
+    pub const fn counted(
+        rows: u16,
+        columns: u16,
+        levels: u8,
+        words: &'a [u32],
+        prefix: Counts<'a>,
+    ) -> Result<Self, FormatError> {
         if prefix.len() != rows as usize * levels as usize {
             return Err(FormatError::PrefixLength);
         }
@@ -93,7 +184,7 @@ impl<'a> NestedStream<'a> {
             let mut previous = 0;
             let mut level = 0;
             while level < levels as usize {
-                let count = prefix[level * rows as usize + row];
+                let count = prefix.at(level * rows as usize + row);
                 if count < previous {
                     return Err(FormatError::PrefixNotMonotone);
                 }
@@ -162,10 +253,9 @@ impl<'a> NestedStream<'a> {
         self.words
     }
     /// Words of each row up to and including `level`; empty if there is no such level.
-    pub fn prefix(&self, level: usize) -> &'a [u16] {
+    pub fn prefix(&self, level: usize) -> Counts<'a> {
         let start = level.saturating_mul(self.rows());
-        let rest = self.prefix.get(start..).unwrap_or(&[]);
-        rest.get(..self.rows()).unwrap_or(&[])
+        self.prefix.part(start, self.rows())
     }
 }
 

@@ -140,6 +140,7 @@ fn stream_bytes(stream: &EncodedStream) -> (u64, u64) {
         .flat_map(|&w| [0, 1].map(|half| nest_format::Entry::of(w, half).weight))
         .filter(|&w| w != 0)
         .count() as u64;
-    let all = 4 * stream.words.len() as u64 + 2 * stream.prefix.len() as u64;
+    let all = 4 * stream.words.len() + stream.count_bytes() * stream.prefix.len();
+    let all = all as u64;
     (stored, all - stored)
 }

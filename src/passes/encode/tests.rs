@@ -121,7 +121,8 @@ fn random_masks_come_back_at_every_level() {
                 want,
                 "case {case} level {level}"
             );
-            assert_eq!(device.prefix(level), &stream.prefix[level * rows..][..rows]);
+            let prefix: Vec<u16> = device.prefix(level).iter().collect();
+            assert_eq!(prefix, &stream.prefix[level * rows..][..rows]);
         }
         // Even levels ascend and odd ones descend.
         let mut start = 0;

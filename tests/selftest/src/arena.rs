@@ -11,6 +11,7 @@ unsafe extern "C" {
 /// What a buffer holds.
 pub trait Plain: Copy {}
 impl Plain for i8 {}
+impl Plain for u8 {}
 impl Plain for u16 {}
 impl Plain for u32 {}
 impl Plain for Requant {}

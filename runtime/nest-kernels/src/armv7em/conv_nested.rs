@@ -26,8 +26,8 @@ struct TileAt {
 #[repr(C)]
 pub(super) struct PassArgs {
     pub words: *const u32,
-    pub active: *const u16,
-    pub stored: *const u16,
+    pub active: *const u8,
+    pub stored: *const u8,
     pub rows: usize,
     pub requant: *const Requant,
     tiles: *const TileAt,
@@ -36,6 +36,8 @@ pub(super) struct PassArgs {
     zero: i32,
     /// The first row's channel.
     pub row: usize,
+    /// Bytes of a number in `active` and `stored`.
+    pub count_width: usize,
 }
 
 pub(super) type RunPass = unsafe extern "C" fn(*const PassArgs);
@@ -113,6 +115,7 @@ fn run(layer: &ConvNested<'_>, level: usize, at: AtLevel<'_>, maps: Maps<'_>, sc
     packed.passes(maps, scratch, &mut |run, args| {
         args.words = layer.stream.words().as_ptr();
         args.active = layer.stream.prefix(level).as_ptr();
+        args.count_width = layer.stream.prefix(level).width();
         args.stored = layer.stream.prefix(layer.stream.levels() - 1).as_ptr();
         // SAFETY: `check` saw as many rows in the stream and in `requant` as channels; the stream's
         // constructor, that its counts and columns stay inside words and windows; tiles lie as many
@@ -184,6 +187,7 @@ impl Packed<'_> {
                 step,
                 zero: at.zero.into(),
                 row: 0,
+                count_width: 2,
             };
             weigh(run, &mut args);
             index += 1;

@@ -7,8 +7,8 @@
 @
 @ `args` (conv_nested.rs, `PassArgs`):
 @    0 words      first word of the first row
-@    4 active     words of each row at this level, u16
-@    8 stored     words of each row at the densest level, u16
+@    4 active     words of each row at this level
+@    8 stored     words of each row at the densest level
 @   12 rows       > 0
 @   16 requant    8 bytes a row: bias, multiplier
 @   20 tiles      12 bytes each: first window, output of the first pair's two pixels; the last is
@@ -17,6 +17,7 @@
 @   28 step       bytes from the output of a pair to that of the next
 @   32 zero       output zero point
 @   36 row        the first row: the channel within a pixel
+@   40 count      bytes of a number of words: 1 or 2
 @
 @ The windows of a tile's pairs lie at a fixed distance. No load leaves the row's words, the tile's
 @ windows or the tables: the last word of a row is peeled off the software pipeline, which looks one
@@ -36,16 +37,28 @@
     .set F_STEP, 28
     .set F_ZERO, 32
     .set F_ROW, 36          @ row, the channel within a pixel
-    .set F_CURSOR, 40       @ next tile
-    .set F_END, 44          @ end of the row's active words
-    .set F_START, 48        @ the sum that a pair starts with, low and high
-    .set F_BIAS, 56         @ bias - 2^22
-    .set F_FACTOR, 60       @ multiplier
-    .set F_FIRST, 64        @ after the row's first word,
-    .set F_WORD, 68         @ and that word
-    .set F_ENTRY, 72        @ words before the last, rotated right by one
-    .set F_NOTHING, 76      @ a word without effect
-    .set F_SIZE, 84
+    .set F_COUNT, 40
+    .set F_CURSOR, 48       @ next tile
+    .set F_END, 52          @ end of the row's active words
+    .set F_START, 56        @ the sum that a pair starts with, low and high
+    .set F_BIAS, 64         @ bias - 2^22
+    .set F_FACTOR, 68       @ multiplier
+    .set F_FIRST, 72        @ after the row's first word,
+    .set F_WORD, 76         @ and that word
+    .set F_ENTRY, 80        @ words before the last, rotated right by one
+    .set F_NOTHING, 84      @ a word without effect
+    .set F_SIZE, 92
+
+@ A number of words to \n from \at, which moves on.
+.macro NEST_COUNT n, at, t, u
+    ldr \t, [sp,#F_COUNT]
+    ldrb \n, [\at]
+    cmp \t, #1
+    itt ne
+    ldrbne \u, [\at,#1]
+    addne \n, \n, \u, lsl #8
+    add \at, \t
+.endm
 
 @ Copies the arguments.
 .macro NEST_BEGIN name
@@ -57,8 +70,8 @@
 \name:
     push {r4-r11,lr}
     sub sp, #F_SIZE
-    ldm r0, {r1-r10}
-    stm sp, {r1-r10}
+    ldm r0, {r1-r11}
+    stm sp, {r1-r11}
     movs r0, #0
     str r0, [sp,#F_NOTHING]
 .endm
@@ -68,7 +81,7 @@
     ldrd r1, r4, [sp,#F_STORED]
     ldr r5, [sp,#F_ROW]
     ldr r0, [sp,#F_WORDS]
-    ldrh r3, [r1], #2
+    NEST_COUNT r3, r1, r6, r7
     adds r5, #1
     add r0, r0, r3, lsl #2
     str r5, [sp,#F_ROW]
@@ -88,7 +101,7 @@
     ldr r4, [sp,#F_REQUANT]
     ldrd r0, r2, [sp,#F_WORDS]
     ldrd r5, r6, [r4], #8
-    ldrh r3, [r2], #2
+    NEST_COUNT r3, r2, r9, r10
     str r4, [sp,#F_REQUANT]
     lsl r7, r5, #23
     str r2, [sp,#F_ACTIVE]
@@ -183,7 +196,7 @@
     ldr r4, [sp,#F_REQUANT]
     ldrd r0, r2, [sp,#F_WORDS]
     ldrd r5, r6, [r4], #8
-    ldrh r3, [r2], #2
+    NEST_COUNT r3, r2, r9, r10
     str r4, [sp,#F_REQUANT]
     lsl r7, r5, #23
     str r2, [sp,#F_ACTIVE]

@@ -23,11 +23,10 @@ pub(super) fn dot(a: &[i8], b: &[i8]) -> i32 {
 pub fn dense_nested(layer: &DenseNested<'_>, level: usize, input: &[i8], output: &mut [i8]) {
     let (requant, zero) = checked!(layer.check(level, input, output));
     let stream = &layer.stream;
-    let active = stream.prefix(level);
-    let stored = stream.prefix(stream.levels().saturating_sub(1));
+    let active = stream.prefix(level).iter();
+    let stored = stream.prefix(stream.levels().saturating_sub(1)).iter();
     let mut words = stream.words().as_ptr();
-    for (((out, requant), &active), &stored) in
-        output.iter_mut().zip(requant).zip(active).zip(stored)
+    for (((out, requant), active), stored) in output.iter_mut().zip(requant).zip(active).zip(stored)
     {
         let end = words.wrapping_add(active as usize);
         // SAFETY: the stream's constructor saw that its counts sum up to its words and that every

@@ -46,18 +46,21 @@ fn nested_rows<'a>(
     let active = stream.prefix(level);
     let stored = stream.prefix(stream.levels().saturating_sub(1));
     let mut rest = stream.words();
-    active.iter().zip(stored).map(move |(&active, &stored)| {
-        let (row, after) = rest
-            .split_at_checked(stored as usize)
-            .unwrap_or((rest, &[]));
-        rest = after;
-        let row = row.get(..active as usize).unwrap_or(row);
-        let mut column = 0i32;
-        row.iter()
-            .flat_map(|&word| [Entry::of(word, 0), Entry::of(word, 1)])
-            .map(move |entry| {
-                column += i32::from(entry.delta);
-                (column as usize, i16::from(entry.weight))
-            })
-    })
+    active
+        .iter()
+        .zip(stored.iter())
+        .map(move |(active, stored)| {
+            let (row, after) = rest
+                .split_at_checked(stored as usize)
+                .unwrap_or((rest, &[]));
+            rest = after;
+            let row = row.get(..active as usize).unwrap_or(row);
+            let mut column = 0i32;
+            row.iter()
+                .flat_map(|&word| [Entry::of(word, 0), Entry::of(word, 1)])
+                .map(move |entry| {
+                    column += i32::from(entry.delta);
+                    (column as usize, i16::from(entry.weight))
+                })
+        })
 }

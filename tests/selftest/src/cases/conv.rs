@@ -1,10 +1,11 @@
 //! Convolutions with nested weights.
 
-use nest_format::{Entry, NestedStream, Requant};
+use nest_format::{Counts, Entry, NestedStream, Requant};
 use nest_kernels::layer::{ConvNested, Geometry, Tile};
 use nest_kernels::{Kernel, NestedLayout, conv_nested_least_distance, kernel_for, reference};
 
 use super::{in_place, requant};
+use crate::arena::Arena;
 use crate::random::Random;
 use crate::{OUTPUT_MAX, Report};
 
@@ -116,22 +117,24 @@ fn nested(report: &mut Report, seed: u32, g: Geometry, tile: Tile, levels: usize
         report.case_in_place(name, |arena, expected| {
             let mut random = Random::new(seed);
             let words = arena.take::<u32>(words_len);
-            let prefix = arena.take::<u16>(rows * levels);
+            let mut counts = [0; COUNTS_MAX];
+            let counts = &mut counts[..rows * levels];
+            stream_on(
+                &mut random,
+                columns as u32,
+                levels,
+                longest,
+                counts,
+                words,
+                real,
+            );
+            let prefix = take_counts(arena, counts, seed % 2 == 0);
             let requant_at = arena.take::<Requant>(rows);
             let input = arena.take::<i8>(g.in_h as usize * g.in_w as usize * g.in_c as usize);
             let output = arena.take::<i8>(outputs);
             let scratch = arena.take::<u32>(nest_kernels::conv_nested_scratch_words(
                 &g, tile, pass_tiles,
             ));
-            stream_on(
-                &mut random,
-                columns as u32,
-                levels,
-                longest,
-                prefix,
-                words,
-                real,
-            );
             let zeros = requant(&mut random, 60 * 60 * longest.isqrt().max(1), requant_at);
             random.fill(input);
             output.fill(0x55);
@@ -139,7 +142,7 @@ fn nested(report: &mut Report, seed: u32, g: Geometry, tile: Tile, levels: usize
             let tables: [&[Requant]; 3] = [requant_at; 3];
             let layer = ConvNested {
                 geometry: g,
-                stream: NestedStream::try_new(
+                stream: NestedStream::counted(
                     rows as u16,
                     columns as u16,
                     levels as u8,
@@ -166,6 +169,93 @@ fn nested(report: &mut Report, seed: u32, g: Geometry, tile: Tile, levels: usize
             output
         });
     }
+}
+
+/// Counts of a case at most.
+const COUNTS_MAX: usize = 128;
+
+/// Counts in a buffer of their own, as bytes if asked for and possible.
+fn take_counts(arena: &mut Arena, counts: &[u16], narrow: bool) -> Counts<'static> {
+    if narrow && counts.iter().all(|&n| n <= 255) {
+        let to = arena.take::<u8>(counts.len());
+        (to.iter_mut().zip(counts)).for_each(|(to, &n)| *to = n as u8);
+        Counts::Bytes(to)
+    } else {
+        let to = arena.take::<u16>(counts.len());
+        to.copy_from_slice(counts);
+        Counts::Halfwords(to)
+    }
+}
+
+/// Rows of `first` words and more, one word longer each: every way into the loops and out of them.
+fn lengths(report: &mut Report, tile: Tile, first: usize, rows: usize) {
+    const COLUMNS: usize = 300;
+    let g = Geometry {
+        in_h: 2,
+        in_w: 4,
+        out_h: 2,
+        out_w: 4,
+        ..square(2, COLUMNS as u16, rows as u16, 1, 1)
+    };
+    let name = kernel_for(Kernel::ConvNested(tile));
+    let name = format_args!("{name}/rows_of_{first}_words_and_more");
+    report.case(name, |arena, expected| {
+        let mut random = Random::new(first as u32);
+        let words = arena.take::<u32>((first..first + rows).sum());
+        let mut counts = [0; COUNTS_MAX];
+        let counts = &mut counts[..rows];
+        let mut at = 0;
+        for (row, count) in counts.iter_mut().enumerate() {
+            *count = (first + row) as u16;
+            // Columns up by 31 and down by 29, within reach.
+            let (mut column, mut up) = (0i32, true);
+            for word in &mut words[at..at + first + row] {
+                let mut entry = || {
+                    let way = if up { 31 } else { -29 };
+                    if (0..COLUMNS as i32).contains(&(column + way)) {
+                        column += way;
+                        let weight = (column * 7 + row as i32) % 50 - 25;
+                        Entry {
+                            delta: way as i8,
+                            weight: weight as i8,
+                        }
+                    } else {
+                        up = !up;
+                        Entry {
+                            delta: 0,
+                            weight: row as i8 % 9,
+                        }
+                    }
+                };
+                *word = Entry::pair(entry(), entry());
+            }
+            at += first + row;
+        }
+        let prefix = take_counts(arena, counts, true);
+        let requant_at = arena.take::<Requant>(rows);
+        let input = arena.take::<i8>(8 * COLUMNS);
+        let output = arena.take::<i8>(8 * rows);
+        let scratch = arena.take::<u32>(nest_kernels::conv_nested_scratch_words(&g, tile, 9));
+        let zeros = requant(&mut random, 40_000, requant_at);
+        random.fill(input);
+        output.fill(0x55);
+        let tables: [&[Requant]; 1] = [requant_at];
+        let layer = ConvNested {
+            geometry: g,
+            stream: NestedStream::counted(rows as u16, COLUMNS as u16, 1, words, prefix)
+                .expect("a stream within the rules"),
+            requant: &tables,
+            out_zero: &zeros,
+            pad: &[0],
+            tile,
+            pass_tiles: 9,
+        };
+        if let Some(expected) = expected {
+            reference::conv_nested(&layer, 0, input, &mut expected[..8 * rows], &mut []);
+        }
+        nest_kernels::conv_nested(&layer, 0, input, output, scratch);
+        output
+    });
 }
 
 /// Rows as heavy as the formats allow: the packed sums touch both ends of their 23 bits.
@@ -306,6 +396,44 @@ pub fn run(report: &mut Report) {
         nested(report, seed + 20, square(8, 32, 8, 3, 1), tile, 3, 30);
         nested(report, seed + 21, square(12, 16, 8, 3, 2), tile, 3, 20);
         nested(report, seed + 22, square(7, 64, 4, 3, 1), tile, 3, 90);
+        // Rows of every length up to 600 entries, and numbers of columns up to 600: all that 8 pixels
+        // accept.
+        for (first, rows) in [
+            (0, 128),
+            (128, 50),
+            (178, 40),
+            (218, 34),
+            (252, 30),
+            (282, 19),
+        ] {
+            lengths(report, tile, first, rows);
+        }
+        let (first, step) = [(1, 1), (342, 9), (7, 60)][index];
+        for in_c in (first..=600).step_by(step) {
+            let g = Geometry {
+                in_w: 4,
+                out_w: 4,
+                ..square(2, in_c, 1, 1, 1)
+            };
+            nested(report, seed + 300 + u32::from(in_c), g, tile, 1, 2);
+        }
+        // Blocks of every distance, full and nearly empty, under odd maps and wide padding.
+        for in_c in [8, 9, 16, 17, 32, 33, 64, 65, 113] {
+            for stride in [1, 2] {
+                let g = Geometry {
+                    in_h: 5,
+                    in_w: 7,
+                    out_h: 5 / stride,
+                    out_w: 8 / stride,
+                    stride_h: stride,
+                    stride_w: stride,
+                    ..square(5, in_c, 2, 3, 1)
+                };
+                if tile == Tile::P8 || in_c % 32 == 1 {
+                    nested(report, seed + 40 + u32::from(in_c), g, tile, 1, 12);
+                }
+            }
+        }
         for n in 0..60 {
             let mut random = Random::new(seed + n);
             let g = geometry(&mut random, false);
