@@ -276,7 +276,7 @@ impl Strips<'_> {
             }
             let rows_left = out_h - oy;
             // The word of a step's strip in a column.
-            let word = |strip: usize| (step * fresh + strip) % layout.strips;
+            let word = |strip: usize| (step * fresh + strip) & (layout.strips - 1);
             let apart = |from, to| (word(to) as isize - word(from) as isize) * WORD as isize;
             let record = layout.record;
             // Where the step's first strip lies is either in the code or in the pointer.
@@ -374,7 +374,7 @@ impl Strips<'_> {
             from_step: pixel,
             to_step: layout.strips * WORD,
         };
-        let at = left * layout.strips + index % layout.strips;
+        let at = left * layout.strips + (index & (layout.strips - 1));
         let to = self.planes.wrapping_add(at);
         // SAFETY: rows of the input; columns that exist there and in the planes.
         unsafe { chunk.pack(rows, self.padding, items, to, layout.plane * WORD) };

@@ -284,9 +284,9 @@
     smlabt r8, r11, r12, r8
     ldr r11, [r0,#48+\a]        @ A3
     smlabt r9, r4, r12, r9
-    ldr r12, [r1,#16]           @ W1
-    smlad r6, r10, lr, r6
     ldr r4, [r0,#16+\b]         @ B1
+    smlad r6, r10, lr, r6
+    ldr r12, [r1,#16]           @ W1
     smlad r7, r11, lr, r7
     ldr r10, [r0,#48+\b]        @ B3
     smlad r8, r4, lr, r8
@@ -300,9 +300,9 @@
     smlabt r8, r11, r12, r8
     ldr r11, [r0,#64+\a]        @ A4
     smlabt r9, r4, r12, r9
-    ldr r12, [r1,#24]           @ W2
-    smlad r6, r10, lr, r6
     ldr r4, [r0,#32+\b]         @ B2
+    smlad r6, r10, lr, r6
+    ldr r12, [r1,#24]           @ W2
     smlad r7, r11, lr, r7
     ldr r10, [r0,#64+\b]        @ B4
     smlad r8, r4, lr, r8
@@ -331,9 +331,9 @@
     strb r9, [r3,r4]
     ssat r6, #8, r6
     strb r7, [r3], #1
-    ldr r9, [r1,#28]
-    strb r8, [r2,r4]
     ldr lr, [r1,#4]
+    strb r8, [r2,r4]
+    ldr r9, [r1,#28]
     strb r6, [r2], #1
     ldr r4, [r0,#\b]
     bne 2b
