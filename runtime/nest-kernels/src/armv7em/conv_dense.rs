@@ -25,18 +25,19 @@ struct Pass {
     step: usize,
     zero: i32,
     entry: u32,
+    to_end: usize,
 }
 
 impl Pass {
-    /// What, added to itself, sets the flags by which the loop over blocks, four at a time and without
+    /// What, added to itself, sets the flags by which the loop over blocks, eight at a time and without
     /// the last one, is entered.
     const fn entry(blocks: usize) -> u32 {
-        match blocks.wrapping_sub(1) {
-            0 => 1,                         // not at all: no flag
-            n if n % 4 == 0 => 0x4000_0000, // four blocks to its end: N
-            n if n % 4 == 1 => 0x8000_0000, // C, Z
-            n if n % 4 == 2 => 0,           // Z
-            _ => 0x8000_0001,               // C
+        match (blocks.wrapping_sub(1), blocks.wrapping_sub(1) % 8) {
+            (0, _) => 1,           // not at all: no flag
+            (_, 7) => 0x8000_0001, // C
+            (_, 3) => 0x8000_0000, // C, Z
+            (_, 1) => 0,           // Z
+            _ => 0x4000_0000,      // N: `to_end` tells
         }
     }
 }
@@ -106,6 +107,7 @@ fn run(layer: &ConvDense<'_>, at: AtLevel<'_>, maps: Maps<'_>, scratch: &mut [u3
     };
     let requant = if lone { &twice } else { at.requant };
 
+    let blocks = columns.div_ceil(4);
     let tile_words = tile_words(columns);
     let passes = DensePasses::new(g.out_pixels(), layer.pass_tiles);
     let advance = passes.advance();
@@ -149,7 +151,7 @@ fn run(layer: &ConvDense<'_>, at: AtLevel<'_>, maps: Maps<'_>, scratch: &mut [u3
         }
         let args = Pass {
             words: layer.weights.words().as_ptr(),
-            blocks: columns.div_ceil(4),
+            blocks,
             rows: rows.max(2),
             requant: requant.as_ptr(),
             tiles,
@@ -160,7 +162,8 @@ fn run(layer: &ConvDense<'_>, at: AtLevel<'_>, maps: Maps<'_>, scratch: &mut [u3
                 (_, false) => rows,
             },
             zero: at.zero.into(),
-            entry: Pass::entry(columns.div_ceil(4)),
+            entry: Pass::entry(blocks),
+            to_end: (blocks - 1) % 8,
         };
         // SAFETY: `check` saw as many rows of weights and of `requant` as channels; the weights'
         // constructor, that they hold `blocks` blocks a row pair; a tile has that many columns, and

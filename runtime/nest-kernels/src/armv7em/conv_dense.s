@@ -11,7 +11,8 @@
 @   20 tiles_end  > tiles
 @   24 step       bytes from one output pixel to the next
 @   28 zero       the output's zero point
-@   32 entry      where the loop over blocks is entered, see `Pass::entry`
+@   32 entry      flags for where the loop over blocks is entered, see `Pass::entry`
+@   36 to_end     blocks from there to the loop's end, modulo 8
 @
 @ A tile holds six words for each block: columns 0 and 2 as int16 of pixel 0, of pixel 1, of pixel 2,
 @ then columns 1 and 3 likewise; after the last block, the address of channel 0 of its first output
@@ -29,8 +30,8 @@
 
     .set D_WORDS, 0
     .set D_END, 4           @ the last block but one
-    .set D_ENTRY, 8
-    .set D_ROW, 12          @ of the pair
+    .set D_ROW, 8           @ of the pair
+    .set D_ENTRY, 12
     .set D_BIAS_EVEN, 16
     .set D_BIAS_ODD, 20
     .set D_MULTIPLIER_EVEN, 24
@@ -42,7 +43,8 @@
     .set D_ROWS, 48         @ still to do
     .set D_REQUANT, 52
     .set D_PAIR, 56         @ bytes of a pair's weights
-    .set D_SIZE, 60
+    .set D_TO_END, 60       @ blocks from the loop's entry to its end, modulo 8
+    .set D_SIZE, 68         @ a multiple of 8 with what is pushed
 
 @ A block and the first loads of the next. r0 weights, r1 activations; r8-r10 sums of the even row,
 @ r11, r12, lr of the odd one. On entry r2 holds the block's first word of weights, r4 the odd row's
@@ -91,7 +93,8 @@
 nest_kernels_conv_dense:
     push {r4-r11,lr}
     sub sp, #D_SIZE
-    ldm r0, {r1-r9}
+    ldm r0, {r1-r10}
+    str r10, [sp,#D_TO_END]
     subs r5, #4
     subs r6, #4
     strd r3, r4, [sp,#D_ROWS]
@@ -100,7 +103,7 @@ nest_kernels_conv_dense:
     lsl r7, r2, #3
     str r7, [sp,#D_PAIR]
     movs r8, #0
-    strd r9, r8, [sp,#D_ENTRY]
+    strd r8, r9, [sp,#D_ROW]
 1:  @ next pair of rows: r1 words, r3 rows still to do, r4 requant, r7 bytes of a pair
     ldm r4!, {r8-r11}
     str r4, [sp,#D_REQUANT]
@@ -115,8 +118,8 @@ nest_kernels_conv_dense:
     ldr r1, [sp,#D_TILES]
     .p2align 3
 2:  @ next tile: r0 weights, r1 activations less 4
+    ldr r5, [r1,#8]         @ loads in pairs from opposite banks
     ldr r6, [r1,#4]!
-    ldr r5, [r1,#4]
     ldr r2, [r0]
     ldr r3, [sp,#D_ENTRY]
     ldr r8, [sp,#D_BIAS_EVEN]
@@ -127,16 +130,28 @@ nest_kernels_conv_dense:
     mov r12, r11
     mov r10, r8
     mov lr, r11
-    @ one cycle for each of these: the usual ones first
-    bhi 4f                  @ 3 blocks to the loop's end
-    bcs.w 6f                @ 1
-    beq 5f                  @ 2
+    @ one cycle for each of these: the usual numbers of blocks to the loop's end first
+    bhi.w 31f               @ 7
+    bcs.w 35f               @ 3
+    beq.w 37f               @ 1
     bpl.w 7f                @ none at all
+    ldr r3, [sp,#D_TO_END]
+    lsls r3, r3, #30
+    bcs 4f
+    bmi.w 36f               @ 2
+    b 3f                    @ 8
+4:  bmi.w 32f               @ 6
+    beq.w 34f               @ 4
+    b.w 33f                 @ 5
     .p2align 3
 3:  NEST_DENSE_BLOCK 0
-4:  NEST_DENSE_BLOCK 0
-5:  NEST_DENSE_BLOCK 0
-6:  NEST_DENSE_BLOCK 1
+31: NEST_DENSE_BLOCK 0
+32: NEST_DENSE_BLOCK 0
+33: NEST_DENSE_BLOCK 0
+34: NEST_DENSE_BLOCK 0
+35: NEST_DENSE_BLOCK 0
+36: NEST_DENSE_BLOCK 0
+37: NEST_DENSE_BLOCK 1
     bne.w 3b
 7:  @ the last block, and the sums of the one before it
     sxtb16 r2, r2

@@ -18,6 +18,7 @@ unsafe extern "C" {
         to_step: usize,
     );
     fn nest_kernels_pack16_tiles(run: *const Run);
+    fn nest_kernels_fill(to: *mut u32, words: usize, value: u32);
     fn nest_kernels_pack16_rgb(
         from: *const i8,
         line_step: usize,
@@ -85,6 +86,7 @@ struct Line {
 }
 
 impl Line {
+    #[inline(never)]
     fn of(windows: Windows<'_>, oy: usize) -> Self {
         let g = windows.geometry;
         let kernel_h = g.kernel_h as usize;
@@ -141,6 +143,7 @@ impl<'a> Packer16<'a> {
     /// written from `to` on, and [`gather_words`] words from `bytes` on.
     ///
     /// [`gather_words`]: crate::dense_layout::gather_words
+    #[inline(never)]
     pub unsafe fn tiles(
         &mut self,
         pixel: usize,
@@ -183,13 +186,14 @@ impl<'a> Packer16<'a> {
             if run.tiles > 0 {
                 let line = self.line;
                 let row_words = self.row / 4 * BLOCK;
+                let pad = u32::from(self.padding.0[0] as i16 as u16) * 0x1_0001;
                 for tile in 0..run.tiles {
                     let to = to.wrapping_add(tile * step);
                     let below = to.wrapping_add((line.above + line.inside) * row_words);
                     // SAFETY: rows of taps of three pixels, within the tile's words.
                     unsafe {
-                        self.fill_words(to, line.above * row_words);
-                        self.fill_words(below, line.below * row_words);
+                        nest_kernels_fill(to, line.above * row_words, pad);
+                        nest_kernels_fill(below, line.below * row_words, pad);
                     }
                 }
                 if line.inside > 0 {
@@ -225,24 +229,13 @@ impl<'a> Packer16<'a> {
         fit.min(self.line.end - pixel) / TILE
     }
 
-    /// Fills words with padding.
-    ///
-    /// # Safety
-    /// They can be written.
-    unsafe fn fill_words(&self, to: *mut u32, words: usize) {
-        let pad = u32::from(self.padding.0[0] as i16 as u16);
-        for word in 0..words {
-            // SAFETY: the contract's words.
-            unsafe { to.wrapping_add(word).write(pad << 16 | pad) };
-        }
-    }
-
     /// Packs the pixels `pixel..end`, the first into lane 0 of the tile at `to`, tiles being `step`
     /// words apart, by way of `lines`.
     ///
     /// # Safety
     /// The layer's form is [`Gather::Lines`]; the output has these pixels, and the input can be read;
     /// from `to` on lie as many tiles as they need, and from `lines` on three lines.
+    #[inline(never)]
     unsafe fn lines(
         &mut self,
         mut pixel: usize,
@@ -285,6 +278,7 @@ impl<'a> Packer16<'a> {
     ///
     /// # Safety
     /// Three lines can be written from `to` on.
+    #[inline(never)]
     unsafe fn copy_lines(&self, to: *mut i8, step: usize) {
         let g = self.windows.geometry;
         let start = line_start(g);
@@ -294,11 +288,9 @@ impl<'a> Packer16<'a> {
         for ky in 0..3 {
             let to = to.wrapping_add(ky * step + start);
             let [pad, ..] = self.padding.0;
-            let fill = |from: usize, end: usize| {
-                for at in from..end {
-                    // SAFETY: within the line.
-                    unsafe { to.wrapping_add(at).write(pad) };
-                }
+            // SAFETY: within the line.
+            let fill = |from: usize, end: usize| unsafe {
+                to.wrapping_add(from).write_bytes(pad as u8, end - from);
             };
             let row = self.windows.row(self.windows.at(self.line.oy, 0), ky);
             let Some(row) = row.filter(|_| left < bytes) else {
@@ -308,26 +300,31 @@ impl<'a> Packer16<'a> {
             fill(0, left);
             let from = self.input.wrapping_add(row);
             // SAFETY: a row of the input, and what of the line follows its left padding.
-            unsafe { copy(from, to.wrapping_add(left), inside) };
+            unsafe { from.copy_to_nonoverlapping(to.wrapping_add(left), inside) };
             fill(left + inside, bytes);
         }
     }
 
     /// Makes `line` that of a pixel.
     fn seek(&mut self, pixel: usize) {
-        let out_w = self.windows.geometry.out_w as usize;
         if pixel < self.line.first || pixel >= self.line.end {
-            // Nearly always the next row: no division.
-            let mut oy = self.line.oy;
-            while pixel < oy * out_w {
-                oy -= 1;
-            }
-            while pixel >= (oy + 1) * out_w {
-                oy += 1;
-            }
-            self.line = Line::of(self.windows, oy);
-            self.copied = false;
+            self.seek_row(pixel);
         }
+    }
+
+    #[inline(never)]
+    fn seek_row(&mut self, pixel: usize) {
+        let out_w = self.windows.geometry.out_w as usize;
+        // Nearly always the next row: no division.
+        let mut oy = self.line.oy;
+        while pixel < oy * out_w {
+            oy -= 1;
+        }
+        while pixel >= (oy + 1) * out_w {
+            oy += 1;
+        }
+        self.line = Line::of(self.windows, oy);
+        self.copied = false;
     }
 
     /// Packs an output pixel into every third word from `to` on; `bytes` is for gathering.
@@ -335,6 +332,7 @@ impl<'a> Packer16<'a> {
     /// # Safety
     /// The output has this pixel, and the input can be read. From `to` on, every third word for two
     /// for each block of 4 columns can be written; `bytes` as for [`Self::tiles`].
+    #[inline(never)]
     pub unsafe fn pixel(&mut self, pixel: usize, to: *mut u32, bytes: *mut i8) {
         self.seek(pixel);
         let x = self.windows.x(pixel - self.line.first);
@@ -355,8 +353,8 @@ impl<'a> Packer16<'a> {
         // input.
         unsafe {
             self.fill(to, line.above * self.row);
-            self.rows(x, inside);
             self.fill(below, line.below * self.row);
+            self.rows(x, inside);
         }
     }
 
@@ -365,6 +363,18 @@ impl<'a> Packer16<'a> {
     /// # Safety
     /// The columns' words from `to` on can be written.
     unsafe fn fill(&self, to: *mut u32, columns: usize) {
+        if columns > 0 {
+            // SAFETY: the contract's words.
+            unsafe { self.fill_some(to, columns) };
+        }
+    }
+
+    /// [`Self::fill`], out of the way.
+    ///
+    /// # Safety
+    /// As there.
+    #[inline(never)]
+    unsafe fn fill_some(&self, to: *mut u32, columns: usize) {
         for column in (0..columns).step_by(PADDING) {
             let words = PADDING.min(columns - column) / 4;
             let to = to.wrapping_add(column / 4 * BLOCK);
@@ -386,30 +396,31 @@ impl<'a> Packer16<'a> {
         let in_c = g.in_c as usize;
         let to_step = self.row / 4 * BLOCK * size_of::<u32>();
         let input = self.input.wrapping_add(line.start);
-        if g.dilation_w == 1 && x >= 0 && x + g.kernel_w as i32 <= g.in_w as i32 && self.row > 0 {
-            // The usual case: all taps inside, side by side.
-            let from = input.wrapping_add(x as usize * in_c);
-            // SAFETY: the elements of a row of taps, more than 0, lie side by side in the input, in
-            // each of the rows; `to` has room by contract.
-            unsafe {
-                nest_kernels_pack16(from, self.row / 4, to, line.inside, self.row_step, to_step);
-            }
-            return;
-        }
-        for kx in 0..g.kernel_w as usize {
-            let at = self.windows.column(Window { y: 0, x }, kx);
+        let kernel_w = g.kernel_w as usize;
+        let mut kx = 0;
+        while kx < kernel_w {
             let to = to.wrapping_add(kx * (in_c / 4 * BLOCK));
-            for channel in (0..in_c).step_by(PADDING) {
-                let words = PADDING.min(in_c - channel) / 4;
-                let (from, step) = match at {
-                    Some(at) => (input.wrapping_add(at + channel), self.row_step),
-                    None => (self.padding.0.as_ptr(), 0),
-                };
-                let to = to.wrapping_add(channel / 4 * BLOCK);
-                // SAFETY: as many channels of a tap inside the input, in each of the rows, or the
-                // padding at hand again and again; `to` has room by contract.
-                unsafe { nest_kernels_pack16(from, words, to, line.inside, step, to_step) };
-            }
+            let Some(at) = self.windows.column(Window { y: 0, x }, kx) else {
+                for channel in (0..in_c).step_by(PADDING) {
+                    let words = PADDING.min(in_c - channel) / 4;
+                    let to = to.wrapping_add(channel / 4 * BLOCK);
+                    let from = self.padding.0.as_ptr();
+                    // SAFETY: the padding at hand again and again; `to` has room by contract.
+                    unsafe { nest_kernels_pack16(from, words, to, line.inside, 0, to_step) };
+                }
+                kx += 1;
+                continue;
+            };
+            // Neighbouring taps inside the input go together.
+            let taps = match g.dilation_w {
+                1 => (kernel_w - kx).min((g.in_w as i32 - x) as usize - kx),
+                _ => 1,
+            };
+            let (from, words) = (input.wrapping_add(at), taps * in_c / 4);
+            // SAFETY: as many elements lie side by side in the input, in each of the rows; `to` has
+            // room by contract.
+            unsafe { nest_kernels_pack16(from, words, to, line.inside, self.row_step, to_step) };
+            kx += taps;
         }
     }
 
@@ -417,6 +428,7 @@ impl<'a> Packer16<'a> {
     ///
     /// # Safety
     /// As many bytes as there are columns can be written from `to` on.
+    #[inline(never)]
     unsafe fn gather(&self, x: i32, to: *mut i8) {
         let g = self.windows.geometry;
         let line = self.line;
@@ -429,7 +441,7 @@ impl<'a> Packer16<'a> {
             if inside && whole {
                 let from = self.input.wrapping_add(start + x as usize * in_c);
                 // SAFETY: a row of taps lies inside the input; `to` has room by contract.
-                unsafe { copy(from, to, self.row) };
+                unsafe { from.copy_to_nonoverlapping(to, self.row) };
                 to = to.wrapping_add(self.row);
                 continue;
             }
@@ -438,37 +450,13 @@ impl<'a> Packer16<'a> {
                     Some(at) if inside => {
                         let from = self.input.wrapping_add(start + at);
                         // SAFETY: a tap lies inside the input; `to` has room by contract.
-                        unsafe { copy(from, to, in_c) };
+                        unsafe { from.copy_to_nonoverlapping(to, in_c) };
                     }
-                    _ => {
-                        for channel in 0..in_c {
-                            // SAFETY: `to` has room by contract.
-                            unsafe { to.wrapping_add(channel).write(self.padding.0[0]) };
-                        }
-                    }
+                    // SAFETY: `to` has room by contract.
+                    _ => unsafe { to.write_bytes(self.padding.0[0] as u8, in_c) },
                 }
                 to = to.wrapping_add(in_c);
             }
-        }
-    }
-}
-
-/// Copies a few bytes: words as far as they go, at any alignment.
-///
-/// # Safety
-/// As many bytes can be read and written.
-unsafe fn copy(from: *const i8, to: *mut i8, n: usize) {
-    let mut at = 0;
-    // SAFETY: within the contract's bytes.
-    unsafe {
-        while at + 4 <= n {
-            let word = from.wrapping_add(at).cast::<u32>().read_unaligned();
-            to.wrapping_add(at).cast::<u32>().write_unaligned(word);
-            at += 4;
-        }
-        while at < n {
-            to.wrapping_add(at).write(from.wrapping_add(at).read());
-            at += 1;
         }
     }
 }

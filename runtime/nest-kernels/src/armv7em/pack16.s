@@ -72,23 +72,20 @@ nest_kernels_pack16:
 @ `pixel_step` bytes apart in the input. Fields: from, words, to, rows, from_step, to_step, pixel_step,
 @ tiles, and the bytes from a tile to the next in input and output; words, rows, tiles > 0.
 
-@ A word of each pixel: r0 pixel 0, r12 bytes to the next pixel; writes 6 words at r2 + \at.
-.macro NEST_PACK16_WORD at
-    ldr r5, [r0,r12]
-    ldr r6, [r0,r12,lsl #1]
-    ldr r4, [r0], #4
-    sxtb16 r8, r5
-    str r8, [r2,#\at+4]
-    sxtb16 r9, r6
-    str r9, [r2,#\at+8]
-    sxtb16 r7, r4
-    str r7, [r2,#\at]
-    sxtb16 r5, r5, ror #8
-    str r5, [r2,#\at+16]
-    sxtb16 r6, r6, ror #8
-    str r6, [r2,#\at+20]
-    sxtb16 r4, r4, ror #8
-    str r4, [r2,#\at+12]
+@ Extends a word of each pixel, in the given registers, and writes them at r2 + \at.
+.macro NEST_PACK16_WORD a, b, c, at
+    sxtb16 r11, \a
+    str r11, [r2,#\at]
+    sxtb16 r11, \b
+    str r11, [r2,#\at+4]
+    sxtb16 r11, \c
+    str r11, [r2,#\at+8]
+    sxtb16 \a, \a, ror #8
+    str \a, [r2,#\at+12]
+    sxtb16 \b, \b, ror #8
+    str \b, [r2,#\at+16]
+    sxtb16 \c, \c, ror #8
+    str \c, [r2,#\at+20]
 .endm
 
     .section .nest.itcm.nest_kernels_pack16_tiles, "ax", %progbits
@@ -98,42 +95,60 @@ nest_kernels_pack16:
     .p2align 3
 nest_kernels_pack16_tiles:
     push {r4-r11,lr}
-    sub sp, #16             @ tiles, rows, from the end of a tile to the next in input and output
-    ldm r0, {r0-r9}
-    mov r12, r6
+    sub sp, #28             @ tiles, rows, from the end of a tile to the next in input and output,
+    ldm r0, {r0-r9}         @ rows to do, from the end of a row to the next in the output
     mov lr, r1
     strd r7, r3, [sp]
     mls r8, r3, r4, r8
     mls r9, r3, r5, r9
     strd r8, r9, [sp,#8]
-    @ from the end of a row to the start of the next
-    sub r10, r4, r1, lsl #2
+    str r3, [sp,#16]
+    sub r10, r4, r1, lsl #2 @ from the end of a row to the next in the input
     add r4, r1, r1, lsl #1
-    sub r11, r5, r4, lsl #3
+    sub r5, r5, r4, lsl #3
+    str r5, [sp,#20]
+    add r3, r0, r6          @ r0, r3, r12 the pixels
+    add r12, r3, r6
 1:  lsrs r1, lr, #1         @ pairs of words
     bcc 2f
-    NEST_PACK16_WORD 0
+    ldr r4, [r0], #4
+    ldr r5, [r3], #4
+    ldr r6, [r12], #4
+    NEST_PACK16_WORD r4, r5, r6, 0
     adds r2, #24
     cmp r1, #0
 2:  beq 4f
     .p2align 3
-3:  NEST_PACK16_WORD 0
+3:  ldr r7, [r0,#4]         @ neighbouring words lie in opposite banks
+    ldr r4, [r0], #8
+    ldr r8, [r3,#4]
+    ldr r5, [r3], #8
+    ldr r9, [r12,#4]
+    ldr r6, [r12], #8
+    NEST_PACK16_WORD r4, r5, r6, 0
+    NEST_PACK16_WORD r7, r8, r9, 24
     subs r1, #1
-    NEST_PACK16_WORD 24
     add r2, r2, #48
     bne 3b
-4:  subs r3, #1
+4:  ldrd r4, r5, [sp,#16]
     add r0, r10
-    add r2, r11
+    add r3, r10
+    add r12, r10
+    subs r4, #1
+    add r2, r5
+    str r4, [sp,#16]
     bne 1b
-    ldrd r4, r3, [sp]
-    ldrd r5, r6, [sp,#8]
-    add r0, r5
-    add r2, r6
+    ldrd r4, r5, [sp]
+    ldrd r6, r7, [sp,#8]
+    str r5, [sp,#16]
+    add r0, r6
+    add r3, r6
+    add r12, r6
+    add r2, r7
     subs r4, #1
     str r4, [sp]
     bne 1b
-    add sp, #16
+    add sp, #28
     pop {r4-r11,pc}
     .size nest_kernels_pack16_tiles, . - nest_kernels_pack16_tiles
 
@@ -220,3 +235,18 @@ nest_kernels_pack16_rgb:
     bne 1b
     pop {r1,r3-r11,pc}
     .size nest_kernels_pack16_rgb, . - nest_kernels_pack16_rgb
+
+@ void nest_kernels_fill(u32 *to, size_t words, u32 value): any number of words.
+
+    .section .nest.itcm.nest_kernels_fill, "ax", %progbits
+    .global nest_kernels_fill
+    .type nest_kernels_fill, %function
+    .thumb_func
+    .p2align 2
+nest_kernels_fill:
+    cbz r1, 2f
+1:  str r2, [r0], #4
+    subs r1, #1
+    bne 1b
+2:  bx lr
+    .size nest_kernels_fill, . - nest_kernels_fill
