@@ -529,7 +529,7 @@ mod tests {
             target: "stm32h743".into(),
             clock_hz: Hertz(480_000_000),
             measured_by: MeasuredBy::Emulator,
-            emulator_model: Some("m7-2".into()),
+            emulator_model: Some("m7-3".into()),
             timing: Some("expected".into()),
             inputs: "random, seed 1".into(),
             flash_bytes: FlashBytes {
@@ -660,7 +660,7 @@ mod tests {
     fn the_table_is_aligned_and_names_what_measured() {
         let text = report().table();
         let expected = "\
-net on stm32h743 at 480 MHz, measured by emulator, model m7-2, timing expected
+net on stm32h743 at 480 MHz, measured by emulator, model m7-3, timing expected
 flash   1,234 B = weights 1,000 + indices 200 + requantisation 30 + code 4
 RAM     0 B = arena 0 + scratch 0 + stack not yet measured
 bit-exact with the host on 8 inputs (random, seed 1) at every level

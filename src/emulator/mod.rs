@@ -28,7 +28,7 @@ pub use map::{MemoryMap, Region, RegionKind, RegisterRule};
 pub use timing::{CacheGeometry, Counters, LongMultiplyPairing, TimingConfig};
 
 /// Version of the timing model: changes whenever the same firmware may take other cycles.
-pub const EMULATOR_MODEL: &str = "m7-2";
+pub const EMULATOR_MODEL: &str = "m7-3";
 
 #[cfg(test)]
 mod tests;

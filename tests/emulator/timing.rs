@@ -152,4 +152,12 @@ fn pessimistic_is_nowhere_faster() {
         .position(|&n| n == "smlal_ldr")
         .expect("in the table");
     assert!(expected[smlal] < 1.02 && pessimistic[smlal] > 1.98);
+    for (name, cycles) in [("ldrd", 2.0), ("ldm_4", 3.0), ("stm_aligned", 3.0)] {
+        let at = names.iter().position(|&n| n == name).expect("in the table");
+        assert!(
+            (pessimistic[at] - cycles).abs() < 0.02,
+            "{name}: {}",
+            pessimistic[at]
+        );
+    }
 }

@@ -95,9 +95,10 @@ fn print_heading() {
         |_| String::new(),
         |output| String::from_utf8_lossy(&output.stdout).trim().to_string(),
     );
+    let models = std::env::var_os("NESTC_MODELS").map_or("", |_| "NESTC_MODELS=… ");
     println!(
         "# Benchmarks\n\n\
-         `make -s bench >docs/benchmarks.md`, {commit}, cycle model {EMULATOR_MODEL}. Emulated: no\n\
+         `{models}make -s bench >docs/benchmarks.md`, {commit}, cycle model {EMULATOR_MODEL}. Emulated: no\n\
          Cortex-M7 silicon was at hand. *Expected* is the cycle model as it stands, *pessimistic* has\n\
          everything that it assumes at its unfavourable end. STM32H743: weights in flash, arena in DTCM,\n\
          kernels in ITCM, caches on; the median of three inferences, the first with cold caches. Every\n\

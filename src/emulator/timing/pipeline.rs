@@ -325,8 +325,11 @@ impl Pipeline {
         }
         let store = class.units & unit::STORE != 0;
         let mut extra = u64::from(access.words.div_ceil(2).saturating_sub(1));
-        if store && access.words > 1 && access.words % 2 == 0 && access.address & 4 != 0 {
-            extra += u64::from(self.config.store_multiple_unaligned);
+        if access.words > 1 {
+            extra += u64::from(self.config.multiple_transfer);
+            if store && access.words % 2 == 0 && access.address & 4 != 0 {
+                extra += u64::from(self.config.store_multiple_unaligned);
+            }
         }
         match bus.route(access.address) {
             Route::Memory(RegionKind::Itcm | RegionKind::Dtcm) => {}
