@@ -5,9 +5,8 @@ use core::arch::global_asm;
 
 use nest_format::Requant;
 
-use super::lines::Lines;
 use super::maps::Maps;
-use super::pack::{Packer, nest_kernels_pack_plane};
+use super::pack::Packer;
 use crate::check::{AtLevel, checked, refuse};
 use crate::layer::{ConvNested, Geometry, Tile};
 use crate::nested_layout::{Gather, NestedLayout, NestedPass};
@@ -161,17 +160,15 @@ impl Packed<'_> {
                 .wrapping_add(layout.address_words(pass_tiles)),
         };
         let (tiles, words) = (packer.tile, packer.words);
-        let lines = Lines::new(g, &layout, maps.input, at.pad);
-        let mut windows = Packer::new(g, maps.input, at.pad);
+        let input = Packer::new(g, &layout, maps.input, at.pad);
         let mut index = 0;
         while let Some(pass) = layout.pass(pass_tiles, index) {
             (packer.tile, packer.words) = (tiles, words);
             // SAFETY: scratch was seen to hold the addresses and the words of a pass's tiles.
             let step = unsafe {
                 match layout.gather {
-                    Gather::Lines => packer.lines(&lines, pass),
-                    Gather::Pixels => packer.pixels(maps.input, g.in_c as usize, pass),
-                    Gather::Windows => packer.windows(&mut windows, pass),
+                    Gather::Lines => packer.lines(&input, pass),
+                    Gather::Pixels | Gather::Windows => packer.pairs(&input, pass),
                 }
             };
             // SAFETY: scratch has room for one more than the tiles of a pass; there is a last one.
@@ -222,12 +219,12 @@ impl Packing<'_> {
         self.tile = self.tile.wrapping_add(1);
     }
 
-    /// Lines of two output rows. Returns, as all of these do, the bytes from the output of a pair to
-    /// that of the next.
+    /// Lines of two output rows. Returns, as [`Self::pairs`] does, the bytes from the output of a pair
+    /// to that of the next.
     ///
     /// # Safety
-    /// For all of these: scratch holds the tiles of the pass.
-    unsafe fn lines(&mut self, lines: &Lines<'_>, pass: NestedPass) -> usize {
+    /// Scratch holds the tiles of the pass.
+    unsafe fn lines(&mut self, input: &Packer<'_>, pass: NestedPass) -> usize {
         let (layout, pairs) = (self.layout, self.layout.pairs);
         let out_w = layout.unit_pixels() / 2;
         let (mut pixel, mut y) = (pass.first, pass.first / out_w.max(1));
@@ -235,8 +232,10 @@ impl Packing<'_> {
             // An odd row at the end goes with itself.
             let single = pixel + out_w >= pass.end;
             let below = if single { 0 } else { out_w };
+            // Every pass finds the sides of its lines where the first one left them.
+            let sides = pass.first == 0;
             // SAFETY: `y` and the next are rows of the pass; the words are the unit's.
-            unsafe { lines.pack(y, y + usize::from(!single), self.words) };
+            unsafe { input.line(y, y + usize::from(!single), sides, self.words) };
             let mut x = 0;
             while x < out_w {
                 let at = x.min(out_w.saturating_sub(pairs));
@@ -252,57 +251,11 @@ impl Packing<'_> {
         self.rows
     }
 
-    /// Windows of one pixel, straight from the input.
+    /// Tiles of neighbouring pixels.
     ///
     /// # Safety
-    /// See [`Self::lines`]; the input holds a pixel of `in_c` elements for each of the output.
-    unsafe fn pixels(&mut self, input: *const i8, in_c: usize, pass: NestedPass) -> usize {
-        // SAFETY: pairs lie in the pass, and so in the input.
-        unsafe {
-            self.pairs(pass, |first, second, to, layout| {
-                if in_c > 0 {
-                    let at = |pixel: usize| input.wrapping_add(pixel * in_c);
-                    nest_kernels_pack_plane(
-                        at(first),
-                        at(second),
-                        in_c,
-                        to,
-                        layout.pairs,
-                        2 * in_c,
-                        2 * in_c,
-                        layout.block_words * size_of::<u32>(),
-                    );
-                }
-            })
-        }
-    }
-
-    /// Windows of any kind, each for itself.
-    ///
-    /// # Safety
-    /// See [`Self::lines`].
-    unsafe fn windows(&mut self, windows: &mut Packer<'_>, pass: NestedPass) -> usize {
-        // SAFETY: pairs lie in the pass; the words are the tile's.
-        unsafe {
-            self.pairs(pass, |first, second, to, layout| {
-                for pair in 0..layout.pairs {
-                    let to = to.wrapping_add(pair * layout.block_words);
-                    windows.pair(first + 2 * pair, second + 2 * pair, to);
-                }
-            })
-        }
-    }
-
-    /// Tiles of neighbouring pixels; `pack` gets the two pixels of the first pair and the tile's
-    /// words.
-    ///
-    /// # Safety
-    /// See [`Self::lines`].
-    unsafe fn pairs(
-        &mut self,
-        pass: NestedPass,
-        mut pack: impl FnMut(usize, usize, *mut u32, &NestedLayout),
-    ) -> usize {
+    /// Scratch holds the tiles of the pass.
+    unsafe fn pairs(&mut self, input: &Packer<'_>, pass: NestedPass) -> usize {
         let layout = self.layout;
         let tile_pixels = layout.unit_pixels();
         // A single pixel is a pair with itself.
@@ -311,9 +264,16 @@ impl Packing<'_> {
         while pixel < pass.end {
             // The last tile overlaps the one before it.
             let first = pixel.min(pass.end.saturating_sub(tile_pixels));
-            pack(first, first + second, self.words, layout);
-            // SAFETY: one of the pass's tiles.
-            unsafe { self.push(self.words, first, first + second) };
+            let second = first + second;
+            // SAFETY: one of the pass's tiles, whose words follow; its pixels lie in the output.
+            unsafe {
+                if let Gather::Pixels = layout.gather {
+                    input.pixels(first, second, self.words);
+                } else {
+                    input.windows(first, second, self.words);
+                }
+                self.push(self.words, first, second);
+            }
             self.words = self.words.wrapping_add(layout.unit_words());
             pixel += tile_pixels;
         }

@@ -27,7 +27,7 @@
     .thumb
 
     @ Stack frame.
-    .set F_WORDS, 0         @ first word of the row
+    .set F_WORDS, 0         @ first word of the next row
     .set F_ACTIVE, 4
     .set F_STORED, 8
     .set F_ROWS, 12         @ rows left
@@ -37,28 +37,17 @@
     .set F_STEP, 28
     .set F_ZERO, 32
     .set F_ROW, 36          @ row, the channel within a pixel
-    .set F_COUNT, 40
+    .set F_COUNT, 40        @ where a count's second byte is, and what it weighs
     .set F_CURSOR, 48       @ next tile
     .set F_END, 52          @ end of the row's active words
     .set F_START, 56        @ the sum that a pair starts with, low and high
     .set F_BIAS, 64         @ bias - 2^22
     .set F_FACTOR, 68       @ multiplier
-    .set F_FIRST, 72        @ after the row's first word,
-    .set F_WORD, 76         @ and that word
+    .set F_FIRST, 72        @ the row's first word (for 8 pixels, the second)
+    .set F_WORD, 76         @ what the first word holds
     .set F_ENTRY, 80        @ words before the last, rotated right by one
     .set F_NOTHING, 84      @ a word without effect
     .set F_SIZE, 92
-
-@ A number of words to \n from \at, which moves on.
-.macro NEST_COUNT n, at, t, u
-    ldr \t, [sp,#F_COUNT]
-    ldrb \n, [\at]
-    cmp \t, #1
-    itt ne
-    ldrbne \u, [\at,#1]
-    addne \n, \n, \u, lsl #8
-    add \at, \t
-.endm
 
 @ Copies the arguments.
 .macro NEST_BEGIN name
@@ -72,22 +61,52 @@
     sub sp, #F_SIZE
     ldm r0, {r1-r11}
     stm sp, {r1-r11}
+    sub r11, #1
     movs r0, #0
+    lsl r12, r11, #8
     str r0, [sp,#F_NOTHING]
+    strd r11, r12, [sp,#F_COUNT]
 .endm
 
-@ The next row, or back.
+@ The next row: r0 words, r3 how many, r5 and r6 bias and multiplier, r7 and r8 the sum that a pair
+@ starts with.
+.macro NEST_ROW
+    ldrd r9, r10, [sp,#F_COUNT]
+    ldrd r0, r2, [sp,#F_WORDS]
+    ldr r1, [sp,#F_STORED]
+    ldr r4, [sp,#F_REQUANT]
+    ldrb r3, [r2]
+    ldrb r7, [r2,r9]
+    ldrb r8, [r1]
+    ldrb r11, [r1,r9]
+    ldrd r5, r6, [r4], #8
+    mla r3, r7, r10, r3
+    add r2, r9
+    add r1, r9
+    mla r8, r11, r10, r8
+    adds r2, #1
+    adds r1, #1
+    str r4, [sp,#F_REQUANT]
+    lsl r7, r5, #23
+    str r2, [sp,#F_ACTIVE]
+    add r7, #0x400000
+    str r1, [sp,#F_STORED]
+    add r4, r0, r8, lsl #2
+    asr r8, r5, #9
+    str r4, [sp,#F_WORDS]
+    sub r5, #0x400000
+    strd r7, r8, [sp,#F_START]
+    strd r5, r6, [sp,#F_BIAS]
+.endm
+
+@ After a row: the next one, or back.
 .macro NEST_END name
-    ldrd r1, r4, [sp,#F_STORED]
     ldr r5, [sp,#F_ROW]
-    ldr r0, [sp,#F_WORDS]
-    NEST_COUNT r3, r1, r6, r7
+    ldr r4, [sp,#F_ROWS]
     adds r5, #1
-    add r0, r0, r3, lsl #2
-    str r5, [sp,#F_ROW]
     subs r4, #1
-    strd r1, r4, [sp,#F_STORED]
-    str r0, [sp,#F_WORDS]
+    str r5, [sp,#F_ROW]
+    str r4, [sp,#F_ROWS]
     bne.w 1b
     add sp, #F_SIZE
     pop {r4-r11,pc}
@@ -98,20 +117,10 @@
 .macro NEST_ENTER name
     NEST_BEGIN \name
 1:  @ next row
-    ldr r4, [sp,#F_REQUANT]
-    ldrd r0, r2, [sp,#F_WORDS]
-    ldrd r5, r6, [r4], #8
-    NEST_COUNT r3, r2, r9, r10
-    str r4, [sp,#F_REQUANT]
-    lsl r7, r5, #23
-    str r2, [sp,#F_ACTIVE]
-    asr r8, r5, #9
+    NEST_ROW
     ldr r2, [sp,#F_TILES]
-    add r7, #0x400000
     add r3, r0, r3, lsl #2
-    sub r5, #0x400000
-    strd r7, r8, [sp,#F_START]
-    strd r5, r6, [sp,#F_BIAS]
+    str r0, [sp,#F_FIRST]
     str r3, [sp,#F_END]
 .endm
 
@@ -119,7 +128,7 @@
 .macro NEST_LEAVE name
     ldr r2, [sp,#F_CURSOR]
     ldr r1, [sp,#F_TILES_END]
-    ldr r0, [sp,#F_WORDS]
+    ldr r0, [sp,#F_FIRST]
     ldr r3, [sp,#F_END]
     cmp r2, r1
     bne.w 2b
@@ -193,24 +202,13 @@
 .macro NEST_CONV_P8 name, ps
     NEST_BEGIN \name
 1:  @ next row
-    ldr r4, [sp,#F_REQUANT]
-    ldrd r0, r2, [sp,#F_WORDS]
-    ldrd r5, r6, [r4], #8
-    NEST_COUNT r3, r2, r9, r10
-    str r4, [sp,#F_REQUANT]
-    lsl r7, r5, #23
-    str r2, [sp,#F_ACTIVE]
-    asr r8, r5, #9
+    NEST_ROW
     ldr r2, [sp,#F_TILES]
-    sub r5, #0x400000
     cmp r3, #0
-    add r7, #0x400000
     itt eq                  @ a row without words runs one without effect
     addeq r0, sp, #F_NOTHING
     moveq r3, #1
-    strd r5, r6, [sp,#F_BIAS]
     subs r3, #1
-    strd r7, r8, [sp,#F_START]
     str r2, [sp,#F_CURSOR]
     ldr r1, [r2]            @ window
     ldr r2, [r0], #4

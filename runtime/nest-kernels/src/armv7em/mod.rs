@@ -12,7 +12,6 @@ mod depthwise;
 mod depthwise_strip;
 mod elementwise;
 mod generic;
-mod lines;
 mod maps;
 mod pack;
 mod pack16;
