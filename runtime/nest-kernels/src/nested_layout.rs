@@ -70,20 +70,18 @@ const fn at_least_1(n: usize) -> usize {
 /// in opposite banks of the tightly coupled memory, and three times the distance is in reach of a
 /// load's immediate offset.
 pub(crate) const P8_BLOCKS: [usize; 5] = [25, 49, 97, 193, 341];
-/// The same for 4 pixels: the distance once.
-pub(crate) const P4_BLOCKS: [usize; 2] = [577, 1023];
-
 /// The distance for blocks of `words` words.
 const fn block_words(tile: Tile, words: usize) -> Option<usize> {
-    let distances: &[usize] = match tile {
-        Tile::P8 => &P8_BLOCKS,
-        Tile::P4 => &P4_BLOCKS,
+    match tile {
+        Tile::P8 => {}
+        // Odd, too, and no larger than needed.
+        Tile::P4 => return Some(words | 1),
         Tile::P2 => return Some(at_least_1(words)),
-    };
+    }
     let mut i = 0;
-    while i < distances.len() {
-        if words <= distances[i] {
-            return Some(distances[i]);
+    while i < P8_BLOCKS.len() {
+        if words <= P8_BLOCKS[i] {
+            return Some(P8_BLOCKS[i]);
         }
         i += 1;
     }

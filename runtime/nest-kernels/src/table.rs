@@ -72,7 +72,7 @@ macro_rules! table {
 
 table! {
     NestedP8: "conv2d", "nested", "armv7em", "conv2d_s8_nested__armv7em_p8", 8, nested_p8, "8 pixels or more, blocks of at most 341 words (see NestedLayout), rows within 23 bits";
-    NestedP4: "conv2d", "nested", "armv7em", "conv2d_s8_nested__armv7em_p4", 4, nested_p4, "4 pixels or more, blocks of at most 1023 words, rows within 23 bits";
+    NestedP4: "conv2d", "nested", "armv7em", "conv2d_s8_nested__armv7em_p4", 4, nested_p4, "4 pixels or more, any blocks, rows within 23 bits";
     NestedP2: "conv2d", "nested", "armv7em", "conv2d_s8_nested__armv7em_p2", 2, nested_p2, "any window, up to 65535 columns, rows within 23 bits";
     Dense: "conv2d", "dense", "armv7em", "conv2d_s8_dense_2x4__armv7em_p3", 3, dense, "groups 1, up to 65535 columns, the same weights at all levels";
     Generic: "conv2d", "generic", "armv7em", "conv2d_s8_generic__armv7em", 1, generic, "any convolution with the same weights at all levels";

@@ -37,6 +37,8 @@ pub(super) struct PassArgs {
     pub row: usize,
     /// Bytes of a number in `active` and `stored`.
     pub count_width: usize,
+    /// Bytes from a window to the next.
+    distance: usize,
 }
 
 pub(super) type RunPass = unsafe extern "C" fn(*const PassArgs);
@@ -47,8 +49,7 @@ unsafe extern "C" {
     fn nest_kernels_conv_nested_p8_97(pass: *const PassArgs);
     fn nest_kernels_conv_nested_p8_193(pass: *const PassArgs);
     fn nest_kernels_conv_nested_p8_341(pass: *const PassArgs);
-    fn nest_kernels_conv_nested_p4_577(pass: *const PassArgs);
-    fn nest_kernels_conv_nested_p4_1023(pass: *const PassArgs);
+    fn nest_kernels_conv_nested_p4(pass: *const PassArgs);
     fn nest_kernels_conv_nested_p2(pass: *const PassArgs);
 }
 
@@ -60,8 +61,7 @@ fn assembly(tile: Tile, block_words: usize) -> RunPass {
         (Tile::P8, 97) => nest_kernels_conv_nested_p8_97,
         (Tile::P8, 193) => nest_kernels_conv_nested_p8_193,
         (Tile::P8, _) => nest_kernels_conv_nested_p8_341,
-        (Tile::P4, 577) => nest_kernels_conv_nested_p4_577,
-        (Tile::P4, _) => nest_kernels_conv_nested_p4_1023,
+        (Tile::P4, _) => nest_kernels_conv_nested_p4,
         (Tile::P2, _) => nest_kernels_conv_nested_p2,
     }
 }
@@ -185,6 +185,7 @@ impl Packed<'_> {
                 zero: at.zero.into(),
                 row: 0,
                 count_width: 2,
+                distance: layout.block_words * size_of::<u32>(),
             };
             weigh(run, &mut args);
             index += 1;

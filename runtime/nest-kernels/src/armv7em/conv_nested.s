@@ -18,6 +18,7 @@
 @   32 zero       output zero point
 @   36 row        the first row: the channel within a pixel
 @   40 count      bytes of a number of words: 1 or 2
+@   44 distance   bytes from a window to the next; for 4 pixels only, the others know it
 @
 @ The windows of a tile's pairs lie at a fixed distance. No load leaves the row's words, the tile's
 @ windows or the tables: the last word of a row is peeled off the software pipeline, which looks one
@@ -47,6 +48,7 @@
     .set F_WORD, 76         @ what the first word holds
     .set F_ENTRY, 80        @ words before the last, rotated right by one
     .set F_NOTHING, 84      @ a word without effect
+    .set F_DISTANCE, 88     @ of windows, for 4 pixels
     .set F_SIZE, 92
 
 @ Copies the arguments.
@@ -59,8 +61,9 @@
 \name:
     push {r4-r11,lr}
     sub sp, #F_SIZE
-    ldm r0, {r1-r11}
-    stm sp, {r1-r11}
+    ldm r0, {r1-r12}
+    stm sp, {r1-r12}
+    str r12, [sp,#F_DISTANCE]
     sub r11, #1
     movs r0, #0
     lsl r12, r11, #8
@@ -335,26 +338,32 @@
 .endm
 
 @ ---------------------------------------------------------------- 4 and 2 pixels
-@ r0 stream, r1 column, r2 and r3 words, r4-r7 sums, r8 plane 0, r9 and r10 plane 1 by turns,
-@ r11 and r12 the weights of even and odd entries, lr end of words.
+@ r0 stream, r1 column, r2 and r3 words, r4-r7 sums, r8 window 0, r9 and r10 window 1 by turns,
+@ r11 and r12 the weights of even and odd entries, lr distance of the windows.
 @
-@ Entry i runs: move the column and extract the weight (during entry i-1), load both planes, multiply
-@ plane 0, multiply plane 1 (during entry i+1).
+@ Entry i runs: move the column and extract the weight (during entry i-1), load both windows, multiply
+@ window 0, multiply window 1 (during entry i+1).
 
 @ The two entries of the word in \w, whose column r1 already is and whose first weight is in r11;
 @ looks ahead to the next word, loaded into \t. One line is one cycle.
-.macro NEST_P4_WORD w, t, ps, spare
-    ldr.w r8, [r1,#0];              ldr r9, [r1,#\ps]
+.macro NEST_P4_WORD w, t, end=0
+    ldr.w r8, [r1];                 ldr.w r9, [r1,lr]
     sxtab r1, r1, \w, ror #16;      smlal r6, r7, r12, r10
     asr.w r12, \w, #24;             ldr.w \t, [r0], #4
-    smlal r4, r5, r11, r8;          \spare
-    ldr.w r8, [r1,#0];              ldr r10, [r1,#\ps]
+    .if \end
+    smlal r4, r5, r11, r8;          ldr.w \w, [sp,#F_END]
+    .else
+    smlal r4, r5, r11, r8;          nop
+    .endif
+    ldr.w r8, [r1];                 ldr.w r10, [r1,lr]
     sxtab r1, r1, \t;               smlal r6, r7, r11, r9
+    .if \end
+    cmp r0, \w
+    .endif
     sxtb.w r11, \t, ror #8;         smlal r4, r5, r12, r8
 .endm
 
-.macro NEST_CONV_P4 name, ps
-    NEST_ENTER \name
+    NEST_ENTER nest_kernels_conv_nested_p4
 2:  @ tile: r0 words, r2 cursor, r3 end of words
     ldr r1, [r2], #12
     ldrd r4, r5, [sp,#F_START]
@@ -362,33 +371,32 @@
     cmp r0, r3
     mov r6, r4
     mov r7, r5
-    mov lr, r3
+    ldr lr, [sp,#F_DISTANCE]
     beq 6f
     ldr r2, [r0], #4
-    sub r3, r3, r0
     mov r12, #0             @ the weight of the entry before the first: nothing
     sxtab r1, r1, r2
-    lsls r3, r3, #30        @ C: even count of words, more than one
+    subs r3, r3, r0
     sxtb.w r11, r2, ror #8
+    beq 5f
+    lsls r3, r3, #30        @ C: an odd number of words before the last
     mov r3, r2
     bcs 4f
-    cmp r0, lr
-    beq 5f
     .p2align 3
 3:  @ the word in r2; the next one to r3
-    NEST_P4_WORD r2, r3, \ps, nop
+    NEST_P4_WORD r2, r3
 4:  @ the word in r3; the next one to r2
-    NEST_P4_WORD r3, r2, \ps, "cmp r0, lr"
+    NEST_P4_WORD r3, r2, 1
     bne 3b
 5:  @ the last word, in r2
-    ldr.w r8, [r1,#0]
-    ldr r9, [r1,#\ps]
+    ldr.w r8, [r1]
+    ldr.w r9, [r1,lr]
     sxtab r1, r1, r2, ror #16
     smlal r6, r7, r12, r10
     asr.w r12, r2, #24
     smlal r4, r5, r11, r8
-    ldr.w r8, [r1,#0]
-    ldr r10, [r1,#\ps]
+    ldr.w r8, [r1]
+    ldr.w r10, [r1,lr]
     smlal r6, r7, r11, r9
     smlal r4, r5, r12, r8
     smlal r6, r7, r12, r10
@@ -400,13 +408,11 @@
     NEST_REQUANT r6, r7
     strb r6, [r2,lr]
     strb r7, [r3,lr]
-    NEST_LEAVE \name
-.endm
+    NEST_LEAVE nest_kernels_conv_nested_p4
 
 @ r0 stream, r1 column, r2 word, r3 and r12 weights, r4 and r5 sums, r6 and r7 activations, lr end of
 @ words.
-.macro NEST_CONV_P2 name
-    NEST_ENTER \name
+    NEST_ENTER nest_kernels_conv_nested_p2
 2:  @ tile: r0 words, r2 cursor, r3 end of words
     ldr r1, [r2], #12
     ldrd r4, r5, [sp,#F_START]
@@ -446,15 +452,11 @@
     NEST_REQUANT r4, r5
     strb r4, [r2]
     strb r5, [r3]
-    NEST_LEAVE \name
-.endm
+    NEST_LEAVE nest_kernels_conv_nested_p2
 
-    @ The distances of windows: `P8_BLOCKS` and `P4_BLOCKS` in nested_layout.rs.
+    @ The distances of windows: `P8_BLOCKS` in nested_layout.rs.
     NEST_CONV_P8 nest_kernels_conv_nested_p8_25, 4*25
     NEST_CONV_P8 nest_kernels_conv_nested_p8_49, 4*49
     NEST_CONV_P8 nest_kernels_conv_nested_p8_97, 4*97
     NEST_CONV_P8 nest_kernels_conv_nested_p8_193, 4*193
     NEST_CONV_P8 nest_kernels_conv_nested_p8_341, 4*341
-    NEST_CONV_P4 nest_kernels_conv_nested_p4_577, 4*577
-    NEST_CONV_P4 nest_kernels_conv_nested_p4_1023, 4*1023
-    NEST_CONV_P2 nest_kernels_conv_nested_p2
