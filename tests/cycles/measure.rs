@@ -28,6 +28,14 @@ pub struct Measured {
 /// Compiles `network` as `nestc compile` does and measures it as `nestc bench` does, in the expected
 /// and the pessimistic setting and with one input compared bit by bit.
 pub fn measure(network: Network, preferences: Preferences) -> Measured {
+    let name = network.name.clone();
+    let (image, compiled) = compile(network, preferences);
+    let bench = bench(&name, &compiled, &Settings::default());
+    Measured { image, bench }
+}
+
+/// As `nestc compile`.
+pub fn compile(network: Network, preferences: Preferences) -> (ImageReport, Compiled) {
     let name = &network.name;
     let dataset = (network.data.as_ref())
         .map(|spec| spec.load(None).unwrap_or_else(|e| panic!("{name}: {e}")));
@@ -50,12 +58,17 @@ pub fn measure(network: Network, preferences: Preferences) -> Measured {
     let image = image::compile(&program, &board, Budgets::default(), &out, &build)
         .unwrap_or_else(|e| panic!("{name}: {e}"));
     let compiled = Compiled::open(&out).unwrap_or_else(|e| panic!("{name}: {e}"));
+    (image, compiled)
+}
+
+/// As `nestc bench`.
+pub fn bench(name: &str, compiled: &Compiled, settings: &Settings) -> BenchReport {
     let options = BenchOptions {
         verify: 1,
         ..BenchOptions::default()
     };
-    let bench = bench::bench_emulated(&compiled, &Settings::default(), &options, &mut |_, _| {})
+    let report = bench::bench_emulated(compiled, settings, &options, &mut |_, _| {})
         .unwrap_or_else(|e| panic!("{name}: {e}"));
-    bench::verdict(&bench).unwrap_or_else(|e| panic!("{name}: {e}"));
-    Measured { image, bench }
+    bench::verdict(&report).unwrap_or_else(|e| panic!("{name}: {e}"));
+    report
 }
