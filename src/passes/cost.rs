@@ -146,20 +146,22 @@ fn taps(g: &Geometry) -> f64 {
 
 /// A depthwise convolution over strips: see [`DepthwiseStrips`].
 fn over_strips(g: &Geometry, strips: &DepthwiseStrips) -> f64 {
-    let block = match (strips.kernel, strips.stride) {
-        (3, 1) => 33.0,
-        (3, _) => 35.0,
-        (_, 1) => 69.0,
-        _ => 73.0,
+    // A block of two rows, and one of the last row alone.
+    let (block, last) = match (strips.kernel, strips.stride) {
+        (3, 1) => (33.0, 20.0),
+        (3, _) => (35.0, 22.0),
+        (_, 1) => (69.0, 69.0),
+        _ => (73.0, 73.0),
     };
     let channels = f64::from(g.out_c);
     let rows = f64::from(g.out_h.div_ceil(2));
-    let blocks = rows * f64::from(g.out_w.div_ceil(2));
+    let across = f64::from(g.out_w.div_ceil(2));
+    let blocks = across * (block * f64::from(g.out_h / 2) + last * f64::from(g.out_h % 2));
     let chunks = (channels / strips.channels as f64).ceil();
     let packed = rows * strips.stride as f64 + (strips.kernel / 2) as f64;
-    channels * (block * blocks + 2.0 * f64::from(g.in_w) * packed)
+    channels * (blocks + 2.0 * f64::from(g.in_w) * packed)
         + channels * (2.0 * strips.record as f64 + 25.0)
-        + chunks * (25.0 * blocks + 400.0 * rows)
+        + chunks * (25.0 * across + 400.0) * rows
 }
 
 /// Words that all passes of a nested convolution pack, their tiles, and how many passes there are.

@@ -46,7 +46,7 @@ const COLUMNS: u16 = 512;
 /// ```
 ///
 /// where `block` is 33 for 3 x 3 at stride 1, 35 at stride 2; 69 for 5 x 5 at stride 1, 73 at stride
-/// 2.
+/// 2. Of an odd number of 3 x 3 rows the last one takes 20 and 22.
 #[derive(Clone, Copy, Debug)]
 pub struct DepthwiseStrips {
     /// 3 or 5.

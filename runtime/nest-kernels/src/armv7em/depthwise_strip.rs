@@ -53,6 +53,10 @@ unsafe extern "C" {
     fn nest_kernels_depthwise_3x3_s1_b(rows: *const Rows);
     fn nest_kernels_depthwise_3x3_s2_a(rows: *const Rows);
     fn nest_kernels_depthwise_3x3_s2_b(rows: *const Rows);
+    fn nest_kernels_depthwise_3x3_s1_row_a(rows: *const Rows);
+    fn nest_kernels_depthwise_3x3_s1_row_b(rows: *const Rows);
+    fn nest_kernels_depthwise_3x3_s2_row_a(rows: *const Rows);
+    fn nest_kernels_depthwise_3x3_s2_row_b(rows: *const Rows);
     fn nest_kernels_depthwise_5x5_s1(rows: *const Rows);
     fn nest_kernels_depthwise_5x5_s2_a(rows: *const Rows);
     fn nest_kernels_depthwise_5x5_s2_b(rows: *const Rows);
@@ -269,12 +273,12 @@ impl Strips<'_> {
         let mut oy = 0;
         while oy < out_h {
             // The lower of two rows alone needs the last strip at stride 2.
-            let needed = if out_h - oy == 1 { 1 } else { fresh };
+            let two = out_h - oy > 1;
+            let needed = if two { fresh } else { 1 };
             for index in 0..needed {
                 // SAFETY: by contract.
                 unsafe { self.strip(chunk, step * fresh + shared + index) };
             }
-            let rows_left = out_h - oy;
             // The word of a step's strip in a column.
             let word = |strip: usize| (step * fresh + strip) & (layout.strips - 1);
             let apart = |from, to| (word(to) as isize - word(from) as isize) * WORD as isize;
@@ -282,10 +286,14 @@ impl Strips<'_> {
             // Where the step's first strip lies is either in the code or in the pointer.
             let even = step % 2 == 0;
             let (run, first): (RunRows, _) = match (g.kernel_h, layout.stride) {
-                (3, 1) if even => (nest_kernels_depthwise_3x3_s1_a, 0),
-                (3, 1) => (nest_kernels_depthwise_3x3_s1_b, 0),
-                (3, _) if even => (nest_kernels_depthwise_3x3_s2_a, 0),
-                (3, _) => (nest_kernels_depthwise_3x3_s2_b, 0),
+                (3, 1) if two && even => (nest_kernels_depthwise_3x3_s1_a, 0),
+                (3, 1) if two => (nest_kernels_depthwise_3x3_s1_b, 0),
+                (3, 1) if even => (nest_kernels_depthwise_3x3_s1_row_a, 0),
+                (3, 1) => (nest_kernels_depthwise_3x3_s1_row_b, 0),
+                (3, _) if two && even => (nest_kernels_depthwise_3x3_s2_a, 0),
+                (3, _) if two => (nest_kernels_depthwise_3x3_s2_b, 0),
+                (3, _) if even => (nest_kernels_depthwise_3x3_s2_row_a, 0),
+                (3, _) => (nest_kernels_depthwise_3x3_s2_row_b, 0),
                 (_, 1) => (nest_kernels_depthwise_5x5_s1, word(0)),
                 (_, _) if even => (nest_kernels_depthwise_5x5_s2_a, 0),
                 (_, _) => (nest_kernels_depthwise_5x5_s2_b, 0),
@@ -297,7 +305,7 @@ impl Strips<'_> {
                     .records
                     .wrapping_add((chunk.end - chunk.first) * record),
                 output: self.output.wrapping_add(oy * out_row + chunk.start),
-                lower: if rows_left > 1 { out_row } else { 0 },
+                lower: if two { out_row } else { 0 },
                 pixel,
                 last: if g.out_w % 2 == 0 { pixel } else { 0 },
                 blocks: (g.out_w as usize).div_ceil(2),

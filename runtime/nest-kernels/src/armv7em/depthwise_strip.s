@@ -109,7 +109,8 @@
 @    4 records      the first channel's weights and constants
 @    8 records_end  behind the last channel's
 @   12 output       the first channel of the first pixel
-@   16 lower        bytes from an output row to the one below it; 0 if there is none
+@   16 lower        bytes from an output row to the one below it; 0 if there is none (for 3x3, the
+@                   functions `_row` compute one row)
 @   20 pixel        bytes from an output pixel to the next
 @   24 last         the same for the last two pixels; 0 if there is only one
 @   28 blocks       pairs of pixels in a row, > 0
@@ -117,10 +118,10 @@
 @   36 zero         output zero point
 @
 @ A column of a plane holds a word of each strip, 2 at stride 1 and 4 at stride 2; which of them is
-@ the topmost changes from one call to the next (`_a`, `_b`). A record takes 32 bytes: for each column of weights
-@ the words [w0 : w1] and [w1 : w2], then bias and multiplier. Where there is no second pixel or no
-@ second row, its outputs go where those of the first are written after them. Up to one plane and
-@ one record beyond the last are read.
+@ the topmost changes from one call to the next (`_a`, `_b`). A record takes 32 bytes: for each
+@ column of weights the words [w0 : w1] and [w1 : w2], then bias and multiplier. Where there is no
+@ second pixel or no second row, its outputs go where those of the first are written after them. Up
+@ to one plane and one record beyond the last are read.
 
     .set R_STRIPS, 0
     .set R_RECORDS, 4
@@ -347,6 +348,138 @@
 
     NEST_DW_3X3_S2 nest_kernels_depthwise_3x3_s2_a, 0, 4, 8
     NEST_DW_3X3_S2 nest_kernels_depthwise_3x3_s2_b, 8, 12, 0
+
+@ The last one of an odd number of rows: upper outputs only. r6 and r7 are the first and the second,
+@ r8 the end of the records, r9 the output zero point.
+.macro NEST_DW_3X3_S1_ROW name, a, b
+    .section .nest.itcm.\name, "ax", %progbits
+    .global \name
+    .type \name, %function
+    .thumb_func
+    .p2align 4
+\name:
+    NEST_DW_ENTER
+    mov r5, r8
+    mov r8, r2
+1:  NEST_DW_NEXT 16
+    ldr r10, [r0,#24+\a]        @ A3
+    ldr r12, [r1,#20]           @ V2
+    ldr r11, [r0,#16+\a]        @ A2
+    ldr r7, [r1,#28]            @ bias
+    .p2align 3
+2:  smlad r6, r11, r12, r7
+    ldr lr, [r1,#12]            @ V1
+    smlad r7, r10, r12, r7
+    ldr r4, [r0,#8+\a]          @ A1
+    ldr r12, [r1,#4]            @ V0
+    smlad r7, r11, lr, r7
+    ldr r10, [r0,#\a]           @ A0
+    smlad r6, r4, lr, r6
+    ldr r11, [r0,#24+\b]        @ B3
+    smlad r7, r4, r12, r7
+    ldr lr, [r1,#24]            @ W2
+    smlad r6, r10, r12, r6
+    ldr r4, [r0,#16+\b]         @ B2
+    ldr r12, [r1,#16]           @ W1
+    smlabt r7, r11, lr, r7
+    ldr r10, [r0,#8+\b]         @ B1
+    smlabt r6, r4, lr, r6
+    ldr lr, [r1,#8]             @ W0
+    smlabt r7, r4, r12, r7
+    ldr r11, [r0,#\b]           @ B0
+    smlabt r6, r10, r12, r6
+    ldr r4, [r1,#32]!           @ multiplier
+    smlabt r7, r10, lr, r7
+    add r0, r5
+    smlabt r6, r11, lr, r6
+    ldr r12, [r1,#20]
+    smmlar r7, r7, r4, r9
+    ldr r10, [r0,#24+\a]
+    smmlar r6, r6, r4, r9
+    ldr r11, [r0,#16+\a]
+    cmp r1, r8
+    ssat r4, #8, r7
+    ldr r7, [r1,#28]
+    ssat r6, #8, r6
+    strb r4, [r3], #1
+    strb r6, [r2], #1
+    bne 2b
+    ldr r10, [sp,#R_BLOCKS]
+    cmp r10, #0
+    bne 1b
+    add sp, #R_SIZE
+    pop {r4-r11,pc}
+    .size \name, . - \name
+.endm
+
+    NEST_DW_3X3_S1_ROW nest_kernels_depthwise_3x3_s1_row_a, 0, 4
+    NEST_DW_3X3_S1_ROW nest_kernels_depthwise_3x3_s1_row_b, 4, 0
+
+.macro NEST_DW_3X3_S2_ROW name, a, b
+    .section .nest.itcm.\name, "ax", %progbits
+    .global \name
+    .type \name, %function
+    .thumb_func
+    .p2align 4
+\name:
+    NEST_DW_ENTER
+    mov r5, r8
+    mov r8, r2
+1:  NEST_DW_NEXT 64
+    ldr r12, [r1,#4]            @ V0
+    ldr r10, [r0,#\a]           @ A0
+    ldr r11, [r0,#32+\a]        @ A2
+    ldr r7, [r1,#28]            @ bias
+    .p2align 3
+2:  ldr lr, [r1,#20]            @ V2
+    smlad r6, r10, r12, r7
+    ldr r4, [r0,#64+\a]         @ A4
+    smlad r7, r11, r12, r7
+    ldr r12, [r1,#12]           @ V1
+    ldr r10, [r0,#16+\a]        @ A1
+    smlad r6, r11, lr, r6
+    ldr r11, [r0,#48+\a]        @ A3
+    smlad r7, r4, lr, r7
+    ldr lr, [r1,#8]             @ W0
+    ldr r4, [r0,#\b]            @ B0
+    smlad r6, r10, r12, r6
+    ldr r10, [r0,#32+\b]        @ B2
+    smlad r7, r11, r12, r7
+    ldr r12, [r1,#24]           @ W2
+    ldr r11, [r0,#64+\b]        @ B4
+    smlabt r6, r4, lr, r6
+    ldr r4, [r0,#48+\b]         @ B3
+    smlabt r7, r10, lr, r7
+    ldr lr, [r1,#16]            @ W1
+    smlabt r6, r10, r12, r6
+    ldr r10, [r0,#16+\b]        @ B1
+    smlabt r7, r11, r12, r7
+    ldr r11, [r1,#32]!          @ multiplier
+    smlabt r7, r4, lr, r7
+    ldr r12, [r1,#4]
+    smlabt r6, r10, lr, r6
+    add r0, r5
+    smmlar r7, r7, r11, r9
+    ldr r10, [r0,#\a]
+    smmlar r6, r6, r11, r9
+    cmp r1, r8
+    ssat r4, #8, r7
+    ldr r11, [r0,#32+\a]
+    ssat r6, #8, r6
+    strb r4, [r3], #1
+    ldr r7, [r1,#28]
+    strb r6, [r2], #1
+    bne 2b
+    ldr r10, [sp,#R_BLOCKS]
+    cmp r10, #0
+    bne 1b
+    add sp, #R_SIZE
+    pop {r4-r11,pc}
+    .size \name, . - \name
+.endm
+
+    NEST_DW_3X3_S2_ROW nest_kernels_depthwise_3x3_s2_row_a, 0, 4
+    NEST_DW_3X3_S2_ROW nest_kernels_depthwise_3x3_s2_row_b, 8, 12
 
     .set R_TO_SECOND, 40
     .set R_TO_THIRD, 44
