@@ -63,7 +63,16 @@ pub fn run(args: &CheckArgs, printer: &Printer) -> Result<io::Result<()>> {
         emit::check_activations(&nested.graph, &board, Budgets::default())?;
         // Weights and memory do not depend on the ranges, so synthetic inputs serve.
         let mut watch = Watch::silent(printer);
-        let artefact = compile::lower(nested, None, None, &Preferences::default(), &mut watch)?;
+        let fast_memory = emit::fast_memory(&nested.graph, &board);
+        let preferences = Preferences::default();
+        let artefact = compile::lower(
+            nested,
+            None,
+            None,
+            &preferences,
+            Some(fast_memory),
+            &mut watch,
+        )?;
         let Artefact::Program(program) = artefact else {
             unreachable!("the whole pipeline gives a program")
         };

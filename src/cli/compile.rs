@@ -47,12 +47,14 @@ pub fn run(args: &CompileArgs, printer: &Printer) -> Result<io::Result<()>> {
         .or_else(|| model::recorded_data(&nested));
     let calibration = model::calibration(args.calibrate.as_ref(), None, &nested, printer)?;
 
+    let fast_memory = emit::fast_memory(&nested.graph, &board);
     let mut watch = Watch::new(printer, args.dump_after.as_deref());
     let artefact = lower(
         nested,
         calibration.as_ref(),
         last,
         &preferences(args),
+        Some(fast_memory),
         &mut watch,
     )?;
     let mut dumped = watch.dumped.unwrap_or_default();
@@ -123,12 +125,14 @@ pub fn lower(
     calibration: Option<&Dataset>,
     last: Option<&str>,
     preferences: &Preferences,
+    fast_memory: Option<Bytes>,
     watch: &mut Watch<'_>,
 ) -> Result<Artefact> {
     let options = CompileOptions {
         preprocessing: calibration.map(|data| data.preprocessing.clone()),
         calibration,
         preferences: preferences.clone(),
+        fast_memory,
         ..CompileOptions::default()
     };
     let end = PIPELINE.last().map_or("", |pass| pass.name);

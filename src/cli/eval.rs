@@ -93,6 +93,7 @@ fn int8_levels(
         calibration.as_ref(),
         None,
         &Preferences::default(),
+        None,
         &mut watch,
     )?;
     let Artefact::Program(program) = artefact else {

@@ -4,6 +4,7 @@
 use nest_format::{AddParams, Requant};
 use nest_kernels::DepthwiseStrips;
 use nest_kernels::layer::{Geometry, Tile};
+use nest_kernels::{DensePasses, NestedLayout};
 
 use super::ids::{IdVec, LayerId, TensorId};
 use super::int::{Quant, RequantTable};
@@ -167,6 +168,17 @@ pub enum Payload {
     Softmax(Vec<[u32; 256]>),
 }
 
+/// How a convolution may be cut into passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PassChoice {
+    /// Tiles of a pass.
+    pub pass_tiles: u16,
+    /// Passes.
+    pub passes: usize,
+    /// Scratch, in words.
+    pub scratch_words: usize,
+}
+
 impl Payload {
     /// Whether the output may take exactly the first input's place: it has the same extent, and the
     /// kernel reads each element before it writes there.
@@ -177,23 +189,79 @@ impl Payload {
             _ => false,
         }
     }
+
+    /// The lengths of passes to choose from, longest scratch last: for each number of passes that a
+    /// convolution can run in, the fewest tiles a pass that reach it. Empty for layers that do not
+    /// run in passes.
+    pub fn pass_choices(&self) -> Vec<PassChoice> {
+        let mut choices: Vec<PassChoice> = Vec::new();
+        let mut add = |pass_tiles: usize, passes: usize, scratch_words: usize| {
+            if choices.last().is_none_or(|last| passes < last.passes) {
+                choices.push(PassChoice {
+                    pass_tiles: pass_tiles as u16,
+                    passes,
+                    scratch_words,
+                });
+            }
+        };
+        match self {
+            Payload::ConvNested { geometry, tile, .. } => {
+                let layout = NestedLayout::of(geometry, *tile);
+                for layout in layout.into_iter() {
+                    for tiles in 1..=layout.tiles().min(u16::MAX.into()) {
+                        let passes = (0..).take_while(|&i| layout.pass(tiles, i).is_some());
+                        add(tiles, passes.count(), layout.scratch_words(tiles));
+                    }
+                }
+            }
+            Payload::ConvDense { geometry, .. } => {
+                let pixels = geometry.out_pixels();
+                let all = DensePasses::new(pixels, u16::MAX).most_tiles();
+                for tiles in 1..=all {
+                    let passes = DensePasses::new(pixels, tiles as u16).count();
+                    let words = nest_kernels::conv_dense_scratch_words(geometry, tiles as u16);
+                    add(tiles, passes, words);
+                }
+            }
+            _ => {}
+        }
+        choices
+    }
+
+    /// The tiles of its passes, if it runs in passes.
+    pub fn pass_tiles(&self) -> Option<u16> {
+        match self {
+            Payload::ConvNested { pass_tiles, .. } | Payload::ConvDense { pass_tiles, .. } => {
+                Some(*pass_tiles)
+            }
+            _ => None,
+        }
+    }
+
+    /// The same, to change them; the scratch follows.
+    pub fn pass_tiles_mut(&mut self) -> Option<&mut u16> {
+        match self {
+            Payload::ConvNested { pass_tiles, .. } | Payload::ConvDense { pass_tiles, .. } => {
+                Some(pass_tiles)
+            }
+            _ => None,
+        }
+    }
+
     /// How many bytes below its input the output must begin at least, where the two may share bytes:
     /// for kernels that read what they need before they write over it.
     pub fn least_distance(&self) -> Option<usize> {
+        self.least_distance_with(self.pass_tiles()?)
+    }
+
+    /// [`Self::least_distance`] if passes had so many tiles.
+    pub fn least_distance_with(&self, pass_tiles: u16) -> Option<usize> {
         match self {
-            Payload::ConvNested {
-                geometry,
-                tile,
-                pass_tiles,
-                ..
-            } => nest_kernels::conv_nested_least_distance(geometry, *tile, *pass_tiles),
-            Payload::ConvDense {
-                geometry,
-                pass_tiles,
-                ..
-            } => Some(nest_kernels::conv_dense_least_distance(
-                geometry,
-                *pass_tiles,
+            Payload::ConvNested { geometry, tile, .. } => {
+                nest_kernels::conv_nested_least_distance(geometry, *tile, pass_tiles)
+            }
+            Payload::ConvDense { geometry, .. } => Some(nest_kernels::conv_dense_least_distance(
+                geometry, pass_tiles,
             )),
             _ => None,
         }

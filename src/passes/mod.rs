@@ -21,6 +21,7 @@ use crate::ir::program::Program;
 use crate::ir::text::{self, Weights};
 use crate::ir::verify::verify_nested;
 use crate::ir::{text_int, verify_int};
+use crate::units::Bytes;
 
 pub use calibrate::{Calibration, Histogram, RangeRule};
 pub use eliminate::eliminate;
@@ -30,7 +31,7 @@ pub use encode::{
 };
 pub use evaluate::{Accuracy, evaluate_int8, quantise_input};
 pub use fold::fold;
-pub use plan::{MemoryPlan, plan};
+pub use plan::{MemoryPlan, plan, plan_for};
 pub use quantise::quantise;
 
 /// A row of the table of passes.
@@ -93,6 +94,8 @@ pub struct CompileOptions<'a> {
     pub preprocessing: Option<Preprocessing>,
     /// Of synthetic inputs.
     pub seed: u64,
+    /// Tightly coupled memory that an arena may take: see [`plan_for`].
+    pub fast_memory: Option<Bytes>,
     /// What guides the choice of kernels.
     pub preferences: Preferences,
 }
@@ -105,6 +108,7 @@ impl Default for CompileOptions<'_> {
             range_rule: RangeRule::default(),
             preprocessing: None,
             seed: 1,
+            fast_memory: None,
             preferences: Preferences::default(),
         }
     }
@@ -227,7 +231,7 @@ pub fn compile_until(
         return Ok(Artefact::Encoded(encoded));
     }
 
-    let mut program = plan(encoded);
+    let mut program = plan_for(encoded, options.fast_memory);
     program.preprocessing = preprocessing;
     verify_int::verify_program(&program)?;
     observer.after(plan_info, &|| text_int::print_program(&program));

@@ -9,7 +9,9 @@
 //! holds is a lower bound that no plan can beat, and the search stops where it is reached.
 
 use crate::ir::ids::{Id, IdVec, LayerId, TensorId};
-use crate::ir::program::{Payload, PlacedTensor, Program, Step, shared_bytes, word_bytes};
+use crate::ir::program::{
+    PassChoice, Payload, PlacedTensor, Program, Step, shared_bytes, word_bytes,
+};
 use crate::units::Bytes;
 
 use super::calibrate::Random;
@@ -17,6 +19,12 @@ use super::encode::EncodedGraph;
 
 /// Orders tried where the first ones miss the lower bound.
 const TRIES: usize = 2000;
+
+/// Weights up to this size stay in a data cache of 16 KiB from one pass to the next.
+const CACHED: Bytes = Bytes(12 << 10);
+
+/// How much of the arena steps are to fill with longer passes, tried in turn.
+const FILLED_PERCENT: [usize; 5] = [100, 97, 93, 88, 80];
 
 /// Scratch begins at multiples of this: kernels load pairs of words, and their speed must not depend
 /// on what lies before.
@@ -31,6 +39,8 @@ pub struct MemoryPlan {
     pub scratch: IdVec<LayerId, usize>,
     /// Bytes of the arena.
     pub bytes: usize,
+    /// What each step holds besides its scratch.
+    needs: Vec<Needs>,
     /// No plan with these kernels needs less.
     pub lower_bound: usize,
     /// The step at which the lower bound is live.
@@ -39,9 +49,37 @@ pub struct MemoryPlan {
 
 /// Plans memory and makes the program; whether it fits a board is for that board to say.
 pub fn plan(encoded: EncodedGraph) -> Program {
+    plan_for(encoded, None)
+}
+
+/// As [`plan`], for a board: `fast_memory` is the tightly coupled memory that an arena
+/// may take, if there is any. An arena that would exceed it is planned with shorter passes, whose scratch is smaller, where that makes it
+/// fit. In one that fits, passes become as long as the arena has room for anyway: the fewer passes,
+/// the fewer times weights are read. (In cached memory long passes would displace what they read.)
+pub fn plan_for(encoded: EncodedGraph, fast_memory: Option<Bytes>) -> Program {
     let EncodedGraph { graph, mut steps } = encoded;
     let sizes: IdVec<TensorId, usize> = graph.tensors.iter().map(|t| t.shape.len()).collect();
-    let memory = place(&sizes, &mut steps, graph.input, &graph.outputs);
+    let mut memory = place(&sizes, &mut steps, graph.input, &graph.outputs);
+    if let Some(Bytes(fast)) = fast_memory {
+        let fast = usize::try_from(fast).unwrap_or(usize::MAX);
+        // To fit if it does not, then to be fast if it fits. Steps that all fill the arena are hard to
+        // place: a share of it may do better.
+        for to_fit in [true, false] {
+            if to_fit == (memory.bytes <= fast) {
+                continue;
+            }
+            let budget = if to_fit { fast } else { memory.bytes };
+            let found = FILLED_PERCENT.iter().find_map(|percent| {
+                let mut other = steps.clone();
+                fit_passes(&memory, &mut other, budget, budget / 100 * percent);
+                let plan = place(&sizes, &mut other, graph.input, &graph.outputs);
+                (plan.bytes <= budget).then_some((plan, other))
+            });
+            if let Some(found) = found {
+                (memory, steps) = found;
+            }
+        }
+    }
     for (step, &offset) in steps.iter_mut().zip(memory.scratch.iter()) {
         step.scratch_offset = offset;
     }
@@ -63,6 +101,52 @@ pub fn plan(encoded: EncodedGraph) -> Program {
         arena_bytes: Bytes(memory.bytes as u64),
         preprocessing: None,
     }
+}
+
+/// Cuts convolutions into the fewest passes with which their steps need no more than `wanted` bytes,
+/// if each pass fetches the weights anew. Others stay as they are if that is within the `budget`, and
+/// else get the passes with which they need least.
+fn fit_passes(memory: &MemoryPlan, steps: &mut IdVec<LayerId, Step>, budget: usize, wanted: usize) {
+    for (step, needs) in steps.iter_mut().zip(&memory.needs) {
+        let payload = &step.payload;
+        let Some(now) = payload.pass_tiles() else {
+            continue;
+        };
+        let needed = |pass_tiles: u16, scratch_words: usize| {
+            let shared = needs.shares.map_or(0, |[input, output]| {
+                let least = payload.least_distance_with(pass_tiles);
+                shared_bytes(input, output, least.map_or(input, word_bytes))
+            });
+            needs.tensors + 4 * scratch_words - shared
+        };
+        let needed_by = |choice: &PassChoice| needed(choice.pass_tiles, choice.scratch_words);
+        let fetched_anew = step.weight_bytes + step.index_bytes > CACHED;
+        let fits_now = needed(now, step.scratch_words) <= budget;
+        if fits_now && !fetched_anew {
+            continue;
+        }
+        let choices = payload.pass_choices();
+        let longest = (choices.iter())
+            .filter(|choice| fetched_anew && needed_by(choice) <= wanted)
+            .min_by_key(|choice| choice.passes);
+        let best = match longest {
+            None if !fits_now => choices.iter().min_by_key(|choice| needed_by(choice)),
+            longest => longest,
+        };
+        if let (Some(&choice), Some(tiles)) = (best, step.payload.pass_tiles_mut()) {
+            *tiles = choice.pass_tiles;
+            step.scratch_words = choice.scratch_words;
+        }
+    }
+}
+
+/// What a step holds besides its scratch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Needs {
+    /// Bytes of all live tensors, apart.
+    tensors: usize,
+    /// Bytes of the input and of the output that may lie over it.
+    shares: Option<[usize; 2]>,
 }
 
 /// A block of memory: one tensor, several that take turns in one place, or scratch.
@@ -109,19 +193,30 @@ fn place(
             over: None,
         });
     }
-    let count = steps.len().max(1);
+    let needs: Vec<Needs> = (0..steps.len().max(1))
+        .map(|at| {
+            let live = || blocks[..first_scratch].iter().filter(|b| b.lives(at));
+            let written = live().filter(|b| b.from == at);
+            let over = written.filter_map(|b| Some((b.over?.0, b.bytes))).next();
+            Needs {
+                tensors: live().map(|b| b.bytes).sum(),
+                shares: over.map(|(input, output)| [blocks[input].bytes, output]),
+            }
+        })
+        .collect();
     let live = |at: usize| -> usize {
-        let all: usize = (blocks.iter().filter(|b| b.lives(at)))
-            .map(|b| b.bytes)
-            .sum();
-        let shared: usize = (blocks.iter().filter(|b| b.lives(at)))
-            .filter_map(|b| b.over.map(|over| (b, over)))
-            .filter(|(_, (input, _))| blocks[*input].lives(at))
-            .map(|(b, (input, distance))| shared_bytes(blocks[input].bytes, b.bytes, distance))
-            .sum();
-        all - shared
+        let scratch = blocks.get(first_scratch + at).map_or(0, |b| b.bytes);
+        let written = blocks.iter().filter(|b| b.from == at);
+        let shared = written
+            .filter_map(|b| {
+                b.over
+                    .map(|(input, least)| (blocks[input].bytes, b.bytes, least))
+            })
+            .map(|(input, output, least)| shared_bytes(input, output, least))
+            .sum::<usize>();
+        needs[at].tensors + scratch - shared
     };
-    let peak = (0..count).max_by_key(|&at| (live(at), std::cmp::Reverse(at)));
+    let peak = (0..needs.len()).max_by_key(|&at| (live(at), std::cmp::Reverse(at)));
     let lower_bound = peak.map_or(0, live);
 
     let (offsets_of, bytes) = best_offsets(&blocks, lower_bound);
@@ -135,6 +230,7 @@ fn place(
         offsets,
         scratch: offsets_of[first_scratch..].iter().copied().collect(),
         bytes,
+        needs,
         lower_bound,
         peak: peak.filter(|_| !steps.is_empty()).map(LayerId::from_index),
     }
