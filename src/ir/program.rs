@@ -2,9 +2,8 @@
 //! kernel's scratch at its place in one arena. What the emitted crate contains and what the host executes, bit by bit.
 
 use nest_format::{AddParams, Requant};
-use nest_kernels::DepthwiseStrips;
 use nest_kernels::layer::{Geometry, Tile};
-use nest_kernels::{DensePasses, NestedLayout};
+use nest_kernels::{DensePasses, DepthwiseStrips, NestedLayout};
 
 use super::ids::{IdVec, LayerId, TensorId};
 use super::int::{Quant, RequantTable};
