@@ -5,6 +5,7 @@
 //! cargo run --release --example cycles -- resnet8 conv3x3    those whose name begins so
 //! cargo run --release --example cycles -- --layers resnet8_0 and each layer
 //! cargo run --release --example cycles -- --kernels          every kernel on every layer it accepts
+//! cargo run --release --example cycles -- --nested           each nested level beside the same alone
 //! cargo run --release --example cycles -- --sensitivity      what each assumption of the model carries
 //! cargo run --release --example cycles -- --report           all of it, with its heading (make bench)
 //! NESTC_MODELS=folder …                                      and every FOLDER/NAME/model.onnx
@@ -13,22 +14,24 @@
 //! Expected is the cycle model as it stands; pessimistic has everything it assumes at its
 //! unfavourable end. Each figure is the median of three inferences, the first with cold caches.
 
+#[path = "cycles/kernels.rs"]
+mod kernels;
 #[path = "../cycles/measure.rs"]
 mod measure;
+#[path = "cycles/nested.rs"]
+mod nested;
 #[path = "../cycles/networks.rs"]
 mod networks;
+#[path = "cycles/sensitivity.rs"]
+mod sensitivity;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Result, bail};
-use nest_kernels::KERNELS;
-use nestc::bench::{Compiled, Settings};
-use nestc::emulator::{EMULATOR_MODEL, TimingConfig};
+use nestc::emulator::EMULATOR_MODEL;
 use nestc::import;
-use nestc::ir::float::FloatOp;
-use nestc::passes::{Forced, Preferences};
-use nestc::report::{BenchLayer, BenchLevel, ImageLayer};
+use nestc::passes::Preferences;
 
 use measure::Measured;
 use networks::Network;
@@ -51,29 +54,6 @@ visual wake words network there has its own weights, of whose channels many are 
 [2] ST model zoo, MobileNetV1-0.25 at 96x96, STM32H747 at 400 MHz: 29.9 ms.\n\
 [3] Commit 99f736a6, gcc -O3, in this emulator: `make anchors`.\n";
 
-/// Cycles of CMSIS-NN's kernel for a layer of [`networks::layers`], in the same emulator: the table
-/// that `make anchors` prints.
-const CMSIS_NN: [(&str, u64); 7] = [
-    ("conv3x3_3_16_at32", 1_765_958),
-    ("conv3x3_16_16_at32", 4_153_646),
-    ("conv3x3_32_64_at16", 7_738_266),
-    ("conv1x1_64_64_at16", 1_407_153),
-    ("depthwise3x3_64_at16_stride2", 249_483),
-    ("depthwise3x3_64_at16", 998_770),
-    ("add_16_at32", 833_732),
-];
-
-/// Constants that the calibration firmware measures, of those that the settings differ in.
-const CALIBRATED: [&str; 7] = [
-    "dirty_eviction",
-    "flash_line_fill",
-    "load_narrow_to_factor",
-    "load_word_to_factor",
-    "long_multiply_pairing",
-    "sram_line_fill",
-    "store_miss",
-];
-
 fn main() -> Result<()> {
     let mut names: Vec<String> = std::env::args().skip(1).collect();
     let mut option = |wanted: &str| {
@@ -82,21 +62,24 @@ fn main() -> Result<()> {
         names.len() < before
     };
     let (layers, kernels, report) = (option("--layers"), option("--kernels"), option("--report"));
-    let sensitivity = option("--sensitivity");
+    let (nested, sensitivity) = (option("--nested"), option("--sensitivity"));
     if let Some(option) = names.iter().find(|name| name.starts_with('-')) {
         bail!("{option} is no option: the first lines of tests/tools/cycles.rs list them");
     }
     if report {
         print_heading();
     }
-    if report || !(kernels || sensitivity) {
+    if report || !(kernels || nested || sensitivity) {
         print_networks(&names, layers)?;
     }
+    if report || nested {
+        nested::print_nested();
+    }
     if report || sensitivity {
-        print_sensitivity(&names)?;
+        sensitivity::print_sensitivity(&names)?;
     }
     if report || kernels {
-        print_kernels();
+        kernels::print_kernels();
     }
     if report {
         println!("\n{SOURCES}");
@@ -201,200 +184,6 @@ fn per(cycles: u64, n: u64) -> String {
     } else {
         format!("{:.2}", cycles as f64 / n as f64)
     }
-}
-
-/// A table of what each constant costs alone that the pessimistic setting has otherwise.
-fn print_sensitivity(names: &[String]) -> Result<()> {
-    const SHOWN: [&str; 5] = [
-        "resnet8_0",
-        "resnet8_50",
-        "resnet8_70",
-        "resnet8_90",
-        "mobilenet_vww_live",
-    ];
-    let networks: Vec<(String, Compiled)> = (networks::all().into_iter())
-        .filter(|n| SHOWN.contains(&n.name.as_str()))
-        .filter(|n| names.is_empty() || names.iter().any(|name| n.name.starts_with(name)))
-        .map(|n| {
-            (
-                n.name.clone(),
-                measure::compile(n, Preferences::default()).1,
-            )
-        })
-        .collect();
-    let settings = Settings::default();
-    let [expected, pessimistic] = [
-        toml::Table::try_from(&settings.main)?,
-        toml::Table::try_from(&settings.pessimistic)?,
-    ];
-    // Two timings in one measurement: its two settings.
-    let both = |first: &TimingConfig, second: &TimingConfig| -> [Vec<f64>; 2] {
-        let settings = Settings {
-            main: first.clone(),
-            pessimistic: second.clone(),
-        };
-        let levels: Vec<BenchLevel> = (networks.iter())
-            .map(|(name, compiled)| measure::bench(name, compiled, &settings).levels.remove(0))
-            .collect();
-        [
-            levels.iter().map(|l| l.cycles.0 as f64).collect(),
-            (levels.iter())
-                .map(|l| l.cycles_pessimistic.map_or(0.0, |c| c.0 as f64))
-                .collect(),
-        ]
-    };
-    println!(
-        "\n## What each assumption carries\n\n\
-         The change of cycles when one constant of the expected setting takes its pessimistic value, and\n\
-         when all do. The constants and their sources: `src/emulator/timing`. `make calibrate` measures\n\
-         those with a star on a board.\n"
-    );
-    let heads: Vec<&str> = networks.iter().map(|(name, _)| name.as_str()).collect();
-    println!("| constant | from | to | {} |", heads.join(" | "));
-    println!("|---|--:|--:|{}", "--:|".repeat(heads.len()));
-    let [before, all] = both(&settings.main, &settings.pessimistic);
-    let change = |after: &[f64]| -> Vec<f64> {
-        (after.iter().zip(&before))
-            .map(|(after, before)| 100.0 * (after / before - 1.0))
-            .collect()
-    };
-    let row = |name: &str, [from, to]: [String; 2], changes: &[f64]| {
-        let changes: Vec<String> = changes.iter().map(|c| format!("{c:+.1} %")).collect();
-        println!("| {name} | {from} | {to} | {} |", changes.join(" | "));
-    };
-    let moved: Vec<&String> = (pessimistic.iter())
-        .filter(|(constant, value)| *constant != "name" && expected.get(*constant) != Some(value))
-        .map(|(constant, _)| constant)
-        .collect();
-    let timing = |constant: &String| -> Result<TimingConfig> {
-        let mut table = expected.clone();
-        table.insert(constant.clone(), pessimistic[constant].clone());
-        Ok(table.try_into()?)
-    };
-    let mut silent = Vec::new();
-    for pair in moved.chunks(2) {
-        let last = pair[pair.len() - 1];
-        let after = both(&timing(pair[0])?, &timing(last)?);
-        for (constant, after) in pair.iter().zip(after) {
-            let changes = change(&after);
-            let star = if CALIBRATED.contains(&constant.as_str()) {
-                " *"
-            } else {
-                ""
-            };
-            if changes.iter().all(|c| c.abs() < 0.05) {
-                silent.push(format!("{constant}{star}"));
-                continue;
-            }
-            let values = [&expected, &pessimistic].map(|table| table[*constant].to_string());
-            row(&format!("{constant}{star}"), values, &changes);
-        }
-    }
-    row("all of them", ["", ""].map(String::from), &change(&all));
-    println!("\nBelow 0.05 % everywhere: {}.", silent.join(", "));
-    Ok(())
-}
-
-/// A table of every kernel on every layer of [`networks::layers`] that it accepts.
-fn print_kernels() {
-    println!(
-        "\n## Kernels\n\n\
-         Each layer of `tests/cycles/networks.rs: layers`, compiled as the compiler chooses and with every\n\
-         other kernel that it can be told to use. `_70` is the share of zeros in percent, `_at16` the\n\
-         extent of the input. Without multiplications, the figure a MAC is one an output element. The\n\
-         estimate is the compiler's, and how far it is from the expected cycles.\n\n\
-         | layer | kernel | chosen | cycles expected | pessimistic | estimate | a MAC | a MAC, pessimistic | a non-zero MAC | bytes a non-zero weight | CMSIS-NN [3] | a MAC |\n\
-         |---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
-    );
-    let weights: Vec<(String, u64)> = (networks::layers().nodes.iter())
-        .filter_map(|node| match &node.op {
-            FloatOp::Conv(conv) => Some((node.name.clone(), conv.weight.len() as u64)),
-            FloatOp::Dense(dense) => Some((node.name.clone(), dense.weight.len() as u64)),
-            _ => None,
-        })
-        .collect();
-    let measured = |preferences| {
-        let network = networks::all().into_iter().find(|n| n.name == "layers");
-        measure::measure(network.expect("it is one of them"), preferences)
-    };
-    let chosen = measured(Preferences::default());
-    // Layer by layer, as chosen first.
-    let mut lines: Vec<Vec<String>> = Vec::new();
-    let kernels: Vec<String> = std::iter::once(String::new())
-        .chain(
-            (KERNELS.iter())
-                .filter(|k| k.arch != "reference" && k.format != "none")
-                .map(|k| k.name.to_string()),
-        )
-        .collect();
-    for kernel in kernels {
-        let forced = (!kernel.is_empty()).then(|| {
-            measured(Preferences {
-                forced: vec![Forced {
-                    layer: None,
-                    kernel: kernel.clone(),
-                }],
-                ..Preferences::default()
-            })
-        });
-        let of = forced.as_ref().unwrap_or(&chosen);
-        let layers = of.bench.levels[0].layers.iter().zip(&of.image.layers);
-        for (at, (layer, image)) in layers.enumerate() {
-            if lines.len() <= at {
-                lines.push(Vec::new());
-            }
-            let other = chosen.bench.levels[0].layers[at].kernel != layer.kernel;
-            if forced.is_none() || (other && layer.kernel == kernel) {
-                lines[at].push(kernel_row(layer, image, &weights, forced.is_none()));
-            }
-        }
-    }
-    for line in lines.iter().flatten() {
-        println!("{line}");
-    }
-}
-
-fn kernel_row(
-    layer: &BenchLayer,
-    image: &ImageLayer,
-    weights: &[(String, u64)],
-    chosen: bool,
-) -> String {
-    let (expected, pessimistic) = (layer.cycles.0, layer.cycles_pessimistic.map_or(0, |c| c.0));
-    let macs = layer.macs.0;
-    let count = if macs == 0 {
-        image.output_bytes.0
-    } else {
-        macs
-    };
-    let cmsis = CMSIS_NN.iter().find(|(known, _)| {
-        layer.name == *known
-            || (layer
-                .name
-                .strip_prefix(known)
-                .and_then(|rest| rest.strip_prefix('_')))
-            .is_some_and(|rest| rest.parse::<u32>().is_ok())
-    });
-    let bytes = (weights.iter().find(|(name, _)| *name == layer.name)).map(|(_, count)| {
-        let nonzero = *count as f64 * layer.effective_macs.0 as f64 / macs as f64;
-        (image.weight_bytes + image.index_bytes).0 as f64 / nonzero
-    });
-    let estimate = match layer.estimated_cycles.0 {
-        0 => "–".to_string(),
-        cycles => format!("{:+.0} %", 100.0 * (cycles as f64 / expected as f64 - 1.0)),
-    };
-    format!(
-        "| {} | {} | {} | {expected} | {pessimistic} | {estimate} | {} | {} | {} | {} | {} | {} |",
-        layer.name,
-        layer.kernel,
-        if chosen { "yes" } else { "" },
-        per(expected, count),
-        per(pessimistic, count),
-        per(expected, layer.effective_macs.0),
-        bytes.map_or("–".into(), |b| format!("{b:.2}")),
-        cmsis.map_or("–".into(), |(_, cycles)| cycles.to_string()),
-        cmsis.map_or("–".into(), |(_, cycles)| per(*cycles, count)),
-    )
 }
 
 /// The models of a folder that this version takes.
