@@ -26,6 +26,9 @@ struct Pass {
     zero: i32,
     entry: u32,
     to_end: usize,
+    first: isize,
+    pair_step: isize,
+    pairs_end: isize,
 }
 
 impl Pass {
@@ -115,9 +118,11 @@ fn run(layer: &ConvDense<'_>, at: AtLevel<'_>, maps: Maps<'_>, scratch: &mut [u3
     let tile_at = |tile: usize| tiles.wrapping_add(tile * tile_words);
     // After the tiles: what `conv_dense_scratch_words` adds to them.
     let bytes = tile_at(passes.most_tiles());
-    let pairs = bytes.wrapping_add(gather_words(g)).cast::<i8>();
+    let lone_pairs = bytes.wrapping_add(gather_words(g)).cast::<i8>();
     let bytes = bytes.cast::<i8>();
     let mut packer = Packer16::new(g, maps.input, at.pad);
+    let pairs = rows.div_ceil(2) as isize;
+    let mut back = false;
     for pass in passes {
         // The last tile reaches back into the one before it.
         let pixel_of = |tile: usize| (pass.first + tile * advance).min(pass.end - advance);
@@ -142,13 +147,18 @@ fn run(layer: &ConvDense<'_>, at: AtLevel<'_>, maps: Maps<'_>, scratch: &mut [u3
         for tile in 0..pass.tiles {
             let pixel = pixel_of(tile);
             let to = if lone {
-                pairs.wrapping_add(2 * (pixel - pass.first))
+                lone_pairs.wrapping_add(2 * (pixel - pass.first))
             } else {
                 maps.output.wrapping_add(pixel * rows)
             };
             // SAFETY: the last word of the tile.
             unsafe { tile_at(tile + 1).wrapping_sub(1).write(to as u32) };
         }
+        let (first, pair_step, pairs_end) = match back {
+            false => (0, 1, pairs),
+            true => (pairs - 1, -1, -1),
+        };
+        back = !back;
         let args = Pass {
             words: layer.weights.words().as_ptr(),
             blocks,
@@ -164,6 +174,9 @@ fn run(layer: &ConvDense<'_>, at: AtLevel<'_>, maps: Maps<'_>, scratch: &mut [u3
             zero: at.zero.into(),
             entry: Pass::entry(blocks),
             to_end: (blocks - 1) % 8,
+            first,
+            pair_step,
+            pairs_end,
         };
         // SAFETY: `check` saw as many rows of weights and of `requant` as channels; the weights'
         // constructor, that they hold `blocks` blocks a row pair; a tile has that many columns, and
@@ -174,7 +187,7 @@ fn run(layer: &ConvDense<'_>, at: AtLevel<'_>, maps: Maps<'_>, scratch: &mut [u3
                 let out = maps.output.wrapping_add(pass.first + at);
                 // SAFETY: the kernel wrote a pair for each of the pass's pixels, which the output
                 // has.
-                unsafe { out.write(pairs.wrapping_add(2 * at).read()) };
+                unsafe { out.write(lone_pairs.wrapping_add(2 * at).read()) };
             }
         }
     }

@@ -13,6 +13,8 @@
 @   28 zero       the output's zero point
 @   32 entry      flags for where the loop over blocks is entered, see `Pass::entry`
 @   36 to_end     blocks from there to the loop's end, modulo 8
+@   40 first      pair of rows, 1 or -1 from a pair to the next, and the pair after the last: passes go
+@                 through the weights to and fro, so that each begins with what is in the cache
 @
 @ A tile holds six words for each block: columns 0 and 2 as int16 of pixel 0, of pixel 1, of pixel 2,
 @ then columns 1 and 3 likewise; after the last block, the address of channel 0 of its first output
@@ -40,11 +42,15 @@
     .set D_ZERO, 36
     .set D_TILES, 40        @ less 4, as the next
     .set D_TILES_END, 44
-    .set D_ROWS, 48         @ still to do
-    .set D_REQUANT, 52
-    .set D_PAIR, 56         @ bytes of a pair's weights
-    .set D_TO_END, 60       @ blocks from the loop's entry to its end, modulo 8
-    .set D_SIZE, 68         @ a multiple of 8 with what is pushed
+    .set D_BASE, 48         @ all weights
+    .set D_PAIR, 52         @ bytes of a pair's
+    .set D_LAST_ROW, 56     @ of the last pair
+    .set D_REQUANT, 60
+    .set D_AT, 64           @ pair of rows
+    .set D_AT_STEP, 68
+    .set D_AT_END, 72
+    .set D_TO_END, 76       @ blocks from the loop's entry to its end, modulo 8
+    .set D_SIZE, 84         @ a multiple of 8 with what is pushed
 
 @ A block and the first loads of the next. r0 weights, r1 activations; r8-r10 sums of the even row,
 @ r11, r12, lr of the odd one. On entry r2 holds the block's first word of weights, r4 the odd row's
@@ -93,28 +99,38 @@
 nest_kernels_conv_dense:
     push {r4-r11,lr}
     sub sp, #D_SIZE
-    ldm r0, {r1-r10}
+    ldm r0!, {r1-r10}
     str r10, [sp,#D_TO_END]
+    lsls r2, r2, #3
+    strd r1, r2, [sp,#D_BASE]
+    subs r3, #2
+    strd r3, r4, [sp,#D_LAST_ROW]
     subs r5, #4
     subs r6, #4
-    strd r3, r4, [sp,#D_ROWS]
     strd r5, r6, [sp,#D_TILES]
     strd r7, r8, [sp,#D_STEP]
-    lsl r7, r2, #3
-    str r7, [sp,#D_PAIR]
-    movs r8, #0
-    strd r8, r9, [sp,#D_ROW]
-1:  @ next pair of rows: r1 words, r3 rows still to do, r4 requant, r7 bytes of a pair
-    ldm r4!, {r8-r11}
-    str r4, [sp,#D_REQUANT]
+    str r9, [sp,#D_ENTRY]
+    ldm r0, {r4-r6}
+    strd r5, r6, [sp,#D_AT_STEP]
+1:  @ next pair of rows: r4
+    ldrd r2, r3, [sp,#D_BASE]
+    ldrd r6, r7, [sp,#D_LAST_ROW]
+    str r4, [sp,#D_AT]
+    mla r0, r4, r3, r2
+    lsls r4, r4, #1
+    add r2, r0, r3
+    cmp r4, r6
+    it gt                   @ a row reaches back into the pair before
+    movgt r4, r6
+    subs r2, #16
+    add r7, r7, r4, lsl #3
+    strd r0, r2, [sp,#D_WORDS]
+    ldm r7, {r8-r11}
+    str r4, [sp,#D_ROW]
     str r8, [sp,#D_BIAS_EVEN]
     str r9, [sp,#D_MULTIPLIER_EVEN]
     str r10, [sp,#D_BIAS_ODD]
     str r11, [sp,#D_MULTIPLIER_ODD]
-    add r2, r1, r7
-    mov r0, r1
-    subs r2, #16
-    strd r1, r2, [sp,#D_WORDS]
     ldr r1, [sp,#D_TILES]
     .p2align 3
 2:  @ next tile: r0 weights, r1 activations less 4
@@ -204,22 +220,11 @@ nest_kernels_conv_dense:
     bfi r10, lr, #8, #8
     strh r10, [r4,r7,lsl #1]
     bne.w 2b
-    ldr r1, [sp,#D_WORDS]
-    ldr r7, [sp,#D_PAIR]
-    ldr r2, [sp,#D_ROW]
-    ldrd r3, r4, [sp,#D_ROWS]
-    add r1, r7
-    adds r2, #2
-    subs r3, #2
-    beq 9f
-    cmp r3, #1
-    ittt eq                 @ an odd row is left: once more the one before it
-    subeq r2, #1
-    subeq r4, #8
-    moveq r3, #2
-    str r2, [sp,#D_ROW]
-    str r3, [sp,#D_ROWS]
-    b.w 1b
-9:  add sp, #D_SIZE
+    ldrd r4, r5, [sp,#D_AT]
+    ldr r6, [sp,#D_AT_END]
+    add r4, r5
+    cmp r4, r6
+    bne.w 1b
+    add sp, #D_SIZE
     pop {r4-r11,pc}
     .size nest_kernels_conv_dense, . - nest_kernels_conv_dense
