@@ -313,6 +313,24 @@ fn output_files(out: &Path, image: &Image) {
         let at = (segment.address - flash) as usize;
         assert_eq!(&bin[at..][..segment.bytes.len()], &segment.bytes[..]);
     }
+    let stack = u32::from_le_bytes(bin[..4].try_into().unwrap());
+    let dtcm = board().memory(MemoryKind::Dtcm).clone();
+    assert!(
+        dtcm.contains(u64::from(stack) - 4),
+        "the stack begins at {stack:#x}"
+    );
+    let arena = (image.symbols.iter()).find(|(name, _)| name.contains("ARENA"));
+    let (_, &(arena, _)) = arena.expect("a symbol");
+    assert!(dtcm.contains(arena.into()), "the arena is at {arena:#x}");
+    let plan = fs::read_to_string(out.join("program.txt")).unwrap();
+    for line in [
+        "DTCM arena",
+        "DTCM stack",
+        "ITCM inner loops",
+        "FLASH weights",
+    ] {
+        assert!(plan.contains(&format!("\nmemory {line}")), "{plan}");
+    }
     // The reset vector is the entry point.
     assert_eq!(bin[4..8], image.entry.to_le_bytes());
     let hex = fs::read_to_string(out.join(image::HEX_NAME)).unwrap();
@@ -340,6 +358,11 @@ fn a_large_arena_goes_to_the_bus_memory() {
         .find(|s| s.name == ".nest.sram")
         .unwrap();
     assert!(sram.contains(section.address.into()) && section.bytes.0 > 200 * 1024);
+    let plan = fs::read_to_string(out.join("program.txt")).unwrap();
+    assert!(
+        plan.contains("\nmemory AXISRAM arena\nmemory DTCM stack\n"),
+        "{plan}"
+    );
     let mut runner = EmulatorRunner::new(&compiled).unwrap();
     let report = measure(&compiled, &mut runner, 1);
     bench::verdict(&report).unwrap_or_else(|e| panic!("{e}"));
