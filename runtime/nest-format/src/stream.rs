@@ -91,8 +91,9 @@ pub enum FormatError {
     DenseFilling,
 }
 
-/// Nested sparse weights of `rows` output channels over `columns` inputs (for a convolution
-/// `(ky * kernel_w + kx) * in_c + ic`).
+/// Nested sparse weights of `rows` output channels over `columns` inputs. A convolution numbers its
+/// inputs as its packed activations lie (`NestedLayout` in nest-kernels): no weight may stand on a
+/// column between two blocks of them.
 ///
 /// `words` holds the rows one after the other. A word is two entries, little-endian
 /// `[delta0 * 4, weight0, delta1 * 4, weight1]`. A row starts at column 0 and holds first the
