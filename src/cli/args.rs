@@ -168,6 +168,14 @@ pub struct ExportArgs {
     pub output: PathBuf,
 }
 
+/// Shapes of blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BlockArg {
+    /// One output channel, four input channels.
+    #[value(name = "1x4")]
+    OneByFour,
+}
+
 /// What kernels are chosen for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ObjectiveArg {
@@ -201,6 +209,10 @@ pub struct CompileArgs {
     /// at no more than 1.5 times the fewest cycles.
     #[arg(long, value_enum, default_value_t = ObjectiveArg::Latency)]
     pub optimise: ObjectiveArg,
+    /// Store weights in blocks of four input channels wherever a kernel takes them: best for
+    /// weights that were pruned so.
+    #[arg(long, value_enum)]
+    pub block: Option<BlockArg>,
     /// Use this kernel instead, for one layer or wherever it can run; may be given more than once
     /// (see `nestc kernels`).
     #[arg(long, value_name = "[LAYER=]KERNEL")]

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::args::{CompileArgs, ObjectiveArg};
+use super::args::{BlockArg, CompileArgs, ObjectiveArg};
 use super::model;
 use super::printer::Printer;
 use super::watch::Watch;
@@ -97,7 +97,7 @@ fn preferences(args: &CompileArgs) -> Preferences {
             ObjectiveArg::Latency => Objective::Latency,
             ObjectiveArg::Flash => Objective::Flash,
         },
-        format: None,
+        format: args.block.map(|BlockArg::OneByFour| "block"),
         forced: args.kernel.clone(),
     }
 }

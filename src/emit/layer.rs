@@ -362,6 +362,14 @@ fn extent(e: [u16; 3]) -> Expr {
     atoms(e)
 }
 
+fn tile_atom(tile: Tile) -> Expr {
+    atom(match tile {
+        Tile::P8 => "Tile::P8",
+        Tile::P4 => "Tile::P4",
+        Tile::P2 => "Tile::P2",
+    })
+}
+
 /// What each kind of layer looks like.
 fn parts(step: &Step, out_zero: &[i8]) -> Parts {
     let mut data = Vec::new();
@@ -387,11 +395,6 @@ fn parts(step: &Step, out_zero: &[i8]) -> Parts {
         } => {
             let (item, requant) = requant(table);
             data.push(item);
-            let tile = match tile {
-                Tile::P8 => "Tile::P8",
-                Tile::P4 => "Tile::P4",
-                Tile::P2 => "Tile::P2",
-            };
             parts.format_imports = &["NestedStream", "Requant"];
             parts.helpers = &["Geometry", "Tile"];
             (parts.ty, parts.kernel, parts.takes_scratch) = ("ConvNested", "conv_nested", true);
@@ -401,9 +404,77 @@ fn parts(step: &Step, out_zero: &[i8]) -> Parts {
                 ("requant", requant),
                 ("out_zero", per_level(out_zero)),
                 ("pad", per_level(pad)),
-                ("tile", atom(tile)),
+                ("tile", tile_atom(*tile)),
                 ("pass_tiles", atom(pass_tiles)),
             ];
+        }
+        Payload::ConvBlock {
+            geometry: g,
+            blocks,
+            requant: table,
+            pad,
+            pass_tiles,
+        } => {
+            let (item, requant) = requant(table);
+            data.extend([
+                item,
+                numbers("PREFIX", "u16", &blocks.prefix),
+                words("BLOCKS", &blocks.words),
+                numbers("STEPS", "i8", &blocks.steps),
+            ]);
+            parts.format_imports = &["BlockStream", "Requant"];
+            (parts.ty, parts.kernel, parts.takes_scratch) = ("ConvBlock", "conv_block", true);
+            parts.fields = vec![
+                ("geometry", geometry(g)),
+                (
+                    "stream",
+                    atom(format!(
+                        "BlockStream::new({}, {}, {}, &BLOCKS, &STEPS, &PREFIX)",
+                        blocks.rows, blocks.columns, blocks.levels
+                    )),
+                ),
+                ("requant", requant),
+                ("out_zero", per_level(out_zero)),
+                ("pad", per_level(pad)),
+                ("pass_tiles", atom(pass_tiles)),
+            ];
+        }
+        Payload::ConvCompact {
+            geometry: g,
+            compact: c,
+            requant: table,
+            pad,
+            tile,
+            pass_tiles,
+            buffer_words,
+        } => {
+            let (item, requant) = requant(table);
+            data.extend([item, numbers("STREAM", "u8", &c.bytes)]);
+            let bits = atoms(&c.gap_bits);
+            parts.format_imports = &["CompactStream", "Requant"];
+            parts.helpers = &["Geometry", "Tile"];
+            (parts.ty, parts.kernel, parts.takes_scratch) = ("ConvCompact", "conv_compact", true);
+            parts.fields = vec![
+                ("geometry", geometry(g)),
+                (
+                    "stream",
+                    atom(format!(
+                        "CompactStream::new({}, {}, {}, &GAP_BITS, &STREAM)",
+                        c.rows, c.columns, c.wide
+                    )),
+                ),
+                ("requant", requant),
+                ("out_zero", per_level(out_zero)),
+                ("pad", per_level(pad)),
+                ("tile", tile_atom(*tile)),
+                ("pass_tiles", atom(pass_tiles)),
+                ("buffer_words", atom(buffer_words)),
+            ];
+            data.push(static_item(
+                "GAP_BITS",
+                &format!("[u8; {}]", c.gap_bits.len()),
+                &bits,
+            ));
         }
         Payload::ConvDense {
             geometry: g,

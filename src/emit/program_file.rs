@@ -12,7 +12,9 @@ use crate::ir::float::Shape;
 use crate::ir::ids::{Id, IdVec, TensorId};
 use crate::ir::int::Quant;
 use crate::ir::nested::{ChannelOrder, Preprocessing};
-use crate::ir::program::{Candidate, EncodedStream, Payload, PlacedTensor, Program, Step};
+use crate::ir::program::{
+    Candidate, EncodedBlocks, EncodedCompact, EncodedStream, Payload, PlacedTensor, Program, Step,
+};
 use crate::units::{Bytes, Cycles, Macs};
 
 const MAGIC: &[u8; 8] = b"NESTPROG";
@@ -120,6 +122,8 @@ structs! {
     Quant { scale zero_point }
     Preprocessing { scale mean std order }
     EncodedStream { rows columns levels words prefix }
+    EncodedBlocks { rows columns levels words steps prefix }
+    EncodedCompact { rows columns wide gap_bits bytes }
     PlacedTensor { name shape quant offset }
     Step { name op kernel payload inputs output scratch_words scratch_offset macs live_macs effective_macs nonzero_weights weights model_channels weight_bytes index_bytes requant_bytes estimated_cycles candidates }
     Candidate { kernel refused cycles flash scratch_words }
@@ -310,6 +314,8 @@ macro_rules! payloads {
 }
 payloads! {
     1 ConvNested { geometry stream requant pad tile pass_tiles }
+    16 ConvBlock { geometry blocks requant pad pass_tiles }
+    15 ConvCompact { geometry compact requant pad tile pass_tiles buffer_words }
     2 ConvDense { geometry columns words requant pad pass_tiles }
     3 ConvGeneric { geometry groups weights requant pad }
     4 Depthwise { geometry weights requant pad }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use nest_format::{DenseWeights, NestedStream, Requant, checksum};
+use nest_format::{BlockStream, CompactStream, DenseWeights, NestedStream, Requant, checksum};
 use nest_kernels::layer;
 
 use super::ids::{Id, LayerId, Level, TensorId};
@@ -36,6 +36,8 @@ pub struct Executor<'a> {
 #[derive(Debug)]
 struct Prepared<'a> {
     stream: Option<NestedStream<'a>>,
+    blocks: Option<BlockStream<'a>>,
+    compact: Option<CompactStream<'a>>,
     dense: Option<DenseWeights<'a>>,
     requant: Vec<&'a [Requant]>,
     /// The output's zero point, one a level.
@@ -163,6 +165,46 @@ impl<'a> Executor<'a> {
                         pass_tiles: *pass_tiles,
                     };
                     nest_kernels::conv_nested(&layer, level, x, y, scratch);
+                }
+            }
+            Payload::ConvBlock {
+                geometry,
+                pad,
+                pass_tiles,
+                ..
+            } => {
+                if let Some(stream) = prepared.blocks {
+                    let layer = layer::ConvBlock {
+                        geometry: *geometry,
+                        stream,
+                        requant,
+                        out_zero,
+                        pad,
+                        pass_tiles: *pass_tiles,
+                    };
+                    nest_kernels::conv_block(&layer, level, x, y, scratch);
+                }
+            }
+            Payload::ConvCompact {
+                geometry,
+                pad,
+                tile,
+                pass_tiles,
+                buffer_words,
+                ..
+            } => {
+                if let Some(stream) = prepared.compact {
+                    let layer = layer::ConvCompact {
+                        geometry: *geometry,
+                        stream,
+                        requant,
+                        out_zero,
+                        pad,
+                        tile: *tile,
+                        pass_tiles: *pass_tiles,
+                        buffer_words: *buffer_words,
+                    };
+                    nest_kernels::conv_compact(&layer, level, x, y, scratch);
                 }
             }
             Payload::ConvDense {
@@ -303,6 +345,8 @@ impl<'a> Prepared<'a> {
         };
         let mut prepared = Self {
             stream: None,
+            blocks: None,
+            compact: None,
             dense: None,
             requant: Vec::new(),
             out_zero: program.zero_points(step.output),
@@ -313,6 +357,18 @@ impl<'a> Prepared<'a> {
             }
             | Payload::DenseNested { stream: s, requant } => {
                 prepared.stream = Some(stream(s));
+                requant
+            }
+            Payload::ConvBlock {
+                blocks, requant, ..
+            } => {
+                prepared.blocks = Some(blocks.stream().expect("a verified stream"));
+                requant
+            }
+            Payload::ConvCompact {
+                compact, requant, ..
+            } => {
+                prepared.compact = Some(compact.stream().expect("a verified stream"));
                 requant
             }
             Payload::ConvDense {

@@ -1,7 +1,7 @@
 //! The program: layers with encoded weights, a chosen kernel each, and every tensor and every
 //! kernel's scratch at its place in one arena. What the emitted crate contains and what the host executes, bit by bit.
 
-use nest_format::{AddParams, Requant};
+use nest_format::{AddParams, BlockStream, CompactStream, FormatError, Requant};
 use nest_kernels::layer::{Geometry, Tile};
 use nest_kernels::{DensePasses, DepthwiseStrips, NestedLayout};
 
@@ -51,6 +51,122 @@ impl EncodedStream {
     }
 }
 
+/// A compact stream, owned: see [`nest_format::CompactStream`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct EncodedCompact {
+    /// Output channels.
+    pub rows: u16,
+    /// Columns of a row.
+    pub columns: u16,
+    /// Whether entries are counted in two bytes.
+    pub wide: bool,
+    /// Bits of a gap, one a level.
+    pub gap_bits: Vec<u8>,
+    /// All rows.
+    pub bytes: Vec<u8>,
+}
+
+impl EncodedCompact {
+    /// The stream as kernels take it.
+    ///
+    /// # Errors
+    /// What is malformed.
+    pub fn stream(&self) -> Result<CompactStream<'_>, FormatError> {
+        CompactStream::try_new(
+            self.rows,
+            self.columns,
+            self.wide,
+            &self.gap_bits,
+            &self.bytes,
+        )
+    }
+
+    /// The weights that running `level` uses, `rows x columns`, as a kernel reads them; none of a
+    /// malformed stream.
+    pub fn decode(&self, level: usize) -> Vec<i8> {
+        let columns = usize::from(self.columns);
+        let mut weights = vec![0i8; usize::from(self.rows) * columns];
+        let Ok(stream) = self.stream() else {
+            return Vec::new();
+        };
+        let mut start = 0;
+        for row in weights.chunks_exact_mut(columns.max(1)) {
+            let (mut next, mut column) = (stream.body(start), 0i32);
+            for index in 0..stream.levels() {
+                let at = stream.level(start, next, index);
+                for i in 0..if index <= level { at.count } else { 0 } {
+                    let (delta, weight) = stream.entry(&at, index, i);
+                    column += i32::from(delta);
+                    row[column as usize] += weight;
+                }
+                next = at.end;
+            }
+            start = next;
+        }
+        weights
+    }
+}
+
+/// A stream of 1x4 blocks, owned: see [`nest_format::BlockStream`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct EncodedBlocks {
+    /// Output channels.
+    pub rows: u16,
+    /// Inputs of a row.
+    pub columns: u16,
+    /// Levels.
+    pub levels: u8,
+    /// Four weights each.
+    pub words: Vec<u32>,
+    /// Blocks from one to the next.
+    pub steps: Vec<i8>,
+    /// `[level][row]`.
+    pub prefix: Vec<u16>,
+}
+
+impl EncodedBlocks {
+    /// The stream as kernels take it.
+    ///
+    /// # Errors
+    /// What is malformed.
+    pub fn stream(&self) -> Result<BlockStream<'_>, FormatError> {
+        BlockStream::try_new(
+            self.rows,
+            self.columns,
+            self.levels,
+            &self.words,
+            &self.steps,
+            &self.prefix,
+        )
+    }
+
+    /// The weights that running `level` uses, `rows x columns`, as a kernel reads them.
+    ///
+    /// # Panics
+    /// If the stream is malformed.
+    pub fn decode(&self, level: usize) -> Vec<i8> {
+        let (rows, columns) = (usize::from(self.rows), usize::from(self.columns));
+        let densest = usize::from(self.levels) - 1;
+        let mut weights = vec![0i8; rows * columns];
+        let mut start = 0;
+        for row in 0..rows {
+            let mut block = 0i32;
+            for i in start..start + usize::from(self.prefix[level * rows + row]) {
+                block += i32::from(self.steps[i]);
+                let at = row * columns + 4 * block as usize;
+                for (to, byte) in weights[at..at + 4]
+                    .iter_mut()
+                    .zip(self.words[i].to_le_bytes())
+                {
+                    *to += byte as i8;
+                }
+            }
+            start += usize::from(self.prefix[densest * rows + row]);
+        }
+        weights
+    }
+}
+
 /// What a step runs: one variant for each layer type of [`nest_kernels::layer`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Payload {
@@ -66,6 +182,36 @@ pub enum Payload {
         pad: Vec<i8>,
         /// Pixels at once.
         tile: Tile,
+        /// Tiles of a pass.
+        pass_tiles: u16,
+    },
+    /// See [`nest_kernels::layer::ConvCompact`].
+    ConvCompact {
+        /// Extents.
+        geometry: Geometry,
+        /// Weights.
+        compact: EncodedCompact,
+        /// Constants.
+        requant: RequantTable,
+        /// One a level.
+        pad: Vec<i8>,
+        /// Pixels at once.
+        tile: Tile,
+        /// Tiles of a pass.
+        pass_tiles: u16,
+        /// Words for expanded rows.
+        buffer_words: u16,
+    },
+    /// See [`nest_kernels::layer::ConvBlock`].
+    ConvBlock {
+        /// Extents.
+        geometry: Geometry,
+        /// Weights.
+        blocks: EncodedBlocks,
+        /// Constants.
+        requant: RequantTable,
+        /// One a level.
+        pad: Vec<i8>,
         /// Tiles of a pass.
         pass_tiles: u16,
     },

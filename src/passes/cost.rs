@@ -1,81 +1,112 @@
 //! What a layer costs, before anything is built: cycles from its geometry, its stored weights and
 //! the tile of its kernel.
 //!
-//! A convolution over packed activations runs in passes. A pass packs some tiles of pixels, then
-//! takes all rows of weights over them, so that its cycles are
+//! A convolution runs in passes. A pass packs some tiles of pixels, then takes all rows of weights over
+//! them. [`Work`] counts what that makes, the rates of each kernel say what one of each takes:
 //!
-//! ```text
-//! pack * columns * pixels                       gathering windows
-//! + row * rows * passes                         starting a row of weights
-//! + tile * rows * tiles                         starting a tile, requantising its pixels
-//! + entry * (stored entries of the level) * tiles
-//! + fetching the weights from flash: once, or in every pass if they exceed the cache
-//! ```
+//! | counted | what one takes |
+//! |---|---|
+//! | `packed` | gathering a packed word |
+//! | `rows` | starting a row of weights in a pass |
+//! | `tiles` | starting a tile in a row, and requantising its pixels |
+//! | `entries` | a stored weight (1x4: a block; dense: four columns of two rows) over a tile |
+//! | `lines` | fetching a line of weights from flash: once, or in every pass if they exceed the cache |
 //!
-//! The constants are fitted to the emulator's expected setting with code in ITCM, activations in
-//! DTCM and weights in cached flash; the bench prints estimate and measurement side by side, and a
-//! test holds their distance.
+//! The rates are fitted to the emulator's expected setting with code in ITCM, activations in DTCM and
+//! weights in cached flash. The bench prints estimates beside measurements, and a test holds their
+//! distance (`cycles::no_network_becomes_slower`).
 
 use nest_kernels::layer::{Geometry, Tile};
 use nest_kernels::{DensePasses, DepthwiseStrips, Gather, NestedLayout};
 
-use crate::ir::program::{EncodedStream, Payload};
+use crate::ir::program::{EncodedCompact, Payload};
 use crate::units::Cycles;
 
-/// Cycles of a line fill from flash, and its bytes.
-const FLASH_FILL: f64 = 38.0;
+/// Bytes of a line of the data cache.
 const LINE: f64 = 32.0;
-/// Bytes of a stream that stay in the data cache from one pass to the next.
+/// Bytes of weights that stay in the data cache from one pass to the next.
 const CACHED: f64 = 12_288.0;
 
-/// Rates of a kernel over packed activations, in cycles.
-struct Packed {
-    /// A packed word.
-    pack: f64,
-    /// Starting a row of weights in a pass.
-    row: f64,
-    /// Starting a tile, and requantising its pixels.
-    tile: f64,
-    /// A stored entry over a tile.
-    entry: f64,
+/// What a convolution has to do: see the module.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Work {
+    /// Packed words.
+    pub packed: f64,
+    /// Rows in passes.
+    pub rows: f64,
+    /// Rows in tiles.
+    pub tiles: f64,
+    /// Stored weights in tiles.
+    pub entries: f64,
+    /// Lines of flash.
+    pub lines: f64,
+    /// Of compact streams: levels of rows that are expanded.
+    pub expanded_levels: f64,
+    /// Of compact streams: words that rows expand to.
+    pub expanded_words: f64,
 }
 
-const NESTED_P8: Packed = Packed {
-    pack: 1.0,
+/// Cycles of a call, and for one of each of [`Work`]'s counts.
+struct Rates {
+    call: f64,
+    packed: f64,
+    row: f64,
+    tile: f64,
+    entry: f64,
+    line: f64,
+}
+
+/// Packing is counted in cycles.
+const NESTED_P8: Rates = Rates {
+    call: 0.0,
+    packed: 1.0,
     row: 55.0,
     tile: 55.0,
     entry: 6.48,
+    line: 38.0,
 };
-const NESTED_P4: Packed = Packed {
-    pack: 1.0,
+const NESTED_P4: Rates = Rates {
     row: 40.0,
-    tile: 55.0,
     entry: 3.75,
+    ..NESTED_P8
 };
-const NESTED_P2: Packed = Packed {
-    pack: 1.0,
+const NESTED_P2: Rates = Rates {
     row: 40.0,
     tile: 45.0,
     entry: 3.0,
+    ..NESTED_P8
 };
-/// Rows in pairs over tiles of 3 pixels: 12.25 cycles for 4 columns of the pair. Entries are the weights
-/// as stored, those that fill up rows and columns included.
-const DENSE: Packed = Packed {
-    pack: 1.25,
-    row: 20.0,
-    tile: 12.5,
-    entry: 12.25 / 8.0,
+const BLOCK: Rates = Rates {
+    call: 1000.0,
+    packed: 2.13,
+    row: 0.0,
+    tile: 39.9,
+    entry: 12.07,
+    line: 27.8,
+};
+/// Rows in pairs over tiles of 3 pixels; an entry is 4 columns of a pair.
+const DENSE: Rates = Rates {
+    call: 0.0,
+    packed: 0.68,
+    row: 0.0,
+    tile: 32.0,
+    entry: 13.1,
+    line: 0.0,
 };
 /// What packing a column takes more where channels do not come in words.
 const DENSE_GATHER: f64 = 3.0;
+/// The level of a row, and a word of it, that is expanded.
+const EXPANDED_LEVEL: f64 = 129.0;
+const EXPANDED_WORD: f64 = 5.8;
+/// The share of a line's fetch that the expansion, which reads them in order, waits for.
+const EXPANDED_LINES: f64 = 0.45;
 
-/// Estimated cycles of a step at a level.
+/// What a payload has to do at a level, if it is a convolution that runs in passes.
 ///
 /// # Panics
 /// If the payload has no such level.
-pub fn cycles(payload: &Payload, output: usize, level: usize) -> Cycles {
-    let outputs = output as f64;
-    let cycles = match payload {
+pub fn work(payload: &Payload, level: usize) -> Option<Work> {
+    Some(match payload {
         Payload::ConvNested {
             geometry,
             stream,
@@ -83,14 +114,48 @@ pub fn cycles(payload: &Payload, output: usize, level: usize) -> Cycles {
             pass_tiles,
             ..
         } => {
-            let rates = match tile {
-                Tile::P8 => &NESTED_P8,
-                Tile::P4 => &NESTED_P4,
-                Tile::P2 => &NESTED_P2,
-            };
-            let (packed, tiles, passes) = work(geometry, *tile, *pass_tiles);
-            let entries = 2.0 * active_words(stream, level);
-            rates.cycles(geometry, packed, tiles, passes, entries, 2.0 * entries)
+            let active = active(&stream.prefix, stream.rows.into(), level);
+            nested(geometry, *tile, *pass_tiles, 2.0 * active, 4.0 * active)
+        }
+        Payload::ConvCompact {
+            geometry,
+            compact,
+            tile,
+            pass_tiles,
+            buffer_words,
+            ..
+        } => {
+            let (levels, words, all) = expansion(compact, level);
+            let once = nested(geometry, *tile, *pass_tiles, 2.0 * words, 0.0);
+            let passes = once.rows / f64::from(geometry.out_c.max(1));
+            let whole = all + 3.0 <= f64::from(*buffer_words);
+            let times = if whole { 1.0 } else { passes };
+            Work {
+                expanded_levels: times * levels,
+                expanded_words: times * words,
+                lines: EXPANDED_LINES * lines(compact.bytes.len() as f64, times),
+                ..once
+            }
+        }
+        Payload::ConvBlock {
+            geometry,
+            blocks,
+            pass_tiles,
+            ..
+        } => {
+            let pixels = geometry.out_pixels();
+            let tiles = pixels.div_ceil(if pixels < 4 { 1 } else { 4 }) as f64;
+            let passes = (tiles / f64::from((*pass_tiles).max(1))).ceil();
+            let rows = f64::from(geometry.out_c);
+            let active = active(&blocks.prefix, blocks.rows.into(), level);
+            Work {
+                packed: 4.0 * tiles * geometry.columns() as f64,
+                rows: rows * passes,
+                tiles: rows * tiles,
+                entries: active * tiles,
+                lines: lines(5.0 * active, passes),
+                ..Work::default()
+            }
         }
         Payload::ConvDense {
             geometry,
@@ -98,50 +163,75 @@ pub fn cycles(payload: &Payload, output: usize, level: usize) -> Cycles {
             pass_tiles,
             ..
         } => {
-            let passes = DensePasses::new(geometry.out_pixels(), *pass_tiles);
-            let tiles: usize = passes.map(|pass| pass.tiles).sum();
-            let weights = 4.0 * words.len() as f64;
-            let columns = (geometry.columns() * geometry.out_pixels()) as f64;
-            let packed = match geometry.in_c % 4 {
-                0 => columns,
-                _ => DENSE_GATHER * columns,
-            };
-            let passes = passes.count() as f64;
-            DENSE.cycles(geometry, packed, tiles as f64, passes, weights, weights)
+            let (mut passes, mut tiles) = (0.0, 0.0);
+            for pass in DensePasses::new(geometry.out_pixels(), *pass_tiles) {
+                passes += 1.0;
+                tiles += pass.tiles as f64;
+            }
+            let pairs = f64::from(geometry.out_c.div_ceil(2));
+            let columns = 3.0 * tiles * geometry.columns() as f64;
+            Work {
+                packed: columns
+                    * if geometry.in_c % 4 == 0 {
+                        1.0
+                    } else {
+                        DENSE_GATHER
+                    },
+                rows: pairs * passes,
+                tiles: pairs * tiles,
+                entries: pairs * tiles * geometry.columns().div_ceil(4) as f64,
+                lines: lines(4.0 * words.len() as f64, passes),
+                ..Work::default()
+            }
         }
+        _ => return None,
+    })
+}
+
+/// Estimated cycles of a step at a level; `output` is the number of elements it writes.
+///
+/// # Panics
+/// If the payload has no such level.
+pub fn cycles(payload: &Payload, output: usize, level: usize) -> Cycles {
+    let outputs = output as f64;
+    let passes = |rates: &Rates| work(payload, level).map_or(0.0, |work| rates.cycles(&work));
+    let cycles = match payload {
+        Payload::ConvNested { tile, .. } | Payload::ConvCompact { tile, .. } => {
+            passes(match tile {
+                Tile::P8 => &NESTED_P8,
+                Tile::P4 => &NESTED_P4,
+                Tile::P2 => &NESTED_P2,
+            })
+        }
+        Payload::ConvBlock { .. } => passes(&BLOCK),
+        Payload::ConvDense { .. } => passes(&DENSE),
         Payload::ConvGeneric {
-            geometry,
-            groups,
-            weights,
-            ..
-        } => {
-            let _ = groups;
-            8.0 * weights.len() as f64 * geometry.out_pixels() as f64 + 20.0 * outputs
-        }
+            geometry, weights, ..
+        } => 2.9 * weights.len() as f64 * geometry.out_pixels() as f64 + 9.0 * outputs,
         Payload::Depthwise {
             geometry, weights, ..
         } => {
-            let macs = weights.len() as f64 * geometry.out_pixels() as f64;
-            DepthwiseStrips::of(geometry).map_or(6.0 * macs + 15.0 * outputs, |strips| {
+            let taps = weights.len() as f64 * geometry.out_pixels() as f64;
+            DepthwiseStrips::of(geometry).map_or(6.0 * taps + 15.0 * outputs, |strips| {
                 over_strips(geometry, &strips)
             })
         }
-        Payload::DenseNested { stream, .. } => 8.0 * active_words(stream, level) + 20.0 * outputs,
-        Payload::FullyConnected { weights, .. } => 4.0 * weights.len() as f64 + 20.0 * outputs,
+        Payload::DenseNested { stream, .. } => {
+            let words = active(&stream.prefix, stream.rows.into(), level);
+            12.0 * words + 60.0 * outputs + 500.0
+        }
+        Payload::FullyConnected { weights, .. } => {
+            2.4 * weights.len() as f64 + 40.0 * outputs + 400.0
+        }
         Payload::MaxPool(g) => (4.0 + 0.75 * taps(g)) * outputs,
         Payload::AvgPool { geometry: g, .. } => (9.0 + 0.75 * taps(g)) * outputs,
-        Payload::GlobalAvgPool { pixels, .. } => (9.0 + 1.1 * f64::from(*pixels)) * outputs,
+        Payload::GlobalAvgPool { pixels, .. } => (6.0 + f64::from(*pixels)) * outputs,
         Payload::Softmax(_) => 60.0 * outputs,
         Payload::Add(_) => 3.3 * outputs,
         Payload::Clamp(_) => 1.5 * outputs,
         Payload::Pad { .. } | Payload::Slice(_) => 6.0 * outputs,
     };
     Cycles(cycles as u64)
-}
-
-/// Taps of a window.
-fn taps(g: &Geometry) -> f64 {
-    f64::from(g.kernel_h) * f64::from(g.kernel_w)
 }
 
 /// A depthwise convolution over strips: see [`DepthwiseStrips`].
@@ -162,6 +252,11 @@ fn over_strips(g: &Geometry, strips: &DepthwiseStrips) -> f64 {
     channels * (blocks + 2.0 * f64::from(g.in_w) * packed)
         + channels * (2.0 * strips.record as f64 + 25.0)
         + chunks * (25.0 * across + 400.0) * rows
+}
+
+/// Taps of a window.
+fn taps(g: &Geometry) -> f64 {
+    f64::from(g.kernel_h) * f64::from(g.kernel_w)
 }
 
 /// Cycles that packing takes in all passes of a nested convolution.
@@ -188,45 +283,73 @@ fn gathering(g: &Geometry, layout: &NestedLayout) -> f64 {
     runs * run + 70.0 * calls
 }
 
-/// Cycles for packing of a nested convolution, its tiles, and how many passes there are.
-fn work(g: &Geometry, tile: Tile, pass_tiles: u16) -> (f64, f64, f64) {
+/// Work of a nested convolution whose rows hold `entries` in all, `bytes` of flash.
+fn nested(g: &Geometry, tile: Tile, pass_tiles: u16, entries: f64, bytes: f64) -> Work {
     let Some(layout) = NestedLayout::of(g, tile) else {
-        return (0.0, 0.0, 0.0);
+        return Work::default();
     };
     let passes = (0..)
         .take_while(|&i| layout.pass(pass_tiles.into(), i).is_some())
         .count();
-    let tiles = layout.tiles() as f64;
-    (gathering(g, &layout), tiles, passes as f64)
-}
-
-impl Packed {
-    /// Of a convolution that packs `packed` words for `tiles` tiles, and whose rows hold `entries` in
-    /// all at the level, `bytes` of flash, which every pass reads.
-    fn cycles(
-        &self,
-        g: &Geometry,
-        packed: f64,
-        tiles: f64,
-        passes: f64,
-        entries: f64,
-        bytes: f64,
-    ) -> f64 {
-        let rows = f64::from(g.out_c);
-        let fetched = if bytes > CACHED { passes } else { 1.0 };
-        self.pack * packed
-            + self.row * rows * passes
-            + self.tile * rows * tiles
-            + self.entry * entries * tiles
-            + fetched * bytes / LINE * FLASH_FILL
+    let (rows, tiles) = (f64::from(g.out_c), layout.tiles() as f64);
+    Work {
+        packed: gathering(g, &layout),
+        rows: rows * passes as f64,
+        tiles: rows * tiles,
+        entries: entries * tiles,
+        lines: lines(bytes, passes as f64),
+        ..Work::default()
     }
 }
 
-/// Words of a stream that a level runs.
-fn active_words(stream: &EncodedStream, level: usize) -> f64 {
-    let rows = usize::from(stream.rows);
-    let words: u64 = (stream.prefix[level * rows..][..rows].iter())
+/// Lines that passes over `bytes` fetch.
+fn lines(bytes: f64, passes: f64) -> f64 {
+    bytes / LINE * if bytes > CACHED { passes } else { 1.0 }
+}
+
+/// What a level runs of rows, by their counts `[level][row]`.
+fn active(prefix: &[u16], rows: usize, level: usize) -> f64 {
+    let sum: u64 = (prefix[level * rows..][..rows].iter())
         .map(|&n| u64::from(n))
         .sum();
-    words as f64
+    sum as f64
+}
+
+/// Levels of rows that are expanded, and their words; and the words that the longest row takes, times
+/// the rows.
+fn expansion(compact: &EncodedCompact, level: usize) -> (f64, f64, f64) {
+    let Ok(stream) = compact.stream() else {
+        return (0.0, 0.0, 0.0);
+    };
+    let (mut levels, mut words, mut start) = (0.0, 0.0, 0);
+    for _ in 0..stream.rows() {
+        let mut next = stream.body(start);
+        for index in 0..stream.levels() {
+            let at = stream.level(start, next, index);
+            if index <= level {
+                levels += 1.0;
+                words += at.count.div_ceil(2) as f64;
+            }
+            next = at.end;
+        }
+        start = next;
+    }
+    (
+        levels,
+        words,
+        words.max((stream.most_words() * stream.rows()) as f64),
+    )
+}
+
+impl Rates {
+    fn cycles(&self, work: &Work) -> f64 {
+        self.call
+            + self.packed * work.packed
+            + self.row * work.rows
+            + self.tile * work.tiles
+            + self.entry * work.entries
+            + self.line * work.lines
+            + EXPANDED_LEVEL * work.expanded_levels
+            + EXPANDED_WORD * work.expanded_words
+    }
 }

@@ -4,7 +4,9 @@
 //! the cost model says what it would take, and [`Preferences`] decide. Groups whose levels differ are
 //! stored over all channels; the other groups' weights, zeros, cost nothing there.
 
+mod block;
 mod choose;
+mod compact;
 mod conv;
 mod dense;
 mod depthwise;
@@ -24,7 +26,9 @@ use crate::ir::program::Step;
 
 use step::Fault;
 
+pub use block::encode_blocks;
 pub use choose::{Forced, MOST_SLOWDOWN, Objective, Preferences};
+pub use compact::encode_compact;
 pub use stream::{decode_stream, encode_stream};
 
 /// An integer graph with the steps its layers have become.

@@ -27,7 +27,7 @@ pub use calibrate::{Calibration, Histogram, RangeRule};
 pub use eliminate::eliminate;
 pub use encode::{
     EncodedGraph, Forced, MOST_SLOWDOWN, Objective, Preferences, decode_stream, encode,
-    encode_stream,
+    encode_blocks, encode_compact, encode_stream,
 };
 pub use evaluate::{Accuracy, evaluate_int8, quantise_input};
 pub use fold::fold;

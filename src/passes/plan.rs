@@ -12,9 +12,10 @@ use crate::ir::ids::{Id, IdVec, LayerId, TensorId};
 use crate::ir::program::{
     PassChoice, Payload, PlacedTensor, Program, Step, shared_bytes, word_bytes,
 };
-use crate::units::Bytes;
+use crate::units::{Bytes, Cycles};
 
 use super::calibrate::Random;
+use super::cost;
 use super::encode::EncodedGraph;
 
 /// Orders tried where the first ones miss the lower bound.
@@ -83,6 +84,9 @@ pub fn plan_for(encoded: EncodedGraph, fast_memory: Option<Bytes>) -> Program {
     for (step, &offset) in steps.iter_mut().zip(memory.scratch.iter()) {
         step.scratch_offset = offset;
     }
+    for step in steps.iter_mut() {
+        estimate_anew(step, graph.tensors[step.output].shape.len());
+    }
     let tensors = (graph.tensors.iter_enumerated())
         .map(|(id, t)| PlacedTensor {
             name: t.name.clone(),
@@ -101,6 +105,18 @@ pub fn plan_for(encoded: EncodedGraph, fast_memory: Option<Bytes>) -> Program {
         arena_bytes: Bytes(memory.bytes as u64),
         preprocessing: None,
     }
+}
+
+/// Brings the estimates of a step that writes `output` elements up to the passes it has now.
+fn estimate_anew(step: &mut Step, output: usize) {
+    let cycles: Vec<Cycles> = (0..step.estimated_cycles.len())
+        .map(|level| cost::cycles(&step.payload, output, level))
+        .collect();
+    if let Some(chosen) = (step.candidates.iter_mut()).find(|c| c.kernel == step.kernel) {
+        chosen.cycles.clone_from(&cycles);
+        chosen.scratch_words = step.scratch_words;
+    }
+    step.estimated_cycles = cycles;
 }
 
 /// Cuts convolutions into the fewest passes with which their steps need no more than `wanted` bytes,

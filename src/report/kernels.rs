@@ -67,10 +67,8 @@ impl LayerKernels {
 
 impl KernelCandidate {
     fn of(step: &Step, c: &Candidate) -> Self {
-        let chosen = c.refused.is_none()
-            && c.kernel == step.kernel
-            && c.scratch_words == step.scratch_words
-            && c.flash == step.weight_bytes + step.index_bytes;
+        // Scratch may differ: the plan of memory settles how long passes are.
+        let chosen = c.refused.is_none() && c.kernel == step.kernel;
         Self {
             kernel: c.kernel.into(),
             chosen,

@@ -15,6 +15,11 @@ use nestc::passes::Preferences;
 /// How far a figure may be from the recorded one, in percent.
 const TOLERANCE: u64 = 1;
 
+/// How far the compiler's estimate of a layer may be from the expected cycles, and the cycles from which
+/// a layer counts.
+const ESTIMATE_TOLERANCE: f64 = 0.20;
+const SMALL_LAYER: f64 = 20_000.0;
+
 /// Network, level and setting, to cycles.
 type Table = BTreeMap<(String, usize, String), u64>;
 
@@ -76,10 +81,20 @@ fn differences(recorded: &Table, now: &Table) -> Vec<String> {
 #[test]
 fn no_network_becomes_slower() {
     let mut now = Table::new();
+    let mut estimates = Vec::new();
     for network in networks::all() {
         let name = network.name.clone();
         let report = measure::measure(network, Preferences::default()).bench;
         for level in &report.levels {
+            for layer in &level.layers {
+                let (is, said) = (layer.cycles.0 as f64, layer.estimated_cycles.0 as f64);
+                if is >= SMALL_LAYER && (said / is - 1.0).abs() > ESTIMATE_TOLERANCE {
+                    estimates.push(format!(
+                        "{name} level {} {} ({}): {said} estimated, {is} measured",
+                        level.level, layer.name, layer.kernel
+                    ));
+                }
+            }
             let pessimistic = level.cycles_pessimistic.expect("the emulator gives both");
             // Nothing that is assumed the worse may make a network faster.
             assert!(pessimistic >= level.cycles, "{name} level {}", level.level);
@@ -88,6 +103,12 @@ fn no_network_becomes_slower() {
             }
         }
     }
+    assert!(
+        estimates.is_empty(),
+        "the cost model (src/passes/cost.rs) is off by more than {:.0} %:\n  {}",
+        100.0 * ESTIMATE_TOLERANCE,
+        estimates.join("\n  ")
+    );
     if std::env::var_os("BLESS").is_some() {
         std::fs::write(path(), print(&now)).unwrap();
         return;

@@ -3,14 +3,16 @@
 use nest_format::{AddParams, Entry, Requant};
 use nest_kernels::layer::{Geometry, Slice, Tile};
 use nest_kernels::{
-    DepthwiseForm, Kernel, NestedLayout, conv_dense_least_distance, conv_dense_scratch_words,
-    conv_nested_least_distance, conv_nested_scratch_words, depthwise_scratch_words, kernel_for,
+    DepthwiseForm, Kernel, NestedLayout, conv_block_scratch_words, conv_compact_scratch_words,
+    conv_dense_least_distance, conv_dense_scratch_words, conv_nested_least_distance,
+    conv_nested_scratch_words, depthwise_scratch_words, kernel_for,
 };
 use nestc::ir::float::Shape;
 use nestc::ir::ids::{IdVec, TensorId};
 use nestc::ir::int::{Quant, RequantTable};
 use nestc::ir::nested::{ChannelOrder, Preprocessing};
-use nestc::ir::program::{EncodedStream, Payload, PlacedTensor, Program, Step};
+use nestc::ir::program::{EncodedCompact, EncodedStream, Payload, PlacedTensor, Program, Step};
+use nestc::passes::{decode_stream, encode_blocks, encode_compact};
 use nestc::units::{Bytes, Macs};
 
 use crate::support::Random;
@@ -81,6 +83,20 @@ impl Builder {
         self.stream_on(usize::from(g.out_c), layout.columns, |column| {
             layout.tap(column).is_some()
         })
+    }
+
+    /// The weights of such a stream, stored compactly.
+    fn compact_stream(&mut self, g: &Geometry, tile: Tile) -> EncodedCompact {
+        let stream = self.nested_stream(g, tile);
+        let at: Vec<Vec<i8>> = (0..self.levels)
+            .map(|level| decode_stream(&stream, level))
+            .collect();
+        let densest = at.last().unwrap();
+        let level_of: Vec<u8> = (0..densest.len())
+            .map(|i| at.iter().position(|w| w[i] != 0).unwrap_or(255) as u8)
+            .collect();
+        let (rows, columns) = (usize::from(stream.rows), usize::from(stream.columns));
+        encode_compact(rows, columns, self.levels, densest, Some(&level_of)).unwrap()
     }
 
     fn stream(&mut self, rows: usize, columns: usize) -> EncodedStream {
@@ -163,6 +179,18 @@ impl Builder {
                 pass_tiles,
                 ..
             } => conv_nested_scratch_words(geometry, *tile, *pass_tiles),
+            Payload::ConvBlock {
+                geometry,
+                pass_tiles,
+                ..
+            } => conv_block_scratch_words(geometry, *pass_tiles),
+            Payload::ConvCompact {
+                geometry,
+                tile,
+                pass_tiles,
+                buffer_words,
+                ..
+            } => conv_compact_scratch_words(geometry, *tile, *pass_tiles, *buffer_words),
             Payload::ConvDense {
                 geometry,
                 pass_tiles,
@@ -176,6 +204,14 @@ impl Builder {
             Payload::ConvNested { stream, .. } | Payload::DenseNested { stream, .. } => (
                 Bytes(2 * stream.words.len() as u64),
                 Bytes((2 * stream.words.len() + stream.count_bytes() * stream.prefix.len()) as u64),
+            ),
+            Payload::ConvBlock { blocks, .. } => (
+                bytes(blocks.words.len()),
+                Bytes((blocks.steps.len() + 2 * blocks.prefix.len()) as u64),
+            ),
+            Payload::ConvCompact { compact, .. } => (
+                Bytes(compact.bytes.len() as u64 / 2),
+                Bytes(compact.bytes.len() as u64 / 2 + compact.gap_bits.len() as u64),
             ),
             Payload::ConvDense { words, .. } => (bytes(words.len()), Bytes(0)),
             Payload::ConvGeneric { weights, .. }
@@ -287,7 +323,40 @@ pub fn program(name: &str, levels: usize, outputs: usize) -> Program {
             out,
         );
         last = out;
+        let out = b.tensor(&format!("compact {text}"), wide);
+        let compact = b.compact_stream(&geometry, tile);
+        let longest = compact.stream().unwrap().most_words() as u16;
+        let payload = Payload::ConvCompact {
+            geometry,
+            compact,
+            requant: b.requant(8),
+            pad: b.pad(),
+            tile,
+            pass_tiles: 3,
+            // For one row, a few and all.
+            buffer_words: longest + [3, 2 * longest, 8 * longest][b.steps.len() / 2 % 3],
+        };
+        b.step(
+            &format!("compact {text}"),
+            Kernel::ConvCompact(tile),
+            payload,
+            &[last],
+            out,
+        );
+        last = out;
     }
+
+    let out = b.tensor("blocks", wide);
+    let level_of: Vec<u8> = (0..8 * 72).map(|i| (i / 4 % 5) as u8).collect();
+    let payload = Payload::ConvBlock {
+        geometry: window(wide, wide, 3, 1, 1),
+        blocks: encode_blocks(8, 72, levels, &b.weights(8 * 72), Some(&level_of)).unwrap(),
+        requant: b.requant(8),
+        pad: b.pad(),
+        pass_tiles: 5,
+    };
+    b.step("blocks", Kernel::ConvBlock, payload, &[last], out);
+    last = out;
 
     let params = |b: &mut Builder| {
         let one = |level: usize| AddParams {

@@ -8,12 +8,16 @@
 #[cfg(test)]
 extern crate std;
 
+mod block;
 mod checksum;
+mod compact;
 mod dense;
 mod requant;
 mod stream;
 
+pub use block::BlockStream;
 pub use checksum::checksum;
+pub use compact::{CompactLevel, CompactStream, compact_gap_bytes, compact_weight_bytes};
 pub use dense::DenseWeights;
 pub use requant::{AddParams, Requant};
 pub use stream::{Counts, Entry, FormatError, NestedStream};

@@ -85,6 +85,8 @@ pub enum FormatError {
     ColumnOutOfRange,
     /// A row's packed sum could leave 23 bits: see [`NestedStream`].
     RowTooHeavy,
+    /// Gaps take 3 to 5 bits.
+    GapBits,
     /// Dense words must hold `rows` (rounded up to 2) times `columns` (rounded up to 4) bytes.
     DenseLength,
     /// Dense weights beyond the rows and columns, or a last row pair that is not what it must be.

@@ -86,6 +86,18 @@ pub(crate) fn dense(d: &Demand) -> Option<&'static str> {
     ])
 }
 
+pub(crate) fn block(d: &Demand) -> Option<&'static str> {
+    let g = &d.geometry;
+    first(&[
+        (g.in_c % 4 != 0, "input channels do not come in fours"),
+        (
+            g.columns() > usize::from(u16::MAX),
+            "more than 65535 columns",
+        ),
+        (g.out_pixels() == 0, "no output pixels"),
+    ])
+}
+
 pub(crate) fn generic(d: &Demand) -> Option<&'static str> {
     first(&[(d.levels_differ, LEVELS)])
 }

@@ -95,6 +95,48 @@ impl<'a> ConvNested<'a> {
     }
 }
 
+impl<'a> ConvCompact<'a> {
+    pub(crate) fn check(&self, level: usize, input: &[i8], output: &[i8]) -> Option<AtLevel<'a>> {
+        let g = &self.geometry;
+        let ok = extents(g, input.len(), output.len())
+            && level < self.stream.levels()
+            && self.stream.rows() == g.out_c as usize
+            && volume(g.kernel_h, g.kernel_w, g.in_c) <= u64::from(u16::MAX)
+            && matches!(self.layout(), Some(layout) if layout.columns == self.stream.columns());
+        if !ok {
+            return None;
+        }
+        at_level(
+            self.requant,
+            self.out_zero,
+            self.pad,
+            level,
+            g.out_c as usize,
+        )
+    }
+}
+
+impl<'a> ConvBlock<'a> {
+    pub(crate) fn check(&self, level: usize, input: &[i8], output: &[i8]) -> Option<AtLevel<'a>> {
+        let g = &self.geometry;
+        let ok = extents(g, input.len(), output.len())
+            && level < self.stream.levels()
+            && self.stream.rows() == g.out_c as usize
+            && g.in_c % 4 == 0
+            && volume(g.kernel_h, g.kernel_w, g.in_c) == self.stream.columns() as u64;
+        if !ok {
+            return None;
+        }
+        at_level(
+            self.requant,
+            self.out_zero,
+            self.pad,
+            level,
+            g.out_c as usize,
+        )
+    }
+}
+
 impl<'a> ConvDense<'a> {
     pub(crate) fn check(&self, level: usize, input: &[i8], output: &[i8]) -> Option<AtLevel<'a>> {
         let g = &self.geometry;

@@ -1,6 +1,6 @@
 //! What a layer is: geometry, weights, and per-level constants.
 
-use nest_format::{AddParams, DenseWeights, NestedStream, Requant};
+use nest_format::{AddParams, BlockStream, CompactStream, DenseWeights, NestedStream, Requant};
 
 /// Extents of a windowed layer. Bottom and right padding follow from the output extent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +63,46 @@ pub struct ConvNested<'a> {
     pub tile: Tile,
     /// How many tiles a pass over all rows of weights serves, about: a pass takes whole lines, see
     /// [`crate::NestedLayout::pass`]. More tiles read the weights less often and take more scratch.
+    pub pass_tiles: u16,
+}
+
+/// Convolution with compact sparse weights, which are expanded row by row.
+#[derive(Clone, Copy, Debug)]
+pub struct ConvCompact<'a> {
+    /// Extents.
+    pub geometry: Geometry,
+    /// Weights; columns as in [`ConvNested`].
+    pub stream: CompactStream<'a>,
+    /// `[level][out channel]`.
+    pub requant: &'a [&'a [Requant]],
+    /// Output zero point, one a level.
+    pub out_zero: &'a [i8],
+    /// What padding holds, one a level.
+    pub pad: &'a [i8],
+    /// How many pixels at once.
+    pub tile: Tile,
+    /// How many tiles a pass serves, as in [`ConvNested`].
+    pub pass_tiles: u16,
+    /// Words for expanded rows: those of the longest and 3 more at least. If all rows fit at once, an
+    /// inference expands them once and not in every pass.
+    pub buffer_words: u16,
+}
+
+/// Convolution with sparse weights in blocks of four input channels, of which the input has a multiple
+/// of four.
+#[derive(Clone, Copy, Debug)]
+pub struct ConvBlock<'a> {
+    /// Extents.
+    pub geometry: Geometry,
+    /// Weights; columns are `(ky * kernel_w + kx) * in_c + ic`.
+    pub stream: BlockStream<'a>,
+    /// `[level][out channel]`.
+    pub requant: &'a [&'a [Requant]],
+    /// Output zero point, one a level.
+    pub out_zero: &'a [i8],
+    /// What padding holds, one a level.
+    pub pad: &'a [i8],
+    /// Tiles of 4 pixels that a pass over all rows serves, at most.
     pub pass_tiles: u16,
 }
 

@@ -19,6 +19,7 @@ extern crate alloc;
 mod accept;
 #[cfg(nest_armv7em)]
 pub mod armv7em;
+mod block_layout;
 mod check;
 mod dense_layout;
 mod depthwise_layout;
@@ -35,12 +36,15 @@ use reference as backend;
 
 pub use accept::Demand;
 pub use backend::{
-    add, add_in_place, avg_pool, clamp, clamp_in_place, conv_dense, conv_dense_in_place,
-    conv_generic, conv_nested, conv_nested_in_place, dense_nested, depthwise, depthwise_in_place,
-    fully_connected, global_avg_pool, max_pool, pad, slice, softmax, words,
+    add, add_in_place, avg_pool, clamp, clamp_in_place, conv_block, conv_compact, conv_dense,
+    conv_dense_in_place, conv_generic, conv_nested, conv_nested_in_place, dense_nested, depthwise,
+    depthwise_in_place, fully_connected, global_avg_pool, max_pool, pad, slice, softmax, words,
 };
+pub use block_layout::{block_tiles_within, conv_block_scratch_words};
 pub use dense_layout::{DensePass, DensePasses, conv_dense_scratch_words, dense_tiles_within};
 pub use depthwise_layout::{DepthwiseForm, DepthwiseStrips, depthwise_scratch_words};
-pub use nested_layout::{Gather, NestedLayout, NestedPass, conv_nested_scratch_words};
+pub use nested_layout::{
+    Gather, NestedLayout, NestedPass, conv_compact_scratch_words, conv_nested_scratch_words,
+};
 pub use overlap::{conv_dense_least_distance, conv_nested_least_distance};
 pub use table::{KERNELS, Kernel, KernelInfo, kernel_for, kernel_info};

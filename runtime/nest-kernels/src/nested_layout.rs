@@ -13,7 +13,7 @@
 //! | `Pixels` | pixels 2k and 2k + 1 | the pixel | 1x1 windows that do not move against the output |
 //! | `Windows` | pixels 2k and 2k + 1 | the whole window | dilated windows, maps too small for lines |
 
-use crate::layer::{ConvNested, Geometry, Tile};
+use crate::layer::{ConvCompact, ConvNested, Geometry, Tile};
 
 /// How windows become blocks; see the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -280,6 +280,26 @@ impl ConvNested<'_> {
     pub const fn layout(&self) -> Option<NestedLayout> {
         NestedLayout::of(&self.geometry, self.tile)
     }
+}
+
+impl ConvCompact<'_> {
+    /// The layer's layout; `None` if its tile cannot run it.
+    pub const fn layout(&self) -> Option<NestedLayout> {
+        NestedLayout::of(&self.geometry, self.tile)
+    }
+}
+
+/// Scratch of [`crate::conv_compact`], in words: that of [`crate::conv_nested`], a count for each row
+/// and the expanded rows.
+pub const fn conv_compact_scratch_words(
+    g: &Geometry,
+    tile: Tile,
+    pass_tiles: u16,
+    buffer_words: u16,
+) -> usize {
+    conv_nested_scratch_words(g, tile, pass_tiles)
+        + (g.out_c as usize).div_ceil(2)
+        + buffer_words as usize
 }
 
 /// Scratch of [`crate::conv_nested`], in words; 0 for a layer that the tile cannot run.

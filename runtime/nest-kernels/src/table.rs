@@ -28,6 +28,10 @@ pub struct KernelInfo {
 pub enum Kernel {
     /// [`crate::conv_nested`].
     ConvNested(Tile),
+    /// [`crate::conv_compact`].
+    ConvCompact(Tile),
+    /// [`crate::conv_block`].
+    ConvBlock,
     /// [`crate::conv_dense`].
     ConvDense,
     /// [`crate::conv_generic`].
@@ -74,6 +78,10 @@ table! {
     NestedP8: "conv2d", "nested", "armv7em", "conv2d_s8_nested__armv7em_p8", 8, nested_p8, "8 pixels or more, blocks of at most 341 words (see NestedLayout), rows within 23 bits";
     NestedP4: "conv2d", "nested", "armv7em", "conv2d_s8_nested__armv7em_p4", 4, nested_p4, "4 pixels or more, any blocks, rows within 23 bits";
     NestedP2: "conv2d", "nested", "armv7em", "conv2d_s8_nested__armv7em_p2", 2, nested_p2, "any window, up to 65535 columns, rows within 23 bits";
+    CompactP8: "conv2d", "compact", "armv7em", "conv2d_s8_compact__armv7em_p8", 8, nested_p8, "as nested";
+    CompactP4: "conv2d", "compact", "armv7em", "conv2d_s8_compact__armv7em_p4", 4, nested_p4, "as nested";
+    CompactP2: "conv2d", "compact", "armv7em", "conv2d_s8_compact__armv7em_p2", 2, nested_p2, "as nested";
+    Block: "conv2d", "block", "armv7em", "conv2d_s8_block_1x4__armv7em_p4", 4, block, "input channels in fours, up to 65535 columns";
     Dense: "conv2d", "dense", "armv7em", "conv2d_s8_dense_2x4__armv7em_p3", 3, dense, "groups 1, up to 65535 columns, the same weights at all levels";
     Generic: "conv2d", "generic", "armv7em", "conv2d_s8_generic__armv7em", 1, generic, "any convolution with the same weights at all levels";
     Depthwise3x3: "depthwise", "dense", "armv7em", "depthwise_s8_dense_3x3__armv7em_p4", 4, depthwise_3x3, "3 x 3 at stride 1 or 2, one output channel for each of 4 and more input channels, the same weights at all levels";
@@ -87,6 +95,8 @@ table! {
     GlobalAvgPool: "global_avg_pool", "none", "armv7em", "global_avg_pool_s8_none__armv7em", 4, nothing, "any map";
     Clamp: "clamp", "none", "armv7em", "clamp_s8_none__armv7em", 4, nothing, "any tensor";
     NestedRef: "conv2d", "nested", "reference", "conv2d_s8_nested__reference", 16, nested, "any columns, rows within 23 bits";
+    CompactRef: "conv2d", "compact", "reference", "conv2d_s8_compact__reference", 16, nested, "as nested";
+    BlockRef: "conv2d", "block", "reference", "conv2d_s8_block_1x4__reference", 16, block, "input channels in fours, up to 65535 columns";
     DenseRef: "conv2d", "dense", "reference", "conv2d_s8_dense__reference", 16, dense, "groups 1, up to 65535 columns, the same weights at all levels";
     GenericRef: "conv2d", "generic", "reference", "conv2d_s8_generic__reference", 16, generic, "any convolution with the same weights at all levels";
     DepthwiseRef: "depthwise", "dense", "reference", "depthwise_s8_dense__reference", 1, depthwise, "any depthwise convolution with the same weights at all levels";
@@ -117,6 +127,10 @@ const fn index_of(kernel: Kernel) -> usize {
         Kernel::ConvNested(Tile::P8) => Index::NestedP8,
         Kernel::ConvNested(Tile::P4) => Index::NestedP4,
         Kernel::ConvNested(Tile::P2) => Index::NestedP2,
+        Kernel::ConvCompact(Tile::P8) => Index::CompactP8,
+        Kernel::ConvCompact(Tile::P4) => Index::CompactP4,
+        Kernel::ConvCompact(Tile::P2) => Index::CompactP2,
+        Kernel::ConvBlock => Index::Block,
         Kernel::ConvDense => Index::Dense,
         Kernel::ConvGeneric => Index::Generic,
         Kernel::Depthwise(DepthwiseForm::Strips3x3) => Index::Depthwise3x3,

@@ -3,14 +3,14 @@
 use nest_format::{DenseWeights, Entry, NestedStream, Requant};
 use nest_kernels::layer::Geometry;
 use nest_kernels::{
-    KERNELS, NestedLayout, conv_dense_scratch_words, conv_nested_scratch_words,
-    depthwise_scratch_words,
+    KERNELS, NestedLayout, conv_block_scratch_words, conv_compact_scratch_words,
+    conv_dense_scratch_words, conv_nested_scratch_words, depthwise_scratch_words,
 };
 
 use super::Breaches;
 use crate::ir::float::Shape;
 use crate::ir::ids::{Id, TensorId};
-use crate::ir::program::{EncodedStream, Payload, PlacedTensor, Program, Step};
+use crate::ir::program::{EncodedCompact, EncodedStream, Payload, PlacedTensor, Program, Step};
 
 /// No microcontroller has more memory, in bytes.
 const LARGEST_ARENA: usize = 1 << 30;
@@ -239,6 +239,50 @@ pub(super) fn step(
             p.levels(pad.len());
             scratch = conv_nested_scratch_words(g, *tile, *pass_tiles);
         }
+        Payload::ConvBlock {
+            geometry: g,
+            blocks,
+            requant,
+            pad,
+            pass_tiles,
+        } => {
+            p.geometry(g, x, y);
+            p.extent(usize::from(blocks.rows), usize::from(g.out_c));
+            p.extent(usize::from(blocks.columns), g.columns());
+            p.divides(4, g.in_c);
+            p.levels(usize::from(blocks.levels));
+            let stream = blocks.stream();
+            p.b.check(stream.is_ok(), "P5", &place, || {
+                format!("{:?}", stream.err())
+            });
+            p.table(requant, usize::from(g.out_c));
+            p.levels(pad.len());
+            scratch = conv_block_scratch_words(g, *pass_tiles);
+        }
+        Payload::ConvCompact {
+            geometry: g,
+            compact,
+            requant,
+            pad,
+            tile,
+            pass_tiles,
+            buffer_words,
+        } => {
+            p.geometry(g, x, y);
+            let layout = NestedLayout::of(g, *tile);
+            p.b.check(layout.is_some(), "P8", &place, || {
+                format!("{} columns in tile {tile:?}", g.columns())
+            });
+            if let Some(layout) = layout {
+                p.extent(usize::from(compact.rows), usize::from(g.out_c));
+                p.extent(usize::from(compact.columns), layout.columns);
+                p.levels(compact.gap_bits.len());
+                p.compact(compact, &layout, usize::from(*buffer_words));
+            }
+            p.table(requant, usize::from(g.out_c));
+            p.levels(pad.len());
+            scratch = conv_compact_scratch_words(g, *tile, *pass_tiles, *buffer_words);
+        }
         Payload::ConvDense {
             geometry: g,
             columns,
@@ -436,6 +480,27 @@ impl Payloads<'_> {
                 format!("a window of {kernel} taps, stride {stride}, dilation {dilation}")
             });
         }
+    }
+    /// No weight meets the words between the blocks of a layout, and the longest row has room.
+    fn compact(&mut self, c: &EncodedCompact, layout: &NestedLayout, buffer_words: usize) {
+        let stream = match c.stream() {
+            Ok(stream) => stream,
+            Err(error) => {
+                (self.b).check(false, "P5", self.place, || format!("{error:?}"));
+                return;
+            }
+        };
+        let due = stream.most_words() + 3;
+        self.b.check(buffer_words >= due, "P7", self.place, || {
+            format!("{buffer_words} words for expanded rows, and the longest needs {due}")
+        });
+        let columns = layout.columns;
+        let sound = (c.decode(stream.levels().saturating_sub(1)))
+            .chunks(columns.max(1))
+            .all(|row| (0..columns).all(|c| row[c] == 0 || layout.tap(c).is_some()));
+        self.b.check(sound, "P5", self.place, || {
+            "weights of columns between blocks".to_owned()
+        });
     }
     /// No weight meets the words between the blocks of a layout.
     fn columns_exist(&mut self, s: &EncodedStream, layout: &NestedLayout) {

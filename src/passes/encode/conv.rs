@@ -11,7 +11,7 @@ use crate::units::Bytes;
 
 use super::choose::Preferences;
 use super::step::{Chosen, Fault, geometry, narrow};
-use super::{dense, depthwise, generic, nested, row_fits};
+use super::{block, compact, dense, depthwise, generic, nested, row_fits};
 
 /// A convolution between its tensors.
 pub(super) struct ConvLayer<'a> {
@@ -72,6 +72,16 @@ static CONVOLUTIONS: &[(Kernel, Build)] = &[
     (Kernel::ConvNested(Tile::P8), |c| nested::conv(c, Tile::P8)),
     (Kernel::ConvNested(Tile::P4), |c| nested::conv(c, Tile::P4)),
     (Kernel::ConvNested(Tile::P2), |c| nested::conv(c, Tile::P2)),
+    (Kernel::ConvCompact(Tile::P8), |c| {
+        compact::conv(c, Tile::P8)
+    }),
+    (Kernel::ConvCompact(Tile::P4), |c| {
+        compact::conv(c, Tile::P4)
+    }),
+    (Kernel::ConvCompact(Tile::P2), |c| {
+        compact::conv(c, Tile::P2)
+    }),
+    (Kernel::ConvBlock, block::conv),
     (Kernel::ConvDense, dense::conv),
     (
         Kernel::Depthwise(DepthwiseForm::Strips3x3),

@@ -77,7 +77,11 @@ pub(super) fn conv(conv: &ConvLayer<'_>, tile: Tile) -> Result<Chosen, String> {
 }
 
 /// Rows of `(ky * kernel_w + kx) * in_c + ic`, in the order of a layout; words between blocks are 0.
-fn in_layout<T: Copy + Default>(values: &[T], g: &Geometry, layout: &NestedLayout) -> Vec<T> {
+pub(super) fn in_layout<T: Copy + Default>(
+    values: &[T],
+    g: &Geometry,
+    layout: &NestedLayout,
+) -> Vec<T> {
     let in_c = usize::from(g.in_c);
     let mut out = vec![T::default(); usize::from(g.out_c) * layout.columns];
     let rows = values.chunks_exact(g.columns().max(1));
@@ -102,7 +106,7 @@ const SCRATCH_WORDS: [usize; 2] = [2816, 6144];
 const CACHED_BYTES: usize = 12 << 10;
 
 /// Tiles of a pass, for weights of so many bytes.
-fn pass_tiles(layout: &NestedLayout, bytes: usize) -> u16 {
+pub(super) fn pass_tiles(layout: &NestedLayout, bytes: usize) -> u16 {
     let few = bytes > CACHED_BYTES;
     let tiles = layout.pass_tiles_within(SCRATCH_WORDS[usize::from(few)]);
     u16::try_from(tiles).unwrap_or(u16::MAX)

@@ -89,6 +89,69 @@ fn nothing_is_stored_of_nothing() {
     checked(&stream);
 }
 
+/// A turn out of reach: level 1 begins far above where level 0 ends.
+#[test]
+fn compact_turns_are_bridged_by_the_level_before() {
+    for (columns, first) in [
+        (33, 0),
+        (34, 0),
+        (40, 0),
+        (64, 0),
+        (65, 0),
+        (200, 3),
+        (600, 0),
+    ] {
+        let mut weights = vec![0; columns];
+        (weights[first], weights[columns - 1], weights[columns / 2]) = (5, -7, 9);
+        let mut level_of = vec![1u8; columns];
+        level_of[first] = 0;
+        level_of[columns / 2] = 2;
+        let compact = encode_compact(1, columns, 3, &weights, Some(&level_of)).unwrap();
+        for level in 0..3 {
+            let want = expected(&weights, &level_of, level);
+            assert_eq!(compact.decode(level), want, "{columns} level {level}");
+        }
+    }
+}
+
+/// The bars of the flash coding: bytes a non-zero weight of random masks, indices included.
+#[test]
+fn compact_rows_take_the_bytes_that_are_promised() {
+    let mut r = Random(3);
+    for (percent, most) in [(50, 1.42), (70, 1.55), (80, 1.62), (90, 1.80)] {
+        let (rows, columns) = (64, 288);
+        let weights: Vec<i8> = (0..rows * columns)
+            .map(|_| if r.next() % 100 < percent { 0 } else { 77 })
+            .collect();
+        let nonzero = weights.iter().filter(|&&w| w != 0).count() as f64;
+        let compact = encode_compact(rows, columns, 1, &weights, None).unwrap();
+        let bytes = compact.bytes.len() as f64 / nonzero;
+        assert!(bytes <= most, "{percent} %: {bytes:.3} B a non-zero");
+        println!("{percent} %: {bytes:.3} B a non-zero");
+    }
+}
+
+#[test]
+fn blocks_take_a_step_and_bridge_long_ways() {
+    let mut weights = vec![0; 4 * 300];
+    weights[4 * 299 + 1] = -3;
+    weights[6] = 9;
+    let level_of: Vec<u8> = weights.iter().map(|&w| u8::from(w == 9)).collect();
+    let blocks = encode_blocks(1, 1200, 2, &weights, Some(&level_of)).unwrap();
+    assert_eq!(blocks.steps, [127, 127, 45, -128, -128, -42]);
+    assert_eq!(blocks.words[2], 0xFD00);
+    assert_eq!(blocks.prefix, [3, 6]);
+    assert_eq!(blocks.decode(1), weights);
+    // 288 columns in blocks at 70 %: 5 bytes for four weights, two for the row.
+    let weights: Vec<i8> = (0..64 * 288)
+        .map(|i| if i / 4 * 7 % 10 < 3 { 1 } else { 0 })
+        .collect();
+    let nonzero = weights.iter().filter(|&&w| w != 0).count() as f64;
+    let blocks = encode_blocks(64, 288, 1, &weights, None).unwrap();
+    let bytes = (5 * blocks.words.len() + 2 * blocks.prefix.len()) as f64;
+    assert!(bytes / nonzero <= 1.28, "{} B a non-zero", bytes / nonzero);
+}
+
 #[test]
 fn random_masks_come_back_at_every_level() {
     let mut r = Random(7);
@@ -114,6 +177,10 @@ fn random_masks_come_back_at_every_level() {
             .collect();
         let stream = encode_stream(rows, columns, levels, &weights, Some(&level_of)).unwrap();
         let device = checked(&stream);
+        let compact = encode_compact(rows, columns, levels, &weights, Some(&level_of)).unwrap();
+        let blocks = columns
+            .is_multiple_of(4)
+            .then(|| encode_blocks(rows, columns, levels, &weights, Some(&level_of)).unwrap());
         for level in 0..levels {
             let want = expected(&weights, &level_of, level);
             assert_eq!(
@@ -123,6 +190,11 @@ fn random_masks_come_back_at_every_level() {
             );
             let prefix: Vec<u16> = device.prefix(level).iter().collect();
             assert_eq!(prefix, &stream.prefix[level * rows..][..rows]);
+            assert_eq!(
+                compact.decode(level),
+                want,
+                "compact case {case} level {level}"
+            );
         }
         // Even levels ascend and odd ones descend.
         let mut start = 0;

@@ -108,6 +108,8 @@ extern "C" fn selftest_main() -> ! {
     let mut report = Report::new();
     cases::conv::run(&mut report);
     cases::conv_dense::run(&mut report);
+    cases::block::run(&mut report);
+    cases::compact::run(&mut report);
     cases::dense::run(&mut report);
     cases::depthwise::run(&mut report);
     cases::elementwise::run(&mut report);

@@ -5,6 +5,8 @@
 //! lies in sections `.nest.itcm.*`, which an image may place in instruction TCM; without such a
 //! placement they end up beside the rest of the text.
 
+mod conv_block;
+mod conv_compact;
 mod conv_dense;
 mod conv_nested;
 mod dense;
@@ -20,6 +22,8 @@ mod window;
 
 // These only move elements, or run once a network: the reference serves the device, too.
 pub use crate::reference::{pad, slice, softmax};
+pub use conv_block::conv_block;
+pub use conv_compact::conv_compact;
 pub use conv_dense::{conv_dense, conv_dense_in_place};
 pub use conv_nested::{conv_nested, conv_nested_in_place};
 pub use dense::{dense_nested, fully_connected};

@@ -3,9 +3,9 @@
 
 use nest_format::Requant;
 
-use super::nested_rows;
+use super::{block_rows, compact_rows, nested_rows};
 use crate::check::{AtLevel, checked};
-use crate::layer::{ConvDense, ConvGeneric, ConvNested, Geometry};
+use crate::layer::{ConvBlock, ConvCompact, ConvDense, ConvGeneric, ConvNested, Geometry};
 use crate::nested_layout::NestedLayout;
 
 /// Convolution with nested sparse weights at a level. `input` is `[in_h][in_w][in_c]`, `output`
@@ -77,6 +77,38 @@ fn copied<'a>(
     _: Option<usize>,
 ) -> Option<([i8; 0], &'a mut [i8])> {
     None
+}
+
+/// Convolution with compact sparse weights at a level; slices as in [`conv_nested`], `scratch` holds
+/// [`crate::conv_compact_scratch_words`] words.
+pub fn conv_compact(
+    layer: &ConvCompact<'_>,
+    level: usize,
+    input: &[i8],
+    output: &mut [i8],
+    _scratch: &mut [u32],
+) {
+    let at = checked!(layer.check(level, input, output));
+    let columns = Columns::Nested(checked!(layer.layout()));
+    conv(&layer.geometry, 1, columns, at, input, output, |_| {
+        compact_rows(layer.stream, level)
+    });
+}
+
+/// Convolution with 1x4 blocks of sparse weights at a level; slices as in [`conv_nested`], `scratch`
+/// holds [`crate::conv_block_scratch_words`] words.
+pub fn conv_block(
+    layer: &ConvBlock<'_>,
+    level: usize,
+    input: &[i8],
+    output: &mut [i8],
+    _scratch: &mut [u32],
+) {
+    let at = checked!(layer.check(level, input, output));
+    let order = Columns::Dense;
+    conv(&layer.geometry, 1, order, at, input, output, |_| {
+        block_rows(layer.stream, level)
+    });
 }
 
 /// Convolution with dense weights at a level; slices as in [`conv_nested`], `scratch` holds

@@ -9,7 +9,10 @@ mod elementwise;
 mod pool;
 mod shape;
 
-pub use conv::{conv_dense, conv_dense_in_place, conv_generic, conv_nested, conv_nested_in_place};
+pub use conv::{
+    conv_block, conv_compact, conv_dense, conv_dense_in_place, conv_generic, conv_nested,
+    conv_nested_in_place,
+};
 pub use dense::{dense_nested, fully_connected};
 pub use depthwise::{depthwise, depthwise_in_place};
 pub use elementwise::{add, add_in_place, clamp, clamp_in_place, softmax};
@@ -17,12 +20,12 @@ pub use pool::{avg_pool, global_avg_pool, max_pool};
 pub use shape::{pad, slice};
 
 use crate::layer::Geometry;
+use nest_format::{BlockStream, CompactStream, Entry, NestedStream};
 
 /// No words: these kernels take no scratch.
 pub fn words(_bytes: &mut [i8]) -> &mut [u32] {
     &mut []
 }
-use nest_format::{Entry, NestedStream};
 
 impl Geometry {
     /// First element of the input pixel under a tap of an output pixel; `None` in the padding.
@@ -63,4 +66,52 @@ fn nested_rows<'a>(
                     (column as usize, i16::from(entry.weight))
                 })
         })
+}
+
+/// The rows of a compact stream at a level, each as its `(column, weight)` pairs.
+fn compact_rows<'a>(
+    stream: CompactStream<'a>,
+    level: usize,
+) -> impl Iterator<Item = impl Iterator<Item = (usize, i16)> + use<'a>> + use<'a> {
+    let mut start = 0;
+    (0..stream.rows()).map(move |_| {
+        let row = start;
+        start = (0..stream.levels()).fold(stream.body(row), |next, index| {
+            stream.level(row, next, index).end
+        });
+        let (mut column, mut next) = (0i32, stream.body(row));
+        (0..=level)
+            .flat_map(move |index| {
+                let at = stream.level(row, next, index);
+                next = at.end;
+                (0..at.count).map(move |i| stream.entry(&at, index, i))
+            })
+            .map(move |(delta, weight)| {
+                column += i32::from(delta);
+                (column as usize, i16::from(weight))
+            })
+    })
+}
+
+/// The rows of a block stream at a level, each as its `(column, weight)` pairs.
+fn block_rows<'a>(
+    stream: BlockStream<'a>,
+    level: usize,
+) -> impl Iterator<Item = impl Iterator<Item = (usize, i16)> + use<'a>> + use<'a> {
+    let active = stream.prefix(level);
+    let stored = stream.prefix(stream.levels().saturating_sub(1));
+    let mut start = 0usize;
+    active.iter().zip(stored).map(move |(&active, &stored)| {
+        let at = start;
+        start += usize::from(stored);
+        let words = stream.words().iter().skip(at).take(active.into());
+        let steps = stream.steps().iter().skip(at);
+        let mut block = 0i32;
+        words.zip(steps).flat_map(move |(word, &step)| {
+            block += i32::from(step);
+            let first = 4 * block as usize;
+            let weights = word.to_le_bytes().map(|byte| i16::from(byte as i8));
+            (first..).zip(weights)
+        })
+    })
 }

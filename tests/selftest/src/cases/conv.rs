@@ -10,14 +10,14 @@ use crate::random::Random;
 use crate::{OUTPUT_MAX, Report};
 
 /// What the 23-bit bound leaves of a row's weights, see [`NestedStream`].
-struct Budget(i32);
+pub struct Budget(i32);
 
 impl Budget {
-    const fn new() -> Self {
+    pub const fn new() -> Self {
         // 128 * (sum of magnitudes) < 2^22 keeps both bounds.
         Self((1 << 22) / 128 - 1)
     }
-    fn weight(&mut self, w: i8) -> i8 {
+    pub fn weight(&mut self, w: i8) -> i8 {
         let magnitude = i32::from(w).abs();
         if magnitude > self.0 {
             return 0;

@@ -1,5 +1,7 @@
 //! The cases, by family of kernels.
 
+pub mod block;
+pub mod compact;
 pub mod conv;
 pub mod conv_dense;
 pub mod dense;
