@@ -37,10 +37,13 @@ use reference as backend;
 pub use accept::Demand;
 pub use backend::{
     add, add_in_place, avg_pool, clamp, clamp_in_place, conv_block, conv_compact, conv_dense,
-    conv_dense_in_place, conv_generic, conv_nested, conv_nested_in_place, dense_nested, depthwise,
-    depthwise_in_place, fully_connected, global_avg_pool, max_pool, pad, slice, softmax, words,
+    conv_generic, conv_nested, dense_nested, depthwise, depthwise_in_place, fully_connected,
+    global_avg_pool, max_pool, pad, slice, softmax, words,
 };
 pub use block_layout::{block_tiles_within, conv_block_scratch_words};
+// Elsewhere a model that needs these does not compile: the reference's need a heap.
+#[cfg(any(nest_armv7em, not(target_os = "none")))]
+pub use backend::{conv_dense_in_place, conv_nested_in_place};
 pub use dense_layout::{DensePass, DensePasses, conv_dense_scratch_words, dense_tiles_within};
 pub use depthwise_layout::{DepthwiseForm, DepthwiseStrips, depthwise_scratch_words};
 pub use nested_layout::{

@@ -57,6 +57,7 @@ pub fn conv_dense_least_distance(g: &Geometry, pass_tiles: u16) -> usize {
 
 /// The input and the output of a call in place: `input_at` elements from the output's start on.
 /// `None` unless `data` ends with the later of both.
+#[cfg_attr(all(target_os = "none", not(nest_armv7em)), allow(dead_code))]
 pub(crate) fn parts<'a>(
     g: &Geometry,
     data: &'a [i8],

@@ -25,8 +25,9 @@ pub fn conv_nested(
 }
 
 /// [`conv_nested`] in place, as if from a copy of the input: the output is at the start of `data`,
-/// the input `input_at` elements from there on. Without an operating system there is no heap for a
-/// copy, and such a call is refused.
+/// the input `input_at` elements from there on. There is none without an operating
+/// system, and so without a heap.
+#[cfg(not(target_os = "none"))]
 pub fn conv_nested_in_place(
     layer: &ConvNested<'_>,
     level: usize,
@@ -41,6 +42,7 @@ pub fn conv_nested_in_place(
 }
 
 /// [`conv_dense`] in place: see [`conv_nested_in_place`].
+#[cfg(not(target_os = "none"))]
 pub fn conv_dense_in_place(
     layer: &ConvDense<'_>,
     level: usize,
@@ -66,17 +68,6 @@ fn copied<'a>(
     let (input, outputs) = (input.to_vec(), output.len());
     let output = data.get_mut(..outputs)?;
     (least? <= input_at).then_some((input, output))
-}
-
-/// None: see above.
-#[cfg(target_os = "none")]
-fn copied<'a>(
-    _: &Geometry,
-    _: &'a mut [i8],
-    _: usize,
-    _: Option<usize>,
-) -> Option<([i8; 0], &'a mut [i8])> {
-    None
 }
 
 /// Convolution with compact sparse weights at a level; slices as in [`conv_nested`], `scratch` holds

@@ -9,10 +9,9 @@ mod elementwise;
 mod pool;
 mod shape;
 
-pub use conv::{
-    conv_block, conv_compact, conv_dense, conv_dense_in_place, conv_generic, conv_nested,
-    conv_nested_in_place,
-};
+pub use conv::{conv_block, conv_compact, conv_dense, conv_generic, conv_nested};
+#[cfg(not(target_os = "none"))]
+pub use conv::{conv_dense_in_place, conv_nested_in_place};
 pub use dense::{dense_nested, fully_connected};
 pub use depthwise::{depthwise, depthwise_in_place};
 pub use elementwise::{add, add_in_place, clamp, clamp_in_place, softmax};
