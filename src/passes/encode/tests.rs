@@ -127,7 +127,6 @@ fn compact_rows_take_the_bytes_that_are_promised() {
         let compact = encode_compact(rows, columns, 1, &weights, None).unwrap();
         let bytes = compact.bytes.len() as f64 / nonzero;
         assert!(bytes <= most, "{percent} %: {bytes:.3} B a non-zero");
-        println!("{percent} %: {bytes:.3} B a non-zero");
     }
 }
 
