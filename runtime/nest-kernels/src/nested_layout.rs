@@ -69,7 +69,7 @@ const fn at_least_1(n: usize) -> usize {
 /// The distances of blocks for which the 8-pixel kernel exists: odd, so that neighbouring windows lie
 /// in opposite banks of the tightly coupled memory, and three times the distance is in reach of a
 /// load's immediate offset.
-pub(crate) const P8_BLOCKS: [usize; 5] = [25, 49, 97, 193, 341];
+pub(crate) const P8_BLOCKS: [usize; 4] = [49, 97, 193, 341];
 /// The distance for blocks of `words` words.
 const fn block_words(tile: Tile, words: usize) -> Option<usize> {
     match tile {

@@ -44,7 +44,6 @@ pub(super) struct PassArgs {
 pub(super) type RunPass = unsafe extern "C" fn(*const PassArgs);
 
 unsafe extern "C" {
-    fn nest_kernels_conv_nested_p8_25(pass: *const PassArgs);
     fn nest_kernels_conv_nested_p8_49(pass: *const PassArgs);
     fn nest_kernels_conv_nested_p8_97(pass: *const PassArgs);
     fn nest_kernels_conv_nested_p8_193(pass: *const PassArgs);
@@ -56,7 +55,6 @@ unsafe extern "C" {
 /// The assembly for a tile whose windows lie `block_words` apart.
 fn assembly(tile: Tile, block_words: usize) -> RunPass {
     match (tile, block_words) {
-        (Tile::P8, 25) => nest_kernels_conv_nested_p8_25,
         (Tile::P8, 49) => nest_kernels_conv_nested_p8_49,
         (Tile::P8, 97) => nest_kernels_conv_nested_p8_97,
         (Tile::P8, 193) => nest_kernels_conv_nested_p8_193,

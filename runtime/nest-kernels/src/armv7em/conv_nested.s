@@ -455,7 +455,6 @@
     NEST_LEAVE nest_kernels_conv_nested_p2
 
     @ The distances of windows: `P8_BLOCKS` in nested_layout.rs.
-    NEST_CONV_P8 nest_kernels_conv_nested_p8_25, 4*25
     NEST_CONV_P8 nest_kernels_conv_nested_p8_49, 4*49
     NEST_CONV_P8 nest_kernels_conv_nested_p8_97, 4*97
     NEST_CONV_P8 nest_kernels_conv_nested_p8_193, 4*193
