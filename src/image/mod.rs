@@ -140,7 +140,7 @@ fn dead_channels(program: &Program) -> DeadChannels {
         let channels = step.model_channels as u64;
         dead.channels += channels;
         dead.removed += channels.saturating_sub(program.tensors[step.output].shape.c as u64);
-        dead.live_macs = dead.live_macs + step.live_macs;
+        dead.live_macs += step.live_macs;
     }
     dead
 }

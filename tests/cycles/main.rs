@@ -83,7 +83,7 @@ fn no_network_becomes_slower() {
     let mut now = Table::new();
     let mut estimates = Vec::new();
     for network in networks::all() {
-        let name = network.name.clone();
+        let (name, bars) = (network.name.clone(), network.bars);
         let report = measure::measure(network, Preferences::default()).bench;
         for level in &report.levels {
             for layer in &level.layers {
@@ -98,7 +98,16 @@ fn no_network_becomes_slower() {
             let pessimistic = level.cycles_pessimistic.expect("the emulator gives both");
             // Nothing that is assumed the worse may make a network faster.
             assert!(pessimistic >= level.cycles, "{name} level {}", level.level);
-            for (setting, cycles) in [("expected", level.cycles), ("pessimistic", pessimistic)] {
+            let settings = [("expected", level.cycles), ("pessimistic", pessimistic)];
+            for ((setting, cycles), bar) in settings.into_iter().zip(bars) {
+                let densest = level.level + 1 == report.levels.len();
+                if let Some(bar) = bar.filter(|_| densest) {
+                    let is = cycles.0 as f64 / 1e6;
+                    assert!(
+                        is <= bar,
+                        "{name} {setting}: {is} million cycles, bar {bar}"
+                    );
+                }
                 now.insert((name.clone(), level.level, setting.into()), cycles.0);
             }
         }

@@ -327,7 +327,7 @@ impl Pipeline {
         let mut extra = u64::from(access.words.div_ceil(2).saturating_sub(1));
         if access.words > 1 {
             extra += u64::from(self.config.multiple_transfer);
-            if store && access.words % 2 == 0 && access.address & 4 != 0 {
+            if store && access.words.is_multiple_of(2) && access.address & 4 != 0 {
                 extra += u64::from(self.config.store_multiple_unaligned);
             }
         }

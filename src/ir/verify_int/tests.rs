@@ -396,14 +396,14 @@ fn outputs_keep_their_distance_below_their_inputs() {
             .collect();
         each.join(", ")
     };
-    let requant = vec!["[0, 1000000]"; 8].join(", ");
+    let requant = ["[0, 1000000]"; 8].join(", ");
     for (zeros, output) in [(0, "t3"), (8, "t3"), (8, "t3, t1")] {
         let conv = |from: usize, to: usize| {
             format!(
                 "t{to} = conv(t{from}) \"c{to}\" kernel=[3, 3] stride=[1, 1] pads=[1, 1, 1, 1] \
                  dilation=[1, 1] out=8 group_channels=8 groups=1 weight_scale=[{}] weight=[{}] \
                  requant=[[{requant}]]\n",
-                vec!["1"; 8].join(", "),
+                ["1"; 8].join(", "),
                 weights(zeros)
             )
         };
