@@ -95,6 +95,10 @@ const DENSE: Rates = Rates {
 };
 /// What packing a column takes more where channels do not come in words.
 const DENSE_GATHER: f64 = 3.0;
+/// Words' worth of packing that gathering a pixel's bytes takes besides, and each of its rows of taps;
+/// a first layer's 3 x 3 windows of 3 channels have a way of their own.
+const DENSE_GATHER_PIXEL: f64 = 300.0;
+const DENSE_GATHER_ROW: f64 = 120.0;
 /// The level of a row, and a word of it, that is expanded.
 const EXPANDED_LEVEL: f64 = 129.0;
 const EXPANDED_WORD: f64 = 5.8;
@@ -169,14 +173,20 @@ pub fn work(payload: &Payload, level: usize) -> Option<Work> {
                 tiles += pass.tiles as f64;
             }
             let pairs = f64::from(geometry.out_c.div_ceil(2));
-            let columns = 3.0 * tiles * geometry.columns() as f64;
+            let pixels = 3.0 * tiles;
+            let columns = geometry.columns() as f64;
+            let taps = [geometry.kernel_h, geometry.kernel_w];
+            let of_a_pixel = match geometry.in_c {
+                words if words % 4 == 0 => columns,
+                3 if taps == [3, 3] => DENSE_GATHER * columns,
+                _ => {
+                    DENSE_GATHER * columns
+                        + DENSE_GATHER_PIXEL
+                        + DENSE_GATHER_ROW * f64::from(geometry.kernel_h)
+                }
+            };
             Work {
-                packed: columns
-                    * if geometry.in_c % 4 == 0 {
-                        1.0
-                    } else {
-                        DENSE_GATHER
-                    },
+                packed: pixels * of_a_pixel,
                 rows: pairs * passes,
                 tiles: pairs * tiles,
                 entries: pairs * tiles * geometry.columns().div_ceil(4) as f64,
