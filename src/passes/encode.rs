@@ -19,6 +19,8 @@ mod tests;
 
 use std::fmt::Write;
 
+use nest_format::PackedBound;
+
 use crate::diag::{self, Diagnostic, Diagnostics, Result};
 use crate::ir::ids::{IdVec, LayerId};
 use crate::ir::int::IntGraph;
@@ -69,15 +71,7 @@ pub fn encode(graph: IntGraph, preferences: &Preferences) -> Result<EncodedGraph
 /// Whether a row's sum stays within the 23 bits of a packed accumulator for all inputs (the bound
 /// of [`nest_format::NestedStream`]).
 pub(crate) fn row_fits(weights: impl Iterator<Item = i8>) -> bool {
-    let (mut positive, mut negative) = (0i64, 0i64);
-    for w in weights {
-        if w > 0 {
-            positive += i64::from(w);
-        } else {
-            negative -= i64::from(w);
-        }
-    }
-    127 * positive + 128 * negative < 1 << 22 && 128 * positive + 127 * negative < 1 << 22
+    weights.fold(PackedBound::new(), PackedBound::with).fits()
 }
 
 /// One line a step, for `--dump-after encode`.

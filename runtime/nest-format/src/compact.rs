@@ -1,7 +1,7 @@
 //! The compact sparse stream: the entries of a [`crate::NestedStream`] in fewer bytes, to be expanded
 //! a row at a time.
 
-use crate::FormatError;
+use crate::{FormatError, PackedBound};
 
 /// Bits of a gap field, least and most.
 const GAP_BITS: [u8; 2] = [3, 5];
@@ -136,7 +136,7 @@ impl<'a> CompactStream<'a> {
             return Err(FormatError::WordCount);
         }
         let mut column = 0i32;
-        let (mut positive, mut negative) = (0i64, 0i64);
+        let mut bound = PackedBound::new();
         let (mut level, mut words, mut next) = (0, 0, start + head);
         while level < self.gap_bits.len() {
             let at = self.level(start, next, level);
@@ -153,19 +153,14 @@ impl<'a> CompactStream<'a> {
                 if column < 0 || column >= self.columns as i32 {
                     return Err(FormatError::ColumnOutOfRange);
                 }
-                if weight > 0 {
-                    positive += weight as i64;
-                } else {
-                    negative -= weight as i64;
-                }
+                bound = bound.with(weight);
                 i += 1;
             }
             words += at.count.div_ceil(2);
             next = at.end;
             level += 1;
         }
-        let limit = 1 << 22;
-        if 127 * positive + 128 * negative >= limit || 128 * positive + 127 * negative >= limit {
+        if !bound.fits() {
             return Err(FormatError::RowTooHeavy);
         }
         Ok((next, words))

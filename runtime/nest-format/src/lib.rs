@@ -9,6 +9,7 @@
 extern crate std;
 
 mod block;
+mod bound;
 mod checksum;
 mod compact;
 mod dense;
@@ -16,6 +17,7 @@ mod requant;
 mod stream;
 
 pub use block::BlockStream;
+pub use bound::PackedBound;
 pub use checksum::checksum;
 pub use compact::{CompactLevel, CompactStream, compact_gap_bytes, compact_weight_bytes};
 pub use dense::DenseWeights;

@@ -1,5 +1,7 @@
 //! The nested sparse stream: one stored set of weights, any level a prefix of each row.
 
+use crate::PackedBound;
+
 /// One stored weight: the distance from the previous one's column, and the weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -212,8 +214,7 @@ impl<'a> NestedStream<'a> {
 
     const fn check_row(&self, start: usize, end: usize) -> Result<(), FormatError> {
         let mut column = 0i32;
-        let mut positive = 0i64;
-        let mut negative = 0i64;
+        let mut bound = PackedBound::new();
         let mut i = start;
         while i < end {
             let mut half = 0;
@@ -223,17 +224,12 @@ impl<'a> NestedStream<'a> {
                 if column < 0 || column >= self.columns as i32 {
                     return Err(FormatError::ColumnOutOfRange);
                 }
-                if entry.weight > 0 {
-                    positive += entry.weight as i64;
-                } else {
-                    negative -= entry.weight as i64;
-                }
+                bound = bound.with(entry.weight);
                 half += 1;
             }
             i += 1;
         }
-        let limit = 1 << 22;
-        if 127 * positive + 128 * negative >= limit || 128 * positive + 127 * negative >= limit {
+        if !bound.fits() {
             return Err(FormatError::RowTooHeavy);
         }
         Ok(())
