@@ -87,7 +87,7 @@ pub fn run(args: &TrainArgs, printer: &Printer) -> Result<io::Result<()>> {
             level: l.level,
             sparsity: l.sparsity,
             accuracy_top1: l.accuracy_top1,
-            loss: Some(l.loss),
+            loss: l.loss,
         })
         .collect();
     let measured_on = match &validation {

@@ -75,6 +75,7 @@ pub fn train(
     Ok(Trained {
         report: TrainReport {
             levels,
+            history: run.state.history.clone(),
             images_per_second: if training_seconds > 0.0 {
                 trained as f64 / training_seconds
             } else {
@@ -371,12 +372,14 @@ impl<'a> Run<'a> {
             .enumerate()
             .map(|(level, sparsity)| {
                 let evaluation = evaluations.get(level);
-                let trained = last.map_or(0.0, |s| s.levels[level].loss);
+                let trained = last.map(|s| s.levels[level].loss);
                 LevelReport {
                     level,
                     sparsity,
+                    macs: 0,
                     accuracy_top1: evaluation.and_then(|e| e.accuracy_top1),
-                    loss: evaluation.and_then(|e| e.loss).unwrap_or(trained),
+                    held_out_accuracy_top1: None,
+                    loss: evaluation.and_then(|e| e.loss).or(trained),
                 }
             })
             .collect();

@@ -27,7 +27,8 @@ pub use driver::train;
 pub use evaluate::{Evaluation, evaluate};
 pub use inference::Inference;
 pub use options::{
-    EpochSummary, LevelEpoch, LevelReport, Progress, TrainOptions, TrainReport, Trained,
+    Allocation, Distillation, EpochSummary, LevelEpoch, LevelReport, LevelWeights, Method, Outlook,
+    Progress, Pruning, RateShape, Recipe, Schedule, Source, TrainOptions, TrainReport, Trained,
     peak_rss_bytes,
 };
 pub use recipe::loss::Loss;
