@@ -77,7 +77,7 @@ anchors: ## Hold the cycle model to published programs by others (needs arm-none
 	@command -v arm-none-eabi-gcc >/dev/null || { echo "make anchors needs arm-none-eabi-gcc (Debian: apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi)" >&2; exit 3; }
 	$(CARGO) test --release -p nestc --test anchors -- --include-ignored --nocapture
 
-mutate: setup-device ## Alter every instruction of the kernels' assembly; the self-test must notice (minutes)
+mutate: setup-device ## Alter every instruction of the kernels' assembly, or NESTC_FUNCTIONS=part of a name (36 minutes)
 	$(CARGO) test --release -p nestc --test kernels every_changed_instruction -- --ignored --nocapture
 
 setup-device:

@@ -25,4 +25,4 @@ pub use requant::{AddParams, Requant};
 pub use stream::{Counts, Entry, FormatError, NestedStream};
 
 /// Version of every layout in this crate, linked into images as a symbol and compared by readers.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;

@@ -47,7 +47,7 @@
     .set F_FIRST, 72        @ the row's first word (for 8 pixels, the second)
     .set F_WORD, 76         @ what the first word holds
     .set F_ENTRY, 80        @ words before the last, rotated right by one
-    .set F_NOTHING, 84      @ a word without effect
+    .set F_NOTHING, 84      @ a word without effect, for 8 pixels
     .set F_DISTANCE, 88     @ of windows, for 4 pixels
     .set F_SIZE, 92
 
@@ -65,9 +65,7 @@
     stm sp, {r1-r12}
     str r12, [sp,#F_DISTANCE]
     sub r11, #1
-    movs r0, #0
     lsl r12, r11, #8
-    str r0, [sp,#F_NOTHING]
     strd r11, r12, [sp,#F_COUNT]
 .endm
 
@@ -151,7 +149,7 @@
 .endm
 
 @ What requantisation needs: r0 bias, r1 multiplier, r12 output zero point, r2 and r3 the outputs of
-@ the first pair, lr the step to the next.
+@ the first pair.
 .macro NEST_REQUANT_ENTER
     ldr r12, [sp,#F_CURSOR]
     ldr lr, [sp,#F_ROW]
@@ -161,7 +159,6 @@
     ldr r12, [sp,#F_ZERO]
     add r2, lr
     add r3, lr
-    ldr lr, [sp,#F_STEP]
 .endm
 
 @ ---------------------------------------------------------------- 8 pixels
@@ -204,6 +201,8 @@
 
 .macro NEST_CONV_P8 name, ps
     NEST_BEGIN \name
+    movs r0, #0
+    str r0, [sp,#F_NOTHING]
 1:  @ next row
     NEST_ROW
     ldr r2, [sp,#F_TILES]
@@ -402,6 +401,7 @@
     smlal r6, r7, r12, r10
 6:  @ requantise 4 pixels
     NEST_REQUANT_ENTER
+    ldr lr, [sp,#F_STEP]
     NEST_REQUANT r4, r5
     strb r4, [r2]
     strb r5, [r3]
@@ -421,8 +421,7 @@
     mov lr, r3
     beq 6f
     ldr r2, [r0], #4
-    movs r7, #0             @ the second entry of the word before the first: nothing
-    movs r12, #0
+    movs r7, #0             @ the second activation of the word before the first: nothing
     cmp r0, lr
     beq 5f
     .p2align 3
