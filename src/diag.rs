@@ -167,17 +167,17 @@ codes! {
         "nestc runs every model it reads in tract, an independent runtime, on a random input. Both must agree within 1e-4 of the output's range; if they do not, one of them has an error. Please report it with the model.";
     // E3xx: data sets
     DATA_SPEC_MALFORMED "E301" Input "a data specification is malformed"
-        "Data sets are named as kind:path[,key=value…]: cifar10:DIR, idx:DIR, folder:DIR or npy:FILE, followed by keys such as split=test or limit=500. The message says which part does not have this form.";
+        "Data sets are named as kind:path[,key=value…]: cifar10:DIR, idx:DIR, folder:DIR, npy:FILE or voc:DIR, followed by keys such as split=test or limit=500. The message says which part does not have this form.";
     DATA_SPEC_KEY "E302" Input "a key of a data specification is unknown or out of place"
-        "Each kind of data set takes certain keys: labels and layout belong to npy, channels to folder, split to all but npy; mean, std, scale, order and resize prepare raw pixels and do not apply to float arrays. No key may stand twice.";
+        "Each kind of data set takes certain keys: labels and layout belong to npy, set to voc, channels and letterbox to folder and voc, split to all but npy; mean, std, scale, order and resize prepare raw pixels and do not apply to float arrays. No key may stand twice.";
     DATA_SPEC_VALUE "E303" Input "a key of a data specification has no valid value"
         "The message names the key, the value and what the key takes. Lists are separated by slashes, because commas separate keys: mean=125.3/123.0/113.9.";
-    DATA_KIND_LATER "E304" Input "a kind of data set comes with detection"
-        "voc: and coco: sets hold boxes. This version trains and measures classifiers only.";
+    DATA_KIND_LATER "E304" Input "a kind of data set is not read"
+        "Boxes are read in the layout of PASCAL VOC (voc:DIR): one XML file a picture. Annotations in one COCO file are not.";
     DATA_NOT_FOUND "E305" Input "a data set's path leads nowhere"
         "A data specification names a file or folder that does not exist, or a file where a folder is needed. Relative paths start at the current folder.";
     DATA_SPLIT_MISSING "E306" Input "a data set has no such split"
-        "split=train and split=test choose among the files of a set (data_batch_*.bin and test_batch.bin, train-* and t10k-*, the folders train and test or val). The files of the chosen split are not there. IDX files must be decompressed.";
+        "split=train and split=test choose among the files of a set (data_batch_*.bin and test_batch.bin, train-* and t10k-*, the folders train and test or val, the lists in ImageSets/Main). The files of the chosen split are not there. IDX files must be decompressed.";
     DATA_FILE_SIZE "E307" Input "a data file's size contradicts its layout"
         "The size a file has and the size its format or header asks for differ. The file is cut short, or it is of another format. Nothing was allocated by the declared size.";
     DATA_HEADER "E308" Input "a data file's header is not of its format"
@@ -208,6 +208,14 @@ codes! {
         "The network gives one output a class, and the data name a class beyond the last.";
     DATA_NO_LABELS "E321" Input "labels are needed and there are none"
         "Accuracy and training against labels need the class of each image. Training by distillation (--loss distill) and calibration do without.";
+    ANNOTATION_MALFORMED "E322" Input "an annotation cannot be read"
+        "Annotations are XML files in PASCAL VOC's form: an `annotation` with an `object` for each object, which has a `name`, optionally `difficult`, and a `bndbox` of `xmin`, `ymin`, `xmax` and `ymax` in pixels. All malformed annotations of a set are listed together.";
+    ANNOTATION_OUTSIDE "E323" Input "an annotation does not fit its picture"
+        "A box reaches more than a pixel over the picture's edge, or the annotation states another extent than the picture has: the picture was resized or turned after it was annotated, or belongs to another annotation.";
+    BOX_DEGENERATE "E324" Input "boxes without area were left out"
+        "A warning: boxes whose right or lower side does not lie beyond the left or upper one mark nothing that could be found. They are counted and left out.";
+    DATA_MIXED "E325" Input "pictures lie beside the folders of classes"
+        "A folder holds either one folder of pictures a class, or pictures without labels, but not both: it would be unclear which class the pictures beside the folders have.";
     // E4xx: training
     NOT_A_CLASSIFIER "E400" Input "the network does not end in one vector of classes"
         "Training and evaluation by accuracy need a network whose only output is a vector with one element a class. A softmax at the end is fine: the loss is taken on what it reads.";

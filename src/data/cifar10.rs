@@ -100,5 +100,6 @@ pub(super) fn read(spec: &DataSpec) -> Result<Raw> {
         pixels: Pixels::U8(pixels),
         labels: Some(labels),
         class_count: usize::from(CLASSES),
+        boxes: None,
     })
 }

@@ -57,6 +57,7 @@ pub(super) fn read(spec: &DataSpec) -> Result<Raw> {
         pixels: Pixels::U8(pixels),
         labels: Some(labels.into_iter().map(u32::from).collect()),
         class_count,
+        boxes: None,
     })
 }
 

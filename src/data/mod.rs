@@ -3,14 +3,17 @@
 //! [`DataSpec::parse`] reads the form in which the command line names a set;
 //! [`DataSpec::load`] gives the [`Dataset`].
 
+mod boxes;
 mod cifar10;
 mod files;
 mod folder;
 mod idx;
 mod npy;
+mod pictures;
 pub mod spec;
 #[cfg(test)]
 mod tests;
+mod voc;
 
 use std::path::Path;
 
@@ -23,6 +26,7 @@ use crate::diag::{
 use crate::ir::float::Shape;
 use crate::ir::nested::{ChannelOrder, Preprocessing};
 
+pub use boxes::{BBox, Boxes, GroundTruthBox};
 pub use spec::{DataSpec, Kind, Layout, Split};
 
 /// The raw elements of all images, image after image, each channel-major (`c x h x w`).
@@ -46,6 +50,8 @@ pub struct Dataset {
     pub labels: Option<Vec<u32>>,
     /// Classes the labels are drawn from (0 without labels).
     pub class_count: usize,
+    /// The objects that the images show, where known (`voc:`).
+    pub boxes: Option<Boxes>,
     /// How raw pixels become inputs.
     pub preprocessing: Preprocessing,
 }
@@ -163,6 +169,7 @@ struct Raw {
     pixels: Pixels,
     labels: Option<Vec<u32>>,
     class_count: usize,
+    boxes: Option<Boxes>,
 }
 
 impl DataSpec {
@@ -177,6 +184,7 @@ impl DataSpec {
             Kind::Idx => idx::read(self),
             Kind::Folder => folder::read(self),
             Kind::Npy => npy::read(self),
+            Kind::Voc => voc::read(self),
         }?;
         let place = self.to_string();
         let preprocessing = self.preprocessing(&place, raw.shape.c, defaults)?;
@@ -199,6 +207,7 @@ impl DataSpec {
             pixels: raw.pixels,
             labels: raw.labels,
             class_count: raw.class_count,
+            boxes: raw.boxes,
             preprocessing,
         })
     }

@@ -71,6 +71,7 @@ pub(super) fn read(spec: &DataSpec) -> Result<Raw> {
         pixels,
         labels,
         class_count,
+        boxes: None,
     })
 }
 

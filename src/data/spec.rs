@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use super::voc;
 use crate::diag::{
     DATA_KIND_LATER, DATA_SPEC_KEY, DATA_SPEC_MALFORMED, DATA_SPEC_VALUE, Diagnostic, Diagnostics,
     Result,
@@ -21,6 +22,8 @@ pub enum Kind {
     Folder,
     /// NumPy arrays.
     Npy,
+    /// PASCAL VOC's layout: `Annotations`, `JPEGImages` and `ImageSets/Main`.
+    Voc,
 }
 
 impl Kind {
@@ -31,6 +34,7 @@ impl Kind {
             Kind::Idx => "idx",
             Kind::Folder => "folder",
             Kind::Npy => "npy",
+            Kind::Voc => "voc",
         }
     }
 }
@@ -86,14 +90,31 @@ pub struct DataSpec {
     pub order: Option<ChannelOrder>,
     /// `resize=HxW`, or one number for a square: `[rows, columns]`.
     pub resize: Option<[usize; 2]>,
-    /// `channels=1|3`: grey or colour (`folder` only; 3 if not given).
+    /// `letterbox=`: resizing keeps the proportions and fills what is left over with this grey
+    /// (`folder` and `voc`).
+    pub letterbox: Option<u8>,
+    /// `set=`: the list in `ImageSets/Main` that names the pictures, or `all` (`voc` only; the one
+    /// of the split if not given).
+    pub set: Option<String>,
+    /// `channels=1|3`: grey or colour (`folder` and `voc`; 3 if not given).
     pub channels: Option<usize>,
     /// `layout=nchw|nhwc` (`npy` only; `nchw` if not given).
     pub layout: Option<Layout>,
 }
 
 const KEYS: &[&str] = &[
-    "labels", "split", "limit", "mean", "std", "scale", "order", "resize", "channels", "layout",
+    "labels",
+    "split",
+    "set",
+    "limit",
+    "mean",
+    "std",
+    "scale",
+    "order",
+    "resize",
+    "letterbox",
+    "channels",
+    "layout",
 ];
 
 /// The largest extent `resize` accepts.
@@ -117,12 +138,13 @@ impl DataSpec {
             "idx" => Kind::Idx,
             "folder" => Kind::Folder,
             "npy" => Kind::Npy,
-            "voc" | "coco" => {
+            "voc" => Kind::Voc,
+            "coco" => {
                 return Err(Diagnostic::new(
                     DATA_KIND_LATER,
                     format!("data specification `{text}`"),
-                    format!("`{kind}` holds boxes, and detection is not part of this version"),
-                    "use cifar10, idx, folder or npy",
+                    "boxes are read in the layout of PASCAL VOC only",
+                    "convert the annotations to VOC's XML files and use voc:DIR",
                 )
                 .into());
             }
@@ -130,7 +152,9 @@ impl DataSpec {
                 return Err(Diagnostic::new(
                     DATA_SPEC_MALFORMED,
                     format!("data specification `{text}`"),
-                    format!("the kind is `{kind}`; the kinds are cifar10, idx, folder and npy"),
+                    format!(
+                        "the kind is `{kind}`; the kinds are cifar10, idx, folder, npy and voc"
+                    ),
                     form,
                 )
                 .into());
@@ -158,6 +182,8 @@ impl DataSpec {
             scale: None,
             order: None,
             resize: None,
+            letterbox: None,
+            set: None,
             channels: None,
             layout: None,
         };
@@ -182,9 +208,17 @@ impl DataSpec {
                 continue;
             }
             seen.push(key);
-            if let Err(fault) = spec.set(text, key, value) {
+            if let Err(fault) = spec.set_key(text, key, value) {
                 faults.push(fault);
             }
+        }
+        if spec.letterbox.is_some() && !seen.contains(&"resize") {
+            faults.push(Diagnostic::new(
+                DATA_SPEC_KEY,
+                format!("data specification `{text}`"),
+                "the key `letterbox` says how `resize` works, and `resize` is not given",
+                "add resize=HxW",
+            ));
         }
         faults.into_result(spec)
     }
@@ -193,7 +227,7 @@ impl DataSpec {
     /// has splits at all.
     pub fn with_split(&self, split: Split) -> Self {
         let mut spec = self.clone();
-        if spec.kind != Kind::Npy {
+        if spec.kind != Kind::Npy && spec.set.is_none() {
             spec.split.get_or_insert(split);
         }
         spec
@@ -225,6 +259,7 @@ impl DataSpec {
             Kind::Idx => there("t10k-images-idx3-ubyte") || there("t10k-images.idx3-ubyte"),
             Kind::Folder => there("test") || there("val"),
             Kind::Npy => false,
+            Kind::Voc => self.set.is_none() && voc::split_file(&self.path, Split::Test).is_some(),
         };
         (has && self.split != Some(Split::Test)).then(|| Self {
             split: Some(Split::Test),
@@ -232,7 +267,7 @@ impl DataSpec {
         })
     }
 
-    fn set(&mut self, text: &str, key: &str, value: &str) -> Result<(), Diagnostic> {
+    fn set_key(&mut self, text: &str, key: &str, value: &str) -> Result<(), Diagnostic> {
         let bad = |accepts: &str| {
             Diagnostic::new(
                 DATA_SPEC_VALUE,
@@ -241,16 +276,17 @@ impl DataSpec {
                 format!("give {accepts}"),
             )
         };
-        let only = |kind: Kind| {
-            if self.kind == kind {
+        let only = |kinds: &[Kind]| {
+            if kinds.contains(&self.kind) {
                 Ok(())
             } else {
+                let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
                 Err(Diagnostic::new(
                     DATA_SPEC_KEY,
                     format!("data specification `{text}`"),
                     format!(
                         "the key `{key}` belongs to `{}` data, not to `{}`",
-                        kind.name(),
+                        names.join("` and `"),
                         self.kind.name()
                     ),
                     format!("leave `{key}` out"),
@@ -259,7 +295,7 @@ impl DataSpec {
         };
         match key {
             "labels" => {
-                only(Kind::Npy)?;
+                only(&[Kind::Npy])?;
                 if value.is_empty() {
                     return Err(bad("the path of an array"));
                 }
@@ -316,8 +352,21 @@ impl DataSpec {
                 let accepts = "HxW or one number, each 1 to 4096";
                 self.resize = Some(extent(value).ok_or_else(|| bad(accepts))?);
             }
+            "letterbox" => {
+                only(&[Kind::Folder, Kind::Voc])?;
+                let accepts = "the grey to fill with, 0 to 255";
+                self.letterbox = Some(value.parse().map_err(|_| bad(accepts))?);
+            }
+            "set" => {
+                only(&[Kind::Voc])?;
+                // A plain file name: it must not lead out of the folder of lists.
+                if value.is_empty() || value.contains(['/', '\\']) {
+                    return Err(bad("the name of a list in ImageSets/Main, or all"));
+                }
+                self.set = Some(value.to_string());
+            }
             "channels" => {
-                only(Kind::Folder)?;
+                only(&[Kind::Folder, Kind::Voc])?;
                 self.channels = Some(match value {
                     "1" => 1,
                     "3" => 3,
@@ -325,7 +374,7 @@ impl DataSpec {
                 });
             }
             "layout" => {
-                only(Kind::Npy)?;
+                only(&[Kind::Npy])?;
                 self.layout = Some(match value {
                     "nchw" => Layout::Nchw,
                     "nhwc" => Layout::Nhwc,
@@ -387,6 +436,9 @@ impl fmt::Display for DataSpec {
         if let Some(split) = self.split {
             write!(f, ",split={}", split.name())?;
         }
+        if let Some(set) = &self.set {
+            write!(f, ",set={set}")?;
+        }
         if let Some(limit) = self.limit {
             write!(f, ",limit={limit}")?;
         }
@@ -406,6 +458,9 @@ impl fmt::Display for DataSpec {
         }
         if let Some([h, w]) = self.resize {
             write!(f, ",resize={h}x{w}")?;
+        }
+        if let Some(grey) = self.letterbox {
+            write!(f, ",letterbox={grey}")?;
         }
         if let Some(channels) = self.channels {
             write!(f, ",channels={channels}")?;
@@ -451,6 +506,9 @@ mod tests {
             "folder:pictures,split=train,order=bgr,resize=96x128,channels=3",
             "npy:x.npy,labels=y.npy,limit=1,scale=0.00392,layout=nhwc",
             "idx:mnist,mean=33.3,std=78.6",
+            "folder:pictures,resize=96x96,letterbox=114",
+            "voc:d,set=trainval,limit=3,resize=160x160,letterbox=0,channels=1",
+            "voc:d,split=test,order=bgr",
         ] {
             assert_eq!(DataSpec::parse(text).unwrap().to_string(), text);
         }
@@ -498,11 +556,15 @@ mod tests {
         assert_eq!(codes("cifar10:d,layout=nchw"), [DATA_SPEC_KEY]);
         assert_eq!(codes("idx:d,channels=1"), [DATA_SPEC_KEY]);
         assert_eq!(codes("idx:d,limit=1,limit=2"), [DATA_SPEC_KEY]);
+        assert_eq!(codes("folder:d,set=all"), [DATA_SPEC_KEY]);
+        assert_eq!(codes("cifar10:d,resize=8,letterbox=1"), [DATA_SPEC_KEY]);
+        assert_eq!(codes("voc:d,letterbox=1"), [DATA_SPEC_KEY]);
+        assert_eq!(codes("voc:d,set=../x"), [DATA_SPEC_VALUE]);
+        assert_eq!(codes("voc:d,resize=8,letterbox=256"), [DATA_SPEC_VALUE]);
     }
 
     #[test]
-    fn detection_sets_are_named_as_such() {
-        assert_eq!(codes("voc:d"), [DATA_KIND_LATER]);
+    fn other_detection_sets_are_named_as_such() {
         assert_eq!(codes("coco:f.json,limit=2"), [DATA_KIND_LATER]);
         assert_eq!(codes("cifar100:d"), [DATA_SPEC_MALFORMED]);
         assert_eq!(codes("data/cifar10"), [DATA_SPEC_MALFORMED]);
@@ -514,5 +576,7 @@ mod tests {
         assert_eq!(split("cifar10:d"), Some(Split::Test));
         assert_eq!(split("cifar10:d,split=train"), Some(Split::Train));
         assert_eq!(split("npy:x.npy"), None);
+        assert_eq!(split("voc:d"), Some(Split::Test));
+        assert_eq!(split("voc:d,set=val"), None);
     }
 }

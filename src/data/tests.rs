@@ -320,6 +320,12 @@ fn folder_chooses_splits_and_may_be_flat() {
     picture(&flat, "x.png", 2, 2);
     let data = load_dir("folder", &flat, ",split=test").unwrap();
     assert_eq!((data.labels, data.class_count), (None, 0));
+    // A folder of other files makes no class; one of pictures leaves it open which is meant.
+    put(&flat, "annotations/x.xml", b"<annotation/>");
+    let data = load_dir("folder", &flat, "").unwrap();
+    assert_eq!((data.len(), data.labels), (1, None));
+    picture(&flat, "more/y.png", 2, 2);
+    assert_eq!(codes(load_dir("folder", &flat, "")), [DATA_MIXED]);
 }
 
 #[test]
@@ -332,6 +338,13 @@ fn folder_lists_all_unreadable_pictures() {
     assert_eq!(
         codes(load_dir("folder", &dir, "")),
         [IMAGE_UNREADABLE, IMAGE_UNREADABLE, IMAGE_SIZES]
+    );
+    // Also where the first cannot be read, and where none can.
+    fs::remove_file(dir.path().join("a/1.png")).unwrap();
+    fs::remove_file(dir.path().join("a/4.png")).unwrap();
+    assert_eq!(
+        codes(load_dir("folder", &dir, "")),
+        [IMAGE_UNREADABLE, IMAGE_UNREADABLE]
     );
     let empty = folder();
     fs::create_dir(empty.path().join("class")).unwrap();

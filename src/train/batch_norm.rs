@@ -233,6 +233,7 @@ mod tests {
                 pixels: Pixels::F32(inputs.clone()),
                 labels: None,
                 class_count: 0,
+                boxes: None,
                 preprocessing: Preprocessing::identity(graph.input_shape().c),
             };
             let with = reinsert(&graph, &data, Threads::default());

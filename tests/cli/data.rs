@@ -63,6 +63,24 @@ fn findings_read_as_recorded() {
     picture(&dir.path().join("pictures/a/1.png"), 2);
     picture(&dir.path().join("pictures/b/1.png"), 1);
     picture(&dir.path().join("flat/1.png"), 1);
+    put(
+        "voc/Annotations/1.xml",
+        b"<annotation><object><bndbox/></object></annotation>",
+    );
+    put("voc/Annotations/2.xml", b"<annotation>");
+    let object = |right: i32| {
+        let sides = format!("<xmin>0</xmin><ymin>0</ymin><xmax>{right}</xmax><ymax>1</ymax>");
+        format!(
+            "<annotation><object><name>dog</name><bndbox>{sides}</bndbox></object></annotation>"
+        )
+    };
+    put("outside/Annotations/1.xml", object(5).as_bytes());
+    put("boxes/Annotations/1.xml", object(0).as_bytes());
+    for folder in ["voc", "outside", "boxes"] {
+        picture(&dir.path().join(folder).join("JPEGImages/1.png"), 2);
+    }
+    picture(&dir.path().join("mixed/1.png"), 1);
+    picture(&dir.path().join("mixed/a/1.png"), 1);
     // 700 pictures of 48 MB each are more than may be held.
     fs::create_dir(dir.path().join("many")).unwrap();
     for i in 0..700 {
@@ -101,6 +119,11 @@ fn findings_read_as_recorded() {
         ("npy", "u8.npy,resize=4"),
         ("folder", "pictures"),
         ("folder", "many,resize=4096"),
+        ("folder", "mixed"),
+        ("voc", "nowhere"),
+        ("voc", "voc"),
+        ("voc", "voc,set=trainval"),
+        ("voc", "outside"),
     ] {
         let spec = format!("{kind}:{}/{rest}", dir.path().display());
         match load(&spec) {
@@ -128,6 +151,9 @@ fn findings_read_as_recorded() {
         "no labels",
         flat.expect_labels(place, 10).unwrap_err().into(),
     );
+    let boxes = load(&format!("voc:{}/boxes", dir.path().display()));
+    let warning = boxes.unwrap().boxes.unwrap().warning("voc:boxes");
+    show("boxes without area", warning.unwrap().into());
     golden::check("data", &text);
 
     for row in CODES.iter().filter(|row| row.code.starts_with("E3")) {

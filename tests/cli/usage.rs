@@ -123,7 +123,7 @@ fn wrong_use_gives_a_coded_finding_and_exit_2() {
             "o",
         ],
         &["eval", "m.onnx", "--data", "cifar10:d,split=valid"],
-        &["eval", "m.onnx", "--data", "voc:d"],
+        &["eval", "m.onnx", "--data", "coco:d"],
         &[
             "compile",
             "m.onnx",

@@ -27,6 +27,7 @@ pub fn dataset(shape: Shape, images: &[Vec<f32>]) -> Dataset {
         pixels: Pixels::F32(images.concat()),
         labels: None,
         class_count: 0,
+        boxes: None,
         preprocessing: Preprocessing::identity(shape.c),
     }
 }

@@ -406,6 +406,7 @@ fn pixels_keep_their_exact_steps() {
         pixels: Pixels::U8(vec![100, 101, 102, 103]),
         labels: None,
         class_count: 0,
+        boxes: None,
         preprocessing: Preprocessing::identity(1),
     };
     let quant = |data: &Dataset| compiled(&model, data).0.tensors.as_slice()[0].quant[0];

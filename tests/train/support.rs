@@ -132,6 +132,7 @@ pub fn pictures(count: usize, seed: u64) -> Dataset {
         pixels: Pixels::U8(pixels),
         labels: Some(labels),
         class_count: CLASSES,
+        boxes: None,
         preprocessing: Preprocessing {
             scale: 1.0,
             mean: vec![120.0; 3],

@@ -80,6 +80,7 @@ mod tests {
             pixels: Pixels::U8((1..=shape.len()).map(|v| (v % 251) as u8 + 1).collect()),
             labels: None,
             class_count: 0,
+            boxes: None,
             preprocessing: Preprocessing::identity(2),
         };
         let augment = Augment::of(&data, true);
