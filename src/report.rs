@@ -3,7 +3,9 @@
 //! The fields are a contract with other tools: [`SCHEMA_VERSION`] changes when one of them changes
 //! its name or meaning, and not when fields are added.
 
+pub mod chart;
 mod kernels;
+mod training;
 
 use std::fmt::Write;
 
@@ -12,6 +14,9 @@ use serde::{Deserialize, Serialize};
 use crate::units::{Bytes, Cycles, Hertz, Instructions, Macs, group_thousands};
 
 pub use kernels::{KernelCandidate, LayerKernels, explain};
+pub use training::{
+    LayerSparsity, RecordedEpoch, RecordedLevel, RecordedLevelEpoch, TrainRecord, training_html,
+};
 
 /// Version of every document defined here.
 pub const SCHEMA_VERSION: u32 = 1;
