@@ -2,17 +2,21 @@
 //!
 //! A value is a tensor of two axes where ONNX demands a vector (what Flatten, Gemm and Softmax give
 //! and everything elementwise behind them), of four otherwise; reshaping nodes are put in where a
-//! reader wants the other form. They move no data, and the importer makes nothing of them.
+//! reader wants the other form. They move no data, and the importer makes nothing of them. Outputs are
+//! laid out as in the file that the graph came from ([`OutputLayout`]).
 
 use std::collections::HashSet;
 
-use crate::import::builder::SHIFT;
+use crate::import::builder::{GATE, SHIFT};
 use crate::import::proto::{
     AttributeProto, Dimension, DimensionValue, GraphProto, ModelProto, NodeProto,
     OperatorSetIdProto, TensorProto, TensorShapeProto, TensorType, TypeProto, TypeValue,
     ValueInfoProto, attribute_type, data_type,
 };
-use crate::ir::float::{FloatGraph, FloatOp, Node, Shape, Window};
+use crate::ir::float::{
+    Axis, Binary, FloatGraph, FloatOp, Interpolation, Node, OutputLayout, Rearrange, Shape, Unary,
+    Window,
+};
 use crate::ir::ids::{IdVec, ValueId};
 
 /// The version of the format written: the one current with operator set 17.
@@ -28,8 +32,11 @@ pub fn to_proto(graph: &FloatGraph) -> ModelProto {
     for node in &graph.nodes {
         writer.node(node);
     }
-    let info =
-        |id: &ValueId| value_info(&graph.values[*id].name, graph.shape(*id), writer.form[*id]);
+    let outputs = (0..graph.outputs.len()).map(|i| writer.output(i)).collect();
+    let input = |id: &ValueId| {
+        let extents = form_extents(graph.shape(*id), writer.form[*id]);
+        value_info(&graph.values[*id].name, &extents)
+    };
     let name = if graph.name.is_empty() {
         "network"
     } else {
@@ -37,8 +44,8 @@ pub fn to_proto(graph: &FloatGraph) -> ModelProto {
     };
     let proto = GraphProto {
         name: name.to_owned(),
-        input: graph.input.iter().map(info).collect(),
-        output: graph.outputs.iter().map(info).collect(),
+        input: graph.input.iter().map(input).collect(),
+        output: outputs,
         node: writer.nodes,
         initializer: writer.initializers,
         ..GraphProto::default()
@@ -68,6 +75,8 @@ enum Form {
 struct Writer<'g> {
     graph: &'g FloatGraph,
     form: IdVec<ValueId, Form>,
+    /// What each value is called in the file.
+    name: IdVec<ValueId, String>,
     nodes: Vec<NodeProto>,
     initializers: Vec<TensorProto>,
     /// Names of tensors and of nodes taken so far.
@@ -84,13 +93,73 @@ impl<'g> Writer<'g> {
         }
         let values = graph.values.iter().map(|v| v.name.clone());
         let nodes = graph.nodes.iter().map(|n| n.name.clone());
-        Self {
+        let mut writer = Self {
             graph,
             form,
+            name: values.clone().collect(),
             nodes: Vec::new(),
             initializers: Vec::new(),
             names: values.chain(nodes).collect(),
+        };
+        for (i, &output) in graph.outputs.iter().enumerate() {
+            if writer.moved(i).is_some() {
+                // The name belongs to the tensor in the file's order.
+                let name = &graph.values[output].name;
+                writer.name[output] = writer.unique(format!("{name}.value"));
+            }
         }
+        writer
+    }
+
+    /// The layout of output `index`, if it is not how the graph has the value.
+    fn moved(&self, index: usize) -> Option<&'g OutputLayout> {
+        let shape = self.graph.shape(self.graph.outputs[index]);
+        (self.graph.output_layouts.get(index)).filter(|layout| !layout.is_plain(shape))
+    }
+
+    /// Output `index` as the file shows it.
+    fn output(&mut self, index: usize) -> ValueInfoProto {
+        let output = self.graph.outputs[index];
+        let name = self.graph.values[output].name.clone();
+        let Some(layout) = self.moved(index) else {
+            let extents = form_extents(self.graph.shape(output), self.form[output]);
+            return value_info(&name, &extents);
+        };
+        let mut last = self.read(output, Form::Map);
+        if layout.pixel_major {
+            let turned = self.unique(format!("{name}.turned"));
+            let attribute = vec![ints("perm", &[0, 2, 3, 1])];
+            self.push("Transpose", &turned, vec![last], turned.clone(), attribute);
+            last = turned;
+        }
+        let node = self.unique(format!("{name}.layout"));
+        self.reshape(&node, last, &layout.dims, name.clone());
+        value_info(&name, &layout.dims)
+    }
+
+    /// Every image's elements under other extents.
+    fn reshape(&mut self, node: &str, input: String, dims: &[usize], output: String) {
+        // 0 keeps the batch.
+        let target: Vec<i64> = [0]
+            .into_iter()
+            .chain(dims.iter().map(|&d| d as i64))
+            .collect();
+        let target = self.integers(format!("{node}.shape"), &target);
+        self.push("Reshape", node, vec![input, target], output, Vec::new());
+    }
+
+    /// A permutation as reshape, transpose and reshape.
+    fn rearrange(&mut self, name: &str, input: String, r: &Rearrange, output: String) {
+        let split = self.unique(format!("{name}.split"));
+        self.reshape(&split, input, &r.factors, split.clone());
+        let turned = self.unique(format!("{name}.turned"));
+        let perm: Vec<usize> = [0]
+            .into_iter()
+            .chain(r.perm.iter().map(|p| p + 1))
+            .collect();
+        let attribute = vec![ints("perm", &perm)];
+        self.push("Transpose", &turned, vec![split], turned.clone(), attribute);
+        self.reshape(name, turned, &r.shape.extents(), output);
     }
 
     /// `wanted`, or a numbered form of it nothing else has.
@@ -143,7 +212,7 @@ impl<'g> Writer<'g> {
 
     /// The name of a value in the form a reader wants.
     fn read(&mut self, value: ValueId, wanted: Form) -> String {
-        let name = self.graph.values[value].name.clone();
+        let name = self.name[value].clone();
         match (self.form[value], wanted) {
             (Form::Map, Form::Vector) => {
                 let flat = self.unique(format!("{name}.vector"));
@@ -163,22 +232,38 @@ impl<'g> Writer<'g> {
 
     fn node(&mut self, node: &Node) {
         let name = node.name.clone();
-        let output = self.graph.values[node.output].name.clone();
+        let output = self.name[node.output].clone();
         let own = self.form[node.inputs[0]];
+        let all_vectors = node.inputs.iter().all(|&v| self.form[v] == Form::Vector);
+        let common = if all_vectors { Form::Vector } else { Form::Map };
         let (wants, gives) = match &node.op {
-            FloatOp::Dense(_) | FloatOp::Softmax => (Form::Vector, Form::Vector),
+            FloatOp::Dense(_) => (Form::Vector, Form::Vector),
+            FloatOp::Softmax if self.graph.shape(node.output).pixels() == 1 => {
+                (Form::Vector, Form::Vector)
+            }
             FloatOp::Flatten => (Form::Map, Form::Vector),
             FloatOp::Conv(_)
             | FloatOp::MaxPool(_)
             | FloatOp::AvgPool { .. }
             | FloatOp::GlobalAvgPool
-            | FloatOp::Pad(_) => (Form::Map, Form::Map),
+            | FloatOp::Pad(_)
+            | FloatOp::Softmax
+            | FloatOp::ChannelShuffle { .. }
+            | FloatOp::Rearrange(_)
+            | FloatOp::Resize(_) => (Form::Map, Form::Map),
+            FloatOp::Binary(_) | FloatOp::Concat(Axis::C) => (common, common),
+            FloatOp::Concat(_) => (Form::Map, Form::Map),
+            FloatOp::Select { axis: Axis::C, .. } => (own, own),
+            FloatOp::Select { .. } => (Form::Map, Form::Map),
             FloatOp::BatchNorm(_)
             | FloatOp::ChannelAffine { .. }
             | FloatOp::Relu
             | FloatOp::Relu6
             | FloatOp::Add
-            | FloatOp::Slice(_) => (own, own),
+            | FloatOp::Slice(_)
+            | FloatOp::Unary(_)
+            | FloatOp::PRelu(_)
+            | FloatOp::WithConstant(_) => (own, own),
         };
         let mut inputs: Vec<String> = (node.inputs.iter())
             .map(|&value| self.read(value, wants))
@@ -219,10 +304,7 @@ impl<'g> Writer<'g> {
                 "BatchNormalization"
             }
             FloatOp::ChannelAffine { scale, shift } => {
-                let dims = match own {
-                    Form::Vector => vec![scale.len()],
-                    Form::Map => vec![scale.len(), 1, 1],
-                };
+                let dims = channel_dims(own, scale.len());
                 let by = self.floats(format!("{name}.scale"), &dims, scale);
                 let scaled = self.unique(format!("{name}.scaled"));
                 inputs.push(by);
@@ -283,8 +365,115 @@ impl<'g> Writer<'g> {
                 attributes.push(int("axis", 1));
                 "Softmax"
             }
+            FloatOp::Unary(f) => match f {
+                Unary::Clip { low, high } => {
+                    let mut bound = |key: &str, value: f32| match value.is_finite() {
+                        true => self.floats(format!("{name}.{key}"), &[], &[value]),
+                        false => String::new(),
+                    };
+                    let bounds = [bound("min", *low), bound("max", *high)];
+                    inputs.extend(bounds);
+                    "Clip"
+                }
+                Unary::LeakyRelu { alpha } => {
+                    attributes.push(float("alpha", *alpha));
+                    "LeakyRelu"
+                }
+                Unary::Elu { alpha } => {
+                    attributes.push(float("alpha", *alpha));
+                    "Elu"
+                }
+                Unary::HardSigmoid { alpha, beta } => {
+                    attributes.push(float("alpha", *alpha));
+                    attributes.push(float("beta", *beta));
+                    "HardSigmoid"
+                }
+                Unary::Silu => {
+                    let gate = self.unique(format!("{name}{GATE}"));
+                    let node = format!("{name}{GATE}");
+                    self.push("Sigmoid", &node, inputs.clone(), gate.clone(), Vec::new());
+                    inputs.push(gate);
+                    "Mul"
+                }
+                Unary::Sigmoid => "Sigmoid",
+                Unary::HardSwish => "HardSwish",
+                Unary::Tanh => "Tanh",
+                Unary::Exp => "Exp",
+            },
+            FloatOp::PRelu(slope) => {
+                let dims = channel_dims(own, slope.len());
+                inputs.push(self.floats(format!("{name}.slope"), &dims, slope));
+                "PRelu"
+            }
+            FloatOp::Binary(f) => binary(*f),
+            FloatOp::WithConstant(w) => {
+                let dims = form_extents(w.shape, own);
+                let at = if w.constant_first { 0 } else { 1 };
+                inputs.insert(at, self.floats(format!("{name}.constant"), &dims, &w.data));
+                binary(w.op)
+            }
+            FloatOp::Concat(axis) => {
+                attributes.push(int("axis", *axis as i64 + 1));
+                "Concat"
+            }
+            FloatOp::Select { axis, indices } => {
+                let indices: Vec<i64> = indices.iter().map(|&i| i as i64).collect();
+                inputs.push(self.integers(format!("{name}.indices"), &indices));
+                attributes.push(int("axis", *axis as i64 + 1));
+                "Gather"
+            }
+            FloatOp::ChannelShuffle { groups } => {
+                let shape = self.graph.shape(node.output);
+                let shuffle = Rearrange {
+                    factors: vec![*groups, shape.c / groups, shape.h, shape.w],
+                    perm: vec![1, 0, 2, 3],
+                    shape,
+                };
+                return self.rearrange(&name, inputs.remove(0), &shuffle, output);
+            }
+            FloatOp::Rearrange(r) => return self.rearrange(&name, inputs.remove(0), r, output),
+            FloatOp::Resize(r) => {
+                let scales = [1.0, 1.0, r.scale[0], r.scale[1]];
+                inputs.push(String::new());
+                inputs.push(self.floats(format!("{name}.scales"), &[4], &scales));
+                let coordinates = r.coordinates.name();
+                attributes.push(text("coordinate_transformation_mode", coordinates));
+                if r.interpolation == Interpolation::Linear {
+                    attributes.push(text("mode", "linear"));
+                } else {
+                    attributes.push(text("mode", "nearest"));
+                    attributes.push(text("nearest_mode", r.interpolation.name()));
+                }
+                "Resize"
+            }
         };
         self.push(op_type, &name, inputs, output, attributes);
+    }
+}
+
+/// The extents of one constant a channel.
+fn channel_dims(form: Form, channels: usize) -> Vec<usize> {
+    match form {
+        Form::Vector => vec![channels],
+        Form::Map => vec![channels, 1, 1],
+    }
+}
+
+fn form_extents(shape: Shape, form: Form) -> Vec<usize> {
+    match form {
+        Form::Vector => vec![shape.c],
+        Form::Map => shape.extents().to_vec(),
+    }
+}
+
+fn binary(f: Binary) -> &'static str {
+    match f {
+        Binary::Add => "Add",
+        Binary::Sub => "Sub",
+        Binary::Mul => "Mul",
+        Binary::Div => "Div",
+        Binary::Min => "Min",
+        Binary::Max => "Max",
     }
 }
 
@@ -319,6 +508,13 @@ fn float(name: &str, value: f32) -> AttributeProto {
     }
 }
 
+fn text(name: &str, value: &str) -> AttributeProto {
+    AttributeProto {
+        s: Some(value.into()),
+        ..attribute(name, attribute_type::STRING)
+    }
+}
+
 fn ints(name: &str, values: &[usize]) -> AttributeProto {
     AttributeProto {
         ints: values.iter().map(|&v| v as i64).collect(),
@@ -337,13 +533,11 @@ pub(super) fn float_tensor(name: String, dims: &[usize], data: &[f32]) -> Tensor
     }
 }
 
-fn value_info(name: &str, shape: Shape, form: Form) -> ValueInfoProto {
-    let known = |d: usize| DimensionValue::DimValue(d as i64);
-    let mut extents = vec![DimensionValue::DimParam(BATCH.to_owned()), known(shape.c)];
-    if form == Form::Map {
-        extents.extend([known(shape.h), known(shape.w)]);
-    }
-    let dim = (extents.into_iter())
+fn value_info(name: &str, extents: &[usize]) -> ValueInfoProto {
+    let known = extents.iter().map(|&d| DimensionValue::DimValue(d as i64));
+    let batch = DimensionValue::DimParam(BATCH.to_owned());
+    let extents = [batch].into_iter().chain(known);
+    let dim = extents
         .map(|value| Dimension {
             value: Some(value),
             denotation: String::new(),

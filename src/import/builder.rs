@@ -15,6 +15,9 @@ use crate::ir::ids::{NodeId, ValueId};
 /// What the exporter appends to the name of the node that adds the shift of an affine step.
 pub const SHIFT: &str = ".shift";
 
+/// What the exporter appends to the name of the sigmoid that a SiLU multiplies by.
+pub const GATE: &str = ".gate";
+
 /// What the operators' importers work on.
 #[derive(Debug)]
 pub struct Builder<'m> {

@@ -3,6 +3,7 @@
 //! Sums run in `f64` and are rounded once, so the result is closer to the exact one than any
 //! `f32` engine's and does not depend on an order of summation chosen for speed.
 
+use super::eval_ops;
 use super::float::{BatchNorm, Conv, Dense, FloatGraph, FloatOp, Pad, Shape, Slice, Window};
 use super::ids::{IdVec, ValueId};
 
@@ -48,7 +49,25 @@ pub fn eval(graph: &FloatGraph, input: &[f32]) -> IdVec<ValueId, Vec<f32>> {
             FloatOp::Flatten => x.clone(),
             FloatOp::Pad(op) => pad(op, x, shape, out),
             FloatOp::Slice(op) => slice(op, x, shape),
-            FloatOp::Softmax => softmax(x),
+            FloatOp::Softmax
+            | FloatOp::Unary(_)
+            | FloatOp::PRelu(_)
+            | FloatOp::Binary(_)
+            | FloatOp::WithConstant(_)
+            | FloatOp::Concat(_)
+            | FloatOp::Select { .. }
+            | FloatOp::ChannelShuffle { .. }
+            | FloatOp::Rearrange(_)
+            | FloatOp::Resize(_) => {
+                let wide: Vec<Vec<f64>> = (node.inputs.iter())
+                    .map(|&v| values[v].iter().map(|&v| f64::from(v)).collect())
+                    .collect();
+                let inputs: Vec<_> = (wide.iter().zip(&node.inputs))
+                    .map(|(x, &v)| (x.as_slice(), graph.shape(v)))
+                    .collect();
+                let y = eval_ops::apply(&node.op, &inputs, out).unwrap_or_default();
+                y.into_iter().map(|v| v as f32).collect()
+            }
         };
         values[node.output] = y;
     }
@@ -231,15 +250,4 @@ fn slice(op: &Slice, x: &[f32], shape: Shape) -> Vec<f32> {
         }
     }
     y
-}
-
-fn softmax(x: &[f32]) -> Vec<f32> {
-    // Shifted by the maximum so that no exponential overflows.
-    let max = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let exp: Vec<f64> = x
-        .iter()
-        .map(|&v| (f64::from(v) - f64::from(max)).exp())
-        .collect();
-    let sum: f64 = exp.iter().sum();
-    exp.iter().map(|e| (e / sum) as f32).collect()
 }

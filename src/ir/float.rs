@@ -4,8 +4,14 @@
 //! data are in channel-major order, as in ONNX. Nodes stand in topological order.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use super::ids::{IdVec, NodeId, ValueId};
+
+pub use super::float_ops::{
+    Axis, Binary, Coordinates, Interpolation, OutputLayout, Rearrange, Resize, Tap, Unary,
+    WithConstant,
+};
 
 /// The extent of a value: one image, channel-major.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -200,7 +206,8 @@ pub struct Slice {
     pub count: [usize; 3],
 }
 
-/// What a node computes. All but [`FloatOp::Add`] have one input.
+/// What a node computes. [`FloatOp::Add`] and [`FloatOp::Binary`] have two inputs,
+/// [`FloatOp::Concat`] has any number, all others have one.
 #[derive(Clone, Debug, PartialEq)]
 pub enum FloatOp {
     /// Convolution.
@@ -239,8 +246,34 @@ pub enum FloatOp {
     Pad(Pad),
     /// Strided selection.
     Slice(Slice),
-    /// Softmax over channels; the input is a vector.
+    /// Softmax over the channels of each pixel.
     Softmax,
+    /// A function of each element.
+    Unary(Unary),
+    /// `x` above zero, `slope[c] * x` below: one slope a channel, which training leaves alone.
+    PRelu(Vec<f32>),
+    /// A function of two values; each axis has one extent in both, or extent 1 in one.
+    Binary(Binary),
+    /// A function of a value and a constant.
+    WithConstant(WithConstant),
+    /// Values one behind the other along an axis.
+    Concat(Axis),
+    /// The elements at these positions along an axis, in this order.
+    Select {
+        /// The axis.
+        axis: Axis,
+        /// Positions; any may be left out or stand several times.
+        indices: Vec<usize>,
+    },
+    /// The channels read as `groups` rows, taken column by column (ShuffleNet).
+    ChannelShuffle {
+        /// Divides the number of channels.
+        groups: usize,
+    },
+    /// A permutation of all elements.
+    Rearrange(Rearrange),
+    /// Resampling of rows and columns.
+    Resize(Resize),
 }
 
 impl FloatOp {
@@ -261,19 +294,32 @@ impl FloatOp {
             FloatOp::Pad(_) => "pad",
             FloatOp::Slice(_) => "slice",
             FloatOp::Softmax => "softmax",
+            FloatOp::Unary(f) => f.name(),
+            FloatOp::PRelu(_) => "prelu",
+            FloatOp::Binary(_) => "binary",
+            FloatOp::WithConstant(_) => "with_constant",
+            FloatOp::Concat(_) => "concat",
+            FloatOp::Select { .. } => "select",
+            FloatOp::ChannelShuffle { .. } => "channel_shuffle",
+            FloatOp::Rearrange(_) => "rearrange",
+            FloatOp::Resize(_) => "resize",
         }
     }
     /// How many inputs it takes.
-    pub fn arity(&self) -> usize {
-        if matches!(self, FloatOp::Add) { 2 } else { 1 }
+    pub fn arity(&self) -> RangeInclusive<usize> {
+        match self {
+            FloatOp::Add | FloatOp::Binary(_) => 2..=2,
+            FloatOp::Concat(_) => 1..=usize::MAX,
+            _ => 1..=1,
+        }
     }
     /// The output shape over these inputs, or what is wrong with them.
     pub fn output_shape(&self, inputs: &[Shape]) -> Result<Shape, String> {
-        if inputs.len() != self.arity() {
+        if !self.arity().contains(&inputs.len()) {
             return Err(format!(
                 "{} takes {} inputs, not {}",
                 self.name(),
-                self.arity(),
+                self.arity().start(),
                 inputs.len()
             ));
         }
@@ -345,13 +391,52 @@ impl FloatOp {
                 }
                 Ok(Shape::map(s.count[0], s.count[1], s.count[2]))
             }
-            FloatOp::Softmax => {
-                if x.pixels() == 1 {
-                    Ok(x)
-                } else {
-                    Err(format!("softmax needs a vector, input is {x}"))
+            FloatOp::Softmax | FloatOp::Unary(_) => Ok(x),
+            FloatOp::PRelu(slope) => channels(slope.len()),
+            FloatOp::Binary(f) => (x.broadcast(inputs[1]))
+                .ok_or_else(|| format!("{} of {x} and {}", f.name(), inputs[1])),
+            FloatOp::WithConstant(w) => (x.broadcast(w.shape))
+                .filter(|&out| out == x)
+                .ok_or_else(|| format!("{} of {x} and a constant {}", w.op.name(), w.shape)),
+            FloatOp::Concat(axis) => {
+                let mut out = x.with_extent(*axis, 0);
+                for &input in inputs {
+                    if input.with_extent(*axis, 0) != out.with_extent(*axis, 0) {
+                        return Err(format!("joins {x} and {input} along {}", axis.name()));
+                    }
+                    out = out.with_extent(*axis, out.extent(*axis) + input.extent(*axis));
+                }
+                Ok(out)
+            }
+            FloatOp::Select { axis, indices } => {
+                let extent = x.extent(*axis);
+                match indices.iter().find(|&&i| i >= extent) {
+                    None => Ok(x.with_extent(*axis, indices.len())),
+                    Some(i) => Err(format!(
+                        "takes element {i} of {extent} along {}",
+                        axis.name()
+                    )),
                 }
             }
+            FloatOp::ChannelShuffle { groups } => {
+                if *groups > 0 && x.c.is_multiple_of(*groups) {
+                    Ok(x)
+                } else {
+                    Err(format!("shuffles {} channels in {groups} groups", x.c))
+                }
+            }
+            FloatOp::Rearrange(r) => {
+                let factors = r.factors.iter().try_fold(1usize, |n, &f| n.checked_mul(f));
+                if factors == Some(x.len()) && r.shape.len() == x.len() && r.is_permutation() {
+                    Ok(r.shape)
+                } else {
+                    Err(format!(
+                        "rearranges {x} as {:?} in the order {:?} to {}",
+                        r.factors, r.perm, r.shape
+                    ))
+                }
+            }
+            FloatOp::Resize(r) => Ok(Shape::map(x.c, r.size[0], r.size[1])),
         }
     }
 }
@@ -391,6 +476,8 @@ pub struct FloatGraph {
     pub input: Option<ValueId>,
     /// The outputs.
     pub outputs: Vec<ValueId>,
+    /// How the file lays each output out; empty if all are as in the graph.
+    pub output_layouts: Vec<OutputLayout>,
 }
 
 impl FloatGraph {
@@ -464,7 +551,37 @@ impl FloatGraph {
             nodes.insert(old, id);
         }
         graph.outputs = self.outputs.iter().map(|v| values[v]).collect();
+        graph.output_layouts.clone_from(&self.output_layouts);
         (graph, nodes)
+    }
+    /// How the file lays output `index` out.
+    pub fn output_layout(&self, index: usize) -> OutputLayout {
+        self.output_layouts.get(index).cloned().unwrap_or_else(|| {
+            let shape = self.shape(self.outputs[index]);
+            OutputLayout {
+                pixel_major: false,
+                dims: match shape.pixels() {
+                    1 => vec![shape.c],
+                    _ => shape.extents().to_vec(),
+                },
+            }
+        })
+    }
+    /// Output `index` of one image, channel-major, in the order of the file: an array of the extents
+    /// [`OutputLayout::dims`].
+    ///
+    /// # Panics
+    /// If `data` has not as many elements as the output.
+    pub fn output_as_in_file(&self, index: usize, data: &[f32]) -> Vec<f32> {
+        let shape = self.shape(self.outputs[index]);
+        assert_eq!(data.len(), shape.len(), "elements of output {index}");
+        if !self.output_layout(index).pixel_major {
+            return data.to_vec();
+        }
+        let pixels = shape.pixels();
+        (0..pixels)
+            .flat_map(|p| (0..shape.c).map(move |c| data[c * pixels + p]))
+            .collect()
     }
     /// Multiply-accumulates of one node, all weights live.
     pub fn macs(&self, node: NodeId) -> u64 {

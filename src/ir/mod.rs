@@ -2,7 +2,9 @@
 
 pub mod eval;
 pub mod eval_float;
+pub(crate) mod eval_ops;
 pub mod float;
+pub mod float_ops;
 pub mod ids;
 pub mod int;
 pub mod nested;

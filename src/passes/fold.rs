@@ -3,8 +3,9 @@
 //! Afterwards a graph has these nodes only: [`FloatOp::Conv`] (fully connected layers and
 //! flattening included), [`FloatOp::ChannelAffine`] directly behind a convolution that nothing else
 //! reads, [`FloatOp::Relu`], [`FloatOp::Relu6`], [`FloatOp::Add`], [`FloatOp::MaxPool`],
-//! [`FloatOp::AvgPool`], [`FloatOp::GlobalAvgPool`], [`FloatOp::Pad`], [`FloatOp::Slice`] and
-//! [`FloatOp::Softmax`]. The function of every level is unchanged up to rounding.
+//! [`FloatOp::AvgPool`], [`FloatOp::GlobalAvgPool`], [`FloatOp::Pad`], [`FloatOp::Slice`],
+//! [`FloatOp::Softmax`] and those of `ir::float_ops`. The function of every level is unchanged up to
+//! rounding.
 //!
 //! Rules run over a list of nodes until none applies any more; each removes a node, replaces one by
 //! a more canonical one, or moves an activation towards the input, so they end.
@@ -13,7 +14,7 @@ mod rules;
 
 use std::collections::BTreeMap;
 
-use crate::ir::float::{FloatGraph, FloatOp, Node, Shape, Value};
+use crate::ir::float::{FloatGraph, FloatOp, Node, OutputLayout, Shape, Value};
 use crate::ir::ids::{Id, IdVec, NodeId, ValueId};
 use crate::ir::nested::{LevelParams, NestedModel};
 
@@ -46,6 +47,7 @@ pub(super) struct Work {
     values: IdVec<ValueId, Value>,
     nodes: Vec<WorkNode>,
     outputs: Vec<ValueId>,
+    output_layouts: Vec<OutputLayout>,
     input: ValueId,
 }
 
@@ -69,6 +71,7 @@ impl Work {
             values: graph.values,
             nodes,
             outputs: graph.outputs,
+            output_layouts: graph.output_layouts,
             input,
         }
     }
@@ -177,6 +180,7 @@ impl Work {
         }
         graph.input = Some(ValueId::from_index(0));
         graph.outputs = self.outputs.iter().map(|v| renamed[v]).collect();
+        graph.output_layouts = self.output_layouts;
         model.graph = graph;
         model
     }

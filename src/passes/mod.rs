@@ -12,6 +12,7 @@ mod fold;
 mod plan;
 mod quantise;
 mod requant;
+mod supported;
 
 use crate::data::Dataset;
 use crate::diag::{self, Diagnostic, Diagnostics, Result};
@@ -197,6 +198,7 @@ pub fn compile_until(
     if last == fold_info.name {
         return Ok(Artefact::Nested(folded));
     }
+    supported::check(&folded)?;
 
     let calibration =
         calibrate::for_options(

@@ -17,7 +17,7 @@
 use std::collections::BTreeMap;
 
 use crate::diag::{self, Diagnostic, Diagnostics, Result};
-use crate::ir::float::{Conv, FloatOp, Shape, Window};
+use crate::ir::float::{Conv, FloatOp, Shape, Unary, Window};
 use crate::ir::ids::{Id, IdVec, Level, NodeId, TensorId, ValueId};
 use crate::ir::int::{IntConv, IntGraph, IntLayer, IntOp, IntTensor, Quant, RequantTable};
 use crate::ir::nested::{NestedModel, PRUNED};
@@ -38,6 +38,7 @@ pub fn quantise(
     calibration: &Calibration,
     rule: RangeRule,
 ) -> Result<IntGraph> {
+    super::supported::check(model)?;
     let mut builder = Builder::new(model, calibration, rule);
     let graph = &model.graph;
     for id in graph.nodes.ids() {
@@ -227,7 +228,11 @@ impl<'a> Builder<'a> {
                         *range = range.with(constant);
                     }
                 }
-                FloatOp::MaxPool(_) | FloatOp::Slice(_) | FloatOp::Relu | FloatOp::Relu6 => {}
+                FloatOp::MaxPool(_)
+                | FloatOp::Slice(_)
+                | FloatOp::Relu
+                | FloatOp::Relu6
+                | FloatOp::Unary(Unary::Clip { .. }) => {}
                 _ => continue,
             }
             let next = model.graph.nodes[node].output;
@@ -291,6 +296,21 @@ impl<'a> Builder<'a> {
                 let output = self.tensor(node.output, vec![quant; self.levels()]);
                 self.layer(id, IntOp::Softmax(tables), vec![input], output);
             }
+            FloatOp::Unary(Unary::Clip { low, high }) => {
+                let bounds = (self.tensors[input].quant.iter())
+                    .map(|&q| [*low, *high].map(|bound| quantise_real(f64::from(bound), q)))
+                    .collect();
+                self.sharing(id, IntOp::Clamp(bounds), input);
+            }
+            op @ (FloatOp::Unary(_)
+            | FloatOp::PRelu(_)
+            | FloatOp::Binary(_)
+            | FloatOp::WithConstant(_)
+            | FloatOp::Concat(_)
+            | FloatOp::Select { .. }
+            | FloatOp::ChannelShuffle { .. }
+            | FloatOp::Rearrange(_)
+            | FloatOp::Resize(_)) => unreachable!("refused before: {}", op.name()),
             op @ (FloatOp::Dense(_)
             | FloatOp::BatchNorm(_)
             | FloatOp::ChannelAffine { .. }

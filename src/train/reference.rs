@@ -1,5 +1,6 @@
 //! Plain double-precision loops for every operation: slow, obvious, and the oracle of the engine.
 
+use crate::ir::eval_ops;
 use crate::ir::float::{BatchNorm, Conv, Dense, FloatGraph, FloatOp, Pad, Shape, Slice, Window};
 use crate::ir::ids::{Id, ValueId};
 
@@ -62,12 +63,7 @@ pub(crate) fn apply(op: &FloatOp, inputs: &[(&[f64], Shape)], out: Shape) -> Vec
         FloatOp::Flatten => x.to_vec(),
         FloatOp::Pad(p) => pad(p, x, shape, out),
         FloatOp::Slice(s) => slice(s, x, shape),
-        FloatOp::Softmax => {
-            let max = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            let exp: Vec<f64> = x.iter().map(|v| (v - max).exp()).collect();
-            let sum: f64 = exp.iter().sum();
-            exp.iter().map(|v| v / sum).collect()
-        }
+        other => eval_ops::apply(other, inputs, out).expect("an operation of `float_ops`"),
     }
 }
 

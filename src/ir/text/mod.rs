@@ -11,7 +11,8 @@
 //!
 //! Parameters print as extents and a hash, or in full on demand (`weight=2:[1.5,-0.25]`); only the
 //! full form can be read back, and then gives the same graph bit by bit. `[0.5*12]` stands for
-//! twelve equal elements.
+//! twelve equal elements. An output that its file lays out in another way than the graph says so:
+//! `output v9 order=pixel dims=1118,4`.
 
 mod parse;
 mod print;

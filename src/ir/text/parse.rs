@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::ir::float::{
-    BatchNorm, Conv, Dense, FloatGraph, FloatOp, Node, Pad, Shape, Slice, Value, Window,
+    Axis, BatchNorm, Binary, Conv, Coordinates, Dense, FloatGraph, FloatOp, Interpolation, Node,
+    OutputLayout, Pad, Rearrange, Resize, Shape, Slice, Unary, Value, Window, WithConstant,
 };
 use crate::ir::ids::{Id, ValueId};
 use crate::ir::verify::MAX_ELEMENTS;
@@ -99,7 +100,18 @@ fn statement(
                     graph.input = Some(id);
                     define(values, id, words.text()?, shape(words.word()?)?)?;
                 }
-                "output" => graph.outputs.push(value_id(words.word()?)?),
+                "output" => {
+                    graph.outputs.push(value_id(words.word()?)?);
+                    if !words.rest.is_empty() {
+                        let mut attributes = Attributes::read(&mut words)?;
+                        let order = attributes.take("order")?;
+                        graph.output_layouts.push(OutputLayout {
+                            pixel_major: choice(order, [("channel", false), ("pixel", true)])?,
+                            dims: attributes.list("dims")?,
+                        });
+                        attributes.finish()?;
+                    }
+                }
                 _ => {
                     let output = value_id(first)?;
                     define(values, output, words.text()?, shape(words.word()?)?)?;
@@ -166,6 +178,14 @@ fn numbers<const N: usize>(word: &str, separator: char) -> Parsed<[usize; N]> {
     let all: Vec<usize> = word.split(separator).map(number).collect::<Parsed<_>>()?;
     all.try_into()
         .map_err(|_| format!("'{word}' where {N} numbers belong"))
+}
+
+/// The choice a word names.
+fn choice<T: Copy>(word: &str, choices: impl IntoIterator<Item = (&'static str, T)>) -> Parsed<T> {
+    let mut choices = choices.into_iter();
+    (choices.find(|(name, _)| *name == word))
+        .map(|(_, choice)| choice)
+        .ok_or_else(|| format!("'{word}' is not among the choices"))
 }
 
 /// The words of a line.
@@ -269,6 +289,26 @@ impl<'t> Attributes<'t> {
             pads: numbers(self.take("pads")?, ',')?,
             dilation: numbers(self.take("dilation")?, 'x')?,
         })
+    }
+
+    /// Numbers between commas.
+    fn list(&mut self, key: &str) -> Parsed<Vec<usize>> {
+        match self.take(key)? {
+            "-" => Ok(Vec::new()),
+            word => word.split(',').map(number).collect(),
+        }
+    }
+
+    fn axis(&mut self) -> Parsed<Axis> {
+        choice(self.take("axis")?, Axis::ALL.map(|a| (a.name(), a)))
+    }
+
+    fn binary(&mut self) -> Parsed<Binary> {
+        choice(self.take("f")?, Binary::ALL.map(|f| (f.name(), f)))
+    }
+
+    fn float(&mut self, key: &str) -> Parsed<f32> {
+        number(self.take(key)?)
     }
 
     /// Extents and elements.
@@ -377,6 +417,65 @@ fn operation(name: &str, a: &mut Attributes<'_>) -> Parsed<FloatOp> {
             count: numbers(a.take("count")?, ',')?,
         }),
         "softmax" => FloatOp::Softmax,
+        "clip" => FloatOp::Unary(Unary::Clip {
+            low: a.float("low")?,
+            high: a.float("high")?,
+        }),
+        "leaky_relu" => FloatOp::Unary(Unary::LeakyRelu {
+            alpha: a.float("alpha")?,
+        }),
+        "elu" => FloatOp::Unary(Unary::Elu {
+            alpha: a.float("alpha")?,
+        }),
+        "sigmoid" => FloatOp::Unary(Unary::Sigmoid),
+        "hard_sigmoid" => FloatOp::Unary(Unary::HardSigmoid {
+            alpha: a.float("alpha")?,
+            beta: a.float("beta")?,
+        }),
+        "hard_swish" => FloatOp::Unary(Unary::HardSwish),
+        "silu" => FloatOp::Unary(Unary::Silu),
+        "tanh" => FloatOp::Unary(Unary::Tanh),
+        "exp" => FloatOp::Unary(Unary::Exp),
+        "prelu" => FloatOp::PRelu(a.vector("slope")?),
+        "binary" => FloatOp::Binary(a.binary()?),
+        "with_constant" => {
+            let (extents, data) = a.tensor("constant")?;
+            let [c, h, w] = extents[..] else {
+                return Err("a constant has three extents".into());
+            };
+            FloatOp::WithConstant(WithConstant {
+                op: a.binary()?,
+                shape: Shape::map(c, h, w),
+                data,
+                constant_first: number(a.take("constant_first")?)?,
+            })
+        }
+        "concat" => FloatOp::Concat(a.axis()?),
+        "select" => FloatOp::Select {
+            axis: a.axis()?,
+            indices: a.list("indices")?,
+        },
+        "channel_shuffle" => FloatOp::ChannelShuffle {
+            groups: number(a.take("groups")?)?,
+        },
+        "rearrange" => FloatOp::Rearrange(Rearrange {
+            factors: a.list("factors")?,
+            perm: a.list("perm")?,
+            shape: shape(a.take("shape")?)?,
+        }),
+        "resize" => {
+            let scale = a.take("scale")?;
+            let (vertical, horizontal) =
+                (scale.split_once(',')).ok_or_else(|| format!("'{scale}' where two belong"))?;
+            let coordinates = Coordinates::ALL.map(|(c, name)| (name, c));
+            let interpolations = Interpolation::ALL.map(|(i, name)| (name, i));
+            FloatOp::Resize(Resize {
+                size: numbers(a.take("size")?, 'x')?,
+                scale: [number(vertical)?, number(horizontal)?],
+                coordinates: choice(a.take("coordinates")?, coordinates)?,
+                interpolation: choice(a.take("interpolation")?, interpolations)?,
+            })
+        }
         other => return Err(format!("'{other}' is no operation")),
     })
 }

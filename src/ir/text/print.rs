@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
-use crate::ir::float::{FloatGraph, FloatOp, Window};
+use crate::ir::float::{FloatGraph, FloatOp, Unary, Window};
 use crate::ir::nested::{LevelParams, NestedModel, PRUNED};
 
 /// How parameters print.
@@ -98,8 +98,18 @@ fn graph_text(out: &mut String, graph: &FloatGraph, weights: Weights) {
         attributes(out, &node.op, weights);
         out.push('\n');
     }
-    for id in &graph.outputs {
-        let _ = writeln!(out, "  output {id}");
+    for (i, id) in graph.outputs.iter().enumerate() {
+        let _ = write!(out, "  output {id}");
+        if let Some(layout) = graph.output_layouts.get(i) {
+            let order = if layout.pixel_major {
+                "pixel"
+            } else {
+                "channel"
+            };
+            let _ = write!(out, " order={order} dims=");
+            list(out, &layout.dims);
+        }
+        out.push('\n');
     }
     out.push_str("}\n");
 }
@@ -156,12 +166,74 @@ fn attributes(out: &mut String, op: &FloatOp, weights: Weights) {
                 let _ = write!(out, " {key}={c},{h},{w}");
             }
         }
+        FloatOp::Unary(f) => match f {
+            Unary::Clip { low, high } => {
+                let _ = write!(out, " low={low:?} high={high:?}");
+            }
+            Unary::LeakyRelu { alpha } | Unary::Elu { alpha } => {
+                let _ = write!(out, " alpha={alpha:?}");
+            }
+            Unary::HardSigmoid { alpha, beta } => {
+                let _ = write!(out, " alpha={alpha:?} beta={beta:?}");
+            }
+            Unary::Sigmoid | Unary::HardSwish | Unary::Silu | Unary::Tanh | Unary::Exp => {}
+        },
+        FloatOp::PRelu(slope) => tensor(out, "slope", &[slope.len()], slope, weights),
+        FloatOp::Binary(f) => {
+            let _ = write!(out, " f={}", f.name());
+        }
+        FloatOp::WithConstant(w) => {
+            let _ = write!(
+                out,
+                " f={} constant_first={}",
+                w.op.name(),
+                w.constant_first
+            );
+            tensor(out, "constant", &w.shape.extents(), &w.data, weights);
+        }
+        FloatOp::Concat(axis) => {
+            let _ = write!(out, " axis={}", axis.name());
+        }
+        FloatOp::Select { axis, indices } => {
+            let _ = write!(out, " axis={} indices=", axis.name());
+            list(out, indices);
+        }
+        FloatOp::ChannelShuffle { groups } => {
+            let _ = write!(out, " groups={groups}");
+        }
+        FloatOp::Rearrange(r) => {
+            out.push_str(" factors=");
+            list(out, &r.factors);
+            out.push_str(" perm=");
+            list(out, &r.perm);
+            let _ = write!(out, " shape={}", r.shape);
+        }
+        FloatOp::Resize(r) => {
+            let ([h, w], [sh, sw]) = (r.size, r.scale);
+            let _ = write!(
+                out,
+                " size={h}x{w} scale={sh:?},{sw:?} coordinates={} interpolation={}",
+                r.coordinates.name(),
+                r.interpolation.name()
+            );
+        }
         FloatOp::Relu
         | FloatOp::Relu6
         | FloatOp::Add
         | FloatOp::GlobalAvgPool
         | FloatOp::Flatten
         | FloatOp::Softmax => {}
+    }
+}
+
+/// Numbers between commas, `-` if there are none.
+fn list(out: &mut String, numbers: &[usize]) {
+    if numbers.is_empty() {
+        out.push('-');
+    }
+    for (i, n) in numbers.iter().enumerate() {
+        let comma = if i > 0 { "," } else { "" };
+        let _ = write!(out, "{comma}{n}");
     }
 }
 

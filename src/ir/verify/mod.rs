@@ -16,7 +16,7 @@
 //! | V009 | every value has between 1 and 2^24 elements |
 //! | V010 | parameters are finite and variances positive |
 //! | V011 | every position of a pooling window covers an element of the input |
-//! | V012 | there is an output, outputs differ, none is the input |
+//! | V012 | there is an output, outputs differ, none is the input; layouts have their extents |
 //! | V013 | names of values and of nodes are given and unique |
 //! | V014 | every value is read or is an output |
 //! | V020 | a nested model has 1 to 254 levels of falling sparsity within 0 to 1 |
@@ -29,7 +29,7 @@
 use std::collections::HashSet;
 use std::fmt;
 
-use super::float::{BatchNorm, Conv, FloatGraph, FloatOp, Node, Shape, Window};
+use super::float::{BatchNorm, Conv, FloatGraph, FloatOp, Node, Shape, Unary, Window};
 use super::ids::{IdVec, ValueId};
 
 mod nested;
@@ -81,7 +81,7 @@ pub fn verify(graph: &FloatGraph) -> Vec<Breach> {
     for node in &graph.nodes {
         let place = place(node);
         let before = breaches.len();
-        if node.inputs.len() != node.op.arity() {
+        if !node.op.arity().contains(&node.inputs.len()) {
             breaches.push(Breach::new(
                 "V005",
                 &place,
@@ -89,7 +89,7 @@ pub fn verify(graph: &FloatGraph) -> Vec<Breach> {
                     "{} inputs, {} takes {}",
                     node.inputs.len(),
                     node.op.name(),
-                    node.op.arity()
+                    node.op.arity().start()
                 ),
             ));
             continue;
@@ -182,6 +182,24 @@ fn flow(graph: &FloatGraph, breaches: &mut Vec<Breach>) {
     if graph.outputs.is_empty() {
         breaches.push(Breach::new("V012", "graph", "has no output"));
     }
+    let (layouts, outputs) = (graph.output_layouts.len(), graph.outputs.len());
+    if layouts != 0 && layouts != outputs {
+        let message = format!("lays out {layouts} of {outputs} outputs");
+        breaches.push(Breach::new("V012", "graph", message));
+    }
+    for (&output, layout) in graph.outputs.iter().zip(&graph.output_layouts) {
+        let count = layout
+            .dims
+            .iter()
+            .try_fold(1usize, |n, &d| n.checked_mul(d));
+        let shape = graph.shape(output);
+        let held = (shape.extents().into_iter()).try_fold(1usize, usize::checked_mul);
+        if count.is_none() || count != held {
+            let name = format!("output '{}'", graph.values[output].name);
+            let message = format!("{shape} is laid out as {:?}", layout.dims);
+            breaches.push(Breach::new("V012", name, message));
+        }
+    }
     for id in graph.values.ids() {
         let name = format!("value '{}'", graph.values[id].name);
         if given[id] != 1 {
@@ -248,8 +266,33 @@ fn ranges(place: &str, node: &Node, graph: &FloatGraph, breaches: &mut Vec<Breac
                 }
             }
         }
+        FloatOp::Select { indices, .. } => {
+            if indices.is_empty() || indices.len() > MAX_ELEMENTS {
+                breach(format!("takes {} elements", indices.len()));
+            }
+        }
+        FloatOp::WithConstant(w) => {
+            small(&w.shape.extents()).map(&mut breach);
+        }
+        FloatOp::Rearrange(r) => {
+            small(&r.factors).map(&mut breach);
+            small(&r.shape.extents()).map(&mut breach);
+        }
+        FloatOp::Resize(r) => {
+            small(&r.size).map(&mut breach);
+            if !r.scale.iter().all(|s| s.is_finite() && *s > 0.0) {
+                breach(format!("scales by {:?}", r.scale));
+            }
+        }
         _ => {}
     }
+}
+
+/// What is wrong with extents whose product is to be taken, if anything.
+fn small(extents: &[usize]) -> Option<String> {
+    let product = extents.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+    let fits = product.is_some_and(|n| (1..=MAX_ELEMENTS).contains(&n));
+    (!fits).then(|| format!("extents {extents:?}"))
 }
 
 /// V007 and V010.
@@ -292,7 +335,30 @@ fn parameters(place: &str, op: &FloatOp, breaches: &mut Vec<Breach>) {
             all.extend([scale.as_slice(), shift]);
         }
         FloatOp::Pad(pad) => all.push(std::slice::from_ref(&pad.value)),
+        FloatOp::PRelu(slope) => all.push(slope),
+        FloatOp::WithConstant(w) => {
+            let needed = (w.shape.extents().into_iter()).try_fold(1usize, usize::checked_mul);
+            count("constants", w.data.len(), needed);
+            all.push(&w.data);
+        }
+        FloatOp::Unary(Unary::LeakyRelu { alpha } | Unary::Elu { alpha }) => {
+            all.push(std::slice::from_ref(alpha));
+        }
+        FloatOp::Unary(Unary::HardSigmoid { alpha, beta }) => {
+            all.push(std::slice::from_ref(alpha));
+            all.push(std::slice::from_ref(beta));
+        }
         _ => {}
+    }
+    if let FloatOp::Unary(Unary::Clip { low, high }) = op
+        && (low.is_nan() || high.is_nan() || low > high)
+    {
+        breaches.push(Breach::new(
+            "V006",
+            place,
+            format!("clips to {low}..{high}"),
+        ));
+        return;
     }
     if let Some(v) = all.iter().flat_map(|v| v.iter()).find(|v| !v.is_finite()) {
         breaches.push(Breach::new("V010", place, format!("a parameter is {v}")));

@@ -1,4 +1,4 @@
-//! Operations that only move elements: flatten, pad, slice.
+//! Operations that only move elements of one value.
 
 use crate::ir::float::{FloatOp, Shape};
 use crate::train::simd::{LANES, Lanes, Map};
@@ -21,13 +21,20 @@ pub struct Gather {
 }
 
 impl Gather {
-    /// The pass of a [`FloatOp::Flatten`], [`FloatOp::Pad`] or [`FloatOp::Slice`] node.
+    /// The pass of a node that pads, permutes or selects.
     pub fn new(op: &FloatOp, shape: Shape, out: Shape, input: SlotIx, output: SlotIx) -> Self {
+        let order = match op {
+            FloatOp::Rearrange(r) => r.sources(),
+            _ => Vec::new(),
+        };
         let mut sources = Vec::with_capacity(out.len());
         for c in 0..out.c {
             for y in 0..out.h {
                 for x in 0..out.w {
-                    sources.push(source(op, shape, [c, y, x]));
+                    sources.push(match order.get(sources.len()) {
+                        Some(&at) => Some(unflattened(shape, at)),
+                        None => source(op, shape, [c, y, x]),
+                    });
                 }
             }
         }
@@ -84,14 +91,26 @@ fn source(op: &FloatOp, shape: Shape, [c, y, x]: [usize; 3]) -> Option<[u32; 3]>
             let at = |axis: usize, i: usize| s.start[axis] + i * s.step[axis];
             [at(0, c), at(1, y), at(2, x)]
         }
+        FloatOp::Select { axis, indices } => {
+            let mut at = [c, y, x];
+            at[*axis as usize] = indices[at[*axis as usize]];
+            at
+        }
+        FloatOp::ChannelShuffle { groups } => [c % groups * (shape.c / groups) + c / groups, y, x],
         // Flatten: element `c` of the vector.
-        _ => [
-            c / shape.pixels(),
-            c % shape.pixels() / shape.w,
-            c % shape.w,
-        ],
+        _ => return Some(unflattened(shape, c)),
     };
     Some(at.map(|v| v as u32))
+}
+
+/// Where the element at place `at` in channel-major order lies.
+fn unflattened(shape: Shape, at: usize) -> [u32; 3] {
+    [
+        at / shape.pixels(),
+        at % shape.pixels() / shape.w,
+        at % shape.w,
+    ]
+    .map(|v| v as u32)
 }
 
 fn position(map: &Map, &[c, y, x]: &[u32; 3]) -> usize {

@@ -7,11 +7,13 @@
 
 mod gather;
 mod linear;
+mod local;
 mod params;
 mod plan;
 mod pool;
 mod run;
 mod softmax;
+mod unary;
 
 pub use params::{Params, Role};
 pub use plan::{Fusion, Plan};

@@ -9,6 +9,7 @@ use crate::train::simd::elementwise::Activation;
 
 use super::gather::Gather;
 use super::linear::Linear;
+use super::local::Local;
 use super::params::{ParamInfo, Role};
 
 /// Index of a [`Slot`].
@@ -172,10 +173,12 @@ pub enum Step {
     Pointwise(Pointwise),
     /// Pooling.
     Pool(Pool),
-    /// Flatten, pad, slice.
+    /// Whatever moves elements of one value.
     Gather(Gather),
     /// Softmax.
     Softmax(Softmax),
+    /// Elementwise without parameters, concatenation, resampling.
+    Local(Local),
 }
 
 impl Step {
@@ -187,6 +190,7 @@ impl Step {
             Step::Pool(s) => s.output,
             Step::Gather(s) => s.output,
             Step::Softmax(s) => s.output,
+            Step::Local(s) => s.output,
         }
     }
 
@@ -202,6 +206,9 @@ impl Step {
             Step::Pool(s) => vec![(s.input, &mut s.accumulate)],
             Step::Gather(s) => vec![(s.input, &mut s.accumulate)],
             Step::Softmax(s) => vec![(s.input, &mut s.accumulate)],
+            Step::Local(s) => (s.inputs.iter_mut())
+                .map(|i| (i.slot, &mut i.accumulate))
+                .collect(),
         }
     }
 }
@@ -281,8 +288,12 @@ impl<'g> Builder<'g> {
             }
         }
         self.plan.outputs = outputs.iter().map(|v| self.slot_of[v]).collect();
-        // Backwards, the first pass that gives a gradient writes it, later ones add theirs.
+        // Backwards, the first pass that gives a gradient writes it, later ones add theirs. Outputs
+        // begin with the gradient that is given.
         let mut written = vec![false; self.plan.slots.len()];
+        for &output in &self.plan.outputs {
+            written[output] = true;
+        }
         for step in self.plan.steps.iter_mut().rev() {
             for (slot, accumulate) in step.inputs_mut() {
                 *accumulate = written[slot];
@@ -344,7 +355,12 @@ impl<'g> Builder<'g> {
                 };
                 self.lower_pool(node, window, kind);
             }
-            FloatOp::Flatten | FloatOp::Pad(_) | FloatOp::Slice(_) => {
+            FloatOp::Flatten
+            | FloatOp::Pad(_)
+            | FloatOp::Slice(_)
+            | FloatOp::Select { .. }
+            | FloatOp::ChannelShuffle { .. }
+            | FloatOp::Rearrange(_) => {
                 let (input, output) = self.unary(node);
                 let shape = self.plan.slots[input].shape;
                 let out = self.plan.slots[output].shape;
@@ -360,7 +376,22 @@ impl<'g> Builder<'g> {
                     accumulate: false,
                 }));
             }
+            FloatOp::Unary(_)
+            | FloatOp::PRelu(_)
+            | FloatOp::Binary(_)
+            | FloatOp::WithConstant(_)
+            | FloatOp::Concat(_)
+            | FloatOp::Resize(_) => self.lower_local(node),
         }
+    }
+
+    fn lower_local(&mut self, node: &Node) {
+        let inputs: Vec<SlotIx> = node.inputs.iter().map(|v| self.slot_of[v]).collect();
+        let shapes: Vec<Shape> = inputs.iter().map(|&s| self.plan.slots[s].shape).collect();
+        let needs_gradient = inputs.iter().any(|&s| self.plan.slots[s].needs_gradient);
+        let output = self.slot(node.output, needs_gradient);
+        let local = Local::new(&node.op, &shapes, &inputs, output);
+        self.plan.steps.extend(local.map(Step::Local));
     }
 
     /// The slots of a node of one input and no parameters.

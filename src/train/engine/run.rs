@@ -12,6 +12,7 @@ use crate::train::simd::elementwise::{
 use crate::train::simd::{Isa, LANES, Lanes};
 
 use super::linear::{Maps, PreparedLinear, bias_gradient};
+use super::local::{Local, Operand};
 use super::params::{Params, Running};
 use super::plan::{Fusion, Plan, Pointwise, Scaling, SlotIx, Step};
 use super::softmax;
@@ -332,26 +333,24 @@ impl Engine {
         slot: SlotIx,
         seed: &[f32],
     ) -> &mut [Vec<f32>] {
-        let shape = self.plan.slots[slot].shape;
-        let map = self.plan.slots[slot].gradient_map();
-        for (b, block) in self.blocks.iter_mut().enumerate() {
-            block.params.iter_mut().for_each(|p| p.fill(0.0));
-            for lane in 0..LANES {
-                let image = b * LANES + lane;
-                for c in 0..shape.c {
-                    for y in 0..shape.h {
-                        for (x, at) in map.span(c, y).enumerate() {
-                            block.gradients[slot][at].0[lane] = if image < self.images {
-                                seed[image * shape.len() + (c * shape.h + y) * shape.w + x]
-                            } else {
-                                0.0
-                            };
-                        }
-                    }
-                }
-            }
-        }
-        for segment in self.backward_segments(slot) {
+        let seeds: Vec<Vec<f32>> = (self.plan.outputs.iter())
+            .map(|&o| if o == slot { seed.to_vec() } else { Vec::new() })
+            .collect();
+        let seeds: Vec<&[f32]> = seeds.iter().map(Vec::as_slice).collect();
+        self.backward_all(params, prepared, &seeds)
+    }
+
+    /// As [`Engine::backward`] from all outputs together: `seeds` has one gradient for each of
+    /// [`Plan::outputs`], laid out as [`Engine::read`] gives the output; an empty one counts as
+    /// zeros.
+    pub fn backward_all(
+        &mut self,
+        params: &Params,
+        prepared: &Prepared,
+        seeds: &[&[f32]],
+    ) -> &mut [Vec<f32>] {
+        self.seed(seeds);
+        for segment in self.backward_segments() {
             self.each_block(|engine, block| {
                 for task in &segment {
                     match *task {
@@ -369,6 +368,29 @@ impl Engine {
         }
         self.reduce();
         &mut self.gradients
+    }
+
+    /// Begins the gradients of the outputs.
+    fn seed(&mut self, seeds: &[&[f32]]) {
+        let slots = &self.plan.slots;
+        for (b, block) in self.blocks.iter_mut().enumerate() {
+            block.params.iter_mut().for_each(|p| p.fill(0.0));
+            for &slot in &self.plan.outputs {
+                block.gradients[slot].fill(Lanes::ZERO);
+            }
+            let live = self.images.saturating_sub(b * LANES).min(LANES);
+            for (&slot, seed) in self.plan.outputs.iter().zip(seeds) {
+                let (shape, map) = (slots[slot].shape, slots[slot].gradient_map());
+                let images = seed.chunks_exact(shape.len()).skip(b * LANES);
+                for (lane, image) in images.take(live).enumerate() {
+                    for (i, row) in image.chunks_exact(shape.w).enumerate() {
+                        for (at, &v) in map.span(i / shape.h, i % shape.h).zip(row) {
+                            block.gradients[slot][at].0[lane] += v;
+                        }
+                    }
+                }
+            }
+        }
     }
 
     fn each_block(&mut self, work: impl Fn(&Self, &mut Block) + Sync) {
@@ -410,10 +432,9 @@ impl Engine {
         segments
     }
 
-    fn backward_segments(&self, slot: SlotIx) -> Vec<Vec<Backward>> {
+    fn backward_segments(&self) -> Vec<Vec<Backward>> {
         let mut segments = vec![Vec::new()];
-        let last = self.plan.steps.iter().position(|s| s.output() == slot);
-        for ix in (0..last.map_or(0, |ix| ix + 1)).rev() {
+        for ix in (0..self.plan.steps.len()).rev() {
             let step = &self.plan.steps[ix];
             if !self.plan.slots[step.output()].needs_gradient {
                 continue;
@@ -472,8 +493,45 @@ impl Engine {
             Step::Softmax(s) => {
                 softmax::forward(&map(s.input), &block.values[s.input], &out_map, &mut out);
             }
+            Step::Local(s) => s.forward(&self.operands(block, s), &out_map, &mut out),
         }
         block.values[step.output()] = out;
+    }
+
+    fn operands<'a>(&self, block: &'a Block, step: &Local) -> Vec<Operand<'a>> {
+        (step.inputs.iter())
+            .map(|i| Operand {
+                map: self.plan.slots[i.slot].map(),
+                x: &block.values[i.slot],
+            })
+            .collect()
+    }
+
+    fn run_local_backward(&self, block: &mut Block, step: &Local) {
+        let slots = &self.plan.slots;
+        let dy = std::mem::take(&mut block.gradients[step.output]);
+        for (which, input) in step.inputs.iter().enumerate() {
+            if !slots[input.slot].needs_gradient {
+                continue;
+            }
+            let mut dx = std::mem::take(&mut block.gradients[input.slot]);
+            step.backward(
+                which,
+                &self.operands(block, step),
+                &Operand {
+                    map: slots[step.output].map(),
+                    x: &block.values[step.output],
+                },
+                &Operand {
+                    map: slots[step.output].gradient_map(),
+                    x: &dy,
+                },
+                &slots[input.slot].gradient_map(),
+                &mut dx,
+            );
+            block.gradients[input.slot] = dx;
+        }
+        block.gradients[step.output] = dy;
     }
 
     fn scale_and_shift<'a>(
@@ -548,6 +606,9 @@ impl Engine {
     fn run_backward(&self, block: &mut Block, step: usize, prepared: &Prepared) {
         let step_ix = step;
         let step = &self.plan.steps[step];
+        if let Step::Local(step) = step {
+            return self.run_local_backward(block, step);
+        }
         let slots = &self.plan.slots;
         let dy_map = slots[step.output()].gradient_map();
         let dy = std::mem::take(&mut block.gradients[step.output()]);
@@ -556,7 +617,7 @@ impl Engine {
             Step::Pool(s) => s.input,
             Step::Gather(s) => s.input,
             Step::Softmax(s) => s.input,
-            Step::Pointwise(_) => unreachable!("pointwise steps run in two parts"),
+            Step::Pointwise(_) | Step::Local(_) => unreachable!("they run by themselves"),
         };
         let (x_map, dx_map) = (slots[input].map(), slots[input].gradient_map());
         let mut dx = std::mem::take(&mut block.gradients[input]);
@@ -593,7 +654,7 @@ impl Engine {
                     &mut dx,
                     s.accumulate,
                 ),
-                Step::Pointwise(_) => {}
+                Step::Pointwise(_) | Step::Local(_) => {}
             }
         }
         block.gradients[input] = dx;

@@ -1,24 +1,37 @@
-//! Softmax over the channels of a vector, lane by lane.
+//! Softmax over the channels of each pixel, lane by lane.
 
 use crate::train::math::exp;
 use crate::train::simd::{LANES, Lanes, Map};
 
+/// The places of one pixel's channels.
+fn channels(map: &Map, y: usize, x: usize) -> impl Iterator<Item = usize> + use<> {
+    let (first, distance) = (map.span(0, y).start + x, map.channel);
+    (0..map.c).map(move |c| first + c * distance)
+}
+
+fn pixels(map: &Map) -> impl Iterator<Item = (usize, usize)> + use<> {
+    let (h, w) = (map.h, map.w);
+    (0..h).flat_map(move |y| (0..w).map(move |x| (y, x)))
+}
+
 /// Writes `out`.
 pub fn forward(x_map: &Map, x: &[Lanes], out_map: &Map, out: &mut [Lanes]) {
-    let at = |map: &Map, c: usize| map.span(c, 0).start;
-    for lane in 0..LANES {
-        let max = (0..x_map.c)
-            .map(|c| x[at(x_map, c)].0[lane])
-            .fold(f32::NEG_INFINITY, f32::max);
-        let mut sum = 0.0;
-        for c in 0..x_map.c {
-            let e = exp(f64::from(x[at(x_map, c)].0[lane] - max));
-            out[at(out_map, c)].0[lane] = e as f32;
-            sum += e;
-        }
-        for c in 0..x_map.c {
-            let v = &mut out[at(out_map, c)].0[lane];
-            *v = (f64::from(*v) / sum) as f32;
+    for (row, column) in pixels(x_map) {
+        for lane in 0..LANES {
+            let max = channels(x_map, row, column)
+                .map(|at| x[at].0[lane])
+                .fold(f32::NEG_INFINITY, f32::max);
+            let mut sum = 0.0;
+            let places = channels(x_map, row, column).zip(channels(out_map, row, column));
+            for (from, to) in places {
+                let e = exp(f64::from(x[from].0[lane] - max));
+                out[to].0[lane] = e as f32;
+                sum += e;
+            }
+            for at in channels(out_map, row, column) {
+                let v = &mut out[at].0[lane];
+                *v = (f64::from(*v) / sum) as f32;
+            }
         }
     }
 }
@@ -33,15 +46,17 @@ pub fn backward(
     dx: &mut [Lanes],
     accumulate: bool,
 ) {
-    let at = |map: &Map, c: usize| map.span(c, 0).start;
-    for lane in 0..LANES {
-        let dot: f32 = (0..y_map.c)
-            .map(|c| y[at(y_map, c)].0[lane] * dy[at(dy_map, c)].0[lane])
-            .sum();
-        for c in 0..y_map.c {
-            let v = y[at(y_map, c)].0[lane] * (dy[at(dy_map, c)].0[lane] - dot);
-            let to = &mut dx[at(dx_map, c)].0[lane];
-            *to = if accumulate { *to + v } else { v };
+    for (row, column) in pixels(y_map) {
+        let places = || channels(y_map, row, column).zip(channels(dy_map, row, column));
+        for lane in 0..LANES {
+            let dot: f32 = places()
+                .map(|(y_at, dy_at)| y[y_at].0[lane] * dy[dy_at].0[lane])
+                .sum();
+            for ((y_at, dy_at), to) in places().zip(channels(dx_map, row, column)) {
+                let v = y[y_at].0[lane] * (dy[dy_at].0[lane] - dot);
+                let to = &mut dx[to].0[lane];
+                *to = if accumulate { *to + v } else { v };
+            }
         }
     }
 }

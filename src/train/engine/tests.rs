@@ -7,6 +7,8 @@ use crate::ir::ids::{Id, ValueId};
 use crate::train::reference;
 use crate::train::simd::Isa;
 
+mod operators;
+
 struct Numbers(u32);
 
 impl Numbers {
@@ -274,7 +276,24 @@ pub(crate) fn networks() -> Vec<(&'static str, FloatGraph)> {
     let z = net.add(FloatOp::Add, &[z, y]);
     let z = net.add(FloatOp::Relu, &[z]);
     all.push(("a value added to itself", net.finish(z)));
+    all.extend(operators::networks());
     all
+}
+
+/// All outputs, one after the other.
+fn read_outputs(engine: &Engine) -> Vec<f32> {
+    let outputs = &engine.plan().outputs;
+    outputs.iter().flat_map(|&slot| engine.read(slot)).collect()
+}
+
+/// A gradient for all outputs, one after the other, and its part of each output.
+fn seeds(engine: &Engine, images: usize) -> (Vec<f32>, Vec<Vec<f32>>) {
+    let (slots, outputs) = (&engine.plan().slots, &engine.plan().outputs);
+    let mut numbers = Numbers(5);
+    let parts: Vec<Vec<f32>> = (outputs.iter())
+        .map(|&slot| numbers.take(images * slots[slot].shape.len()))
+        .collect();
+    (parts.concat(), parts)
 }
 
 /// The outputs of all images in double precision, batch normalisation by `mode`.
@@ -366,7 +385,7 @@ fn forward_agrees_with_the_reference() {
                     engine.prepare(&params, &[], &mut prepared);
                     engine.load(n, &|i, out| out.copy_from_slice(&inputs[i]));
                     engine.forward(&params, &prepared, mode, None);
-                    let got = engine.read(engine.plan().outputs[0]);
+                    let got = read_outputs(&engine);
                     let expected = forward_reference(&graph, &inputs, mode);
                     close(name, "output", &wide(&got), &expected, 2e-5);
                 }
@@ -391,10 +410,10 @@ fn gradients_agree_with_finite_differences() {
             engine.prepare(&params, &[], &mut prepared);
             engine.load(n, &|i, out| out.copy_from_slice(&inputs[i]));
             engine.forward(&params, &prepared, mode, None);
-            let slot = engine.plan().outputs[0];
-            let seed = Numbers(5).take(n * engine.plan().slots[slot].shape.len());
+            let (seed, parts) = seeds(&engine, n);
+            let parts: Vec<&[f32]> = parts.iter().map(Vec::as_slice).collect();
             let infos = engine.plan().params.clone();
-            let gradients = engine.backward(&params, &prepared, slot, &seed).to_vec();
+            let gradients = engine.backward_all(&params, &prepared, &parts).to_vec();
             let objective = |graph: &FloatGraph| -> f64 {
                 forward_reference(graph, &inputs, mode)
                     .iter()
@@ -480,10 +499,10 @@ fn masks_threads_and_instruction_sets_do_not_change_a_bit() {
             engine.prepare(&params, &given, &mut prepared);
             engine.load(n, &|i, out| out.copy_from_slice(&inputs[i]));
             engine.forward(&params, &prepared, Mode::Batch, None);
-            let slot = engine.plan().outputs[0];
-            let out = engine.read(slot);
-            let seed = Numbers(5).take(out.len());
-            let mut gradients = engine.backward(&params, &prepared, slot, &seed).to_vec();
+            let out = read_outputs(&engine);
+            let (_, parts) = seeds(&engine, n);
+            let parts: Vec<&[f32]> = parts.iter().map(Vec::as_slice).collect();
+            let mut gradients = engine.backward_all(&params, &prepared, &parts).to_vec();
             for (gradient, mask) in gradients.iter_mut().zip(&masks) {
                 for (v, live) in gradient.iter_mut().zip(mask) {
                     *v = if *live { *v + 0.0 } else { 0.0 };
