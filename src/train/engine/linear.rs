@@ -13,9 +13,10 @@ use crate::train::simd::{Isa, Lanes, Map};
 
 use super::plan::{Halo, ParamIx, SlotIx};
 
-/// Pixels whose contribution to the weight gradient is summed before the lanes are: few enough that
-/// their gradients stay in the first cache, fixed so that every machine rounds alike.
-const BAND_PIXELS: usize = 64;
+/// Pixels whose contribution to the weight gradient is summed before the lanes are: enough to make
+/// the sums over lanes cheap, few enough that their gradients stay in the second cache, fixed so that
+/// every machine rounds alike.
+const BAND_PIXELS: usize = 128;
 
 /// A convolution or fully connected layer.
 #[derive(Clone, Debug)]

@@ -7,11 +7,18 @@
 //! layers and depthwise ones). Both add the taps of an output in the order given, so they agree to
 //! the bit as long as the taps a list leaves out have weight zero.
 
-// Indexed loops over register arrays; see `dense_row_generic`.
+// The kernels use indexed loops over register arrays and neither closures nor functions that take
+// some: those would not be compiled for the instruction set, and every vector operation in them would
+// become a call.
 #![allow(clippy::needless_range_loop)]
 
 use super::lanes::{Lanes, Simd};
 use super::{Map, dispatched};
+
+mod dense;
+mod depthwise;
+mod gradient;
+mod lists;
 
 /// Tap offsets with their furthest reach known.
 #[derive(Clone, Debug, Default)]
@@ -32,7 +39,8 @@ impl Offsets {
     }
 }
 
-/// Weights of outputs that share their taps, packed `[tile][tap][channel of the tile]`.
+/// Weights of outputs that share their taps, packed `[tile][tap][channel of the tile]`. The tiles'
+/// sizes differ by one at most: see [`share`].
 #[derive(Clone, Debug, Default)]
 pub struct DenseWeights {
     packed: Vec<f32>,
@@ -41,7 +49,7 @@ pub struct DenseWeights {
 }
 
 impl DenseWeights {
-    /// Packs `weight(output, tap)` for tiles of `tile` channels; missing channels are zero.
+    /// Packs `weight(output, tap)` for tiles of `tile` channels at most.
     pub fn pack(
         &mut self,
         outputs: usize,
@@ -52,18 +60,25 @@ impl DenseWeights {
         self.outputs = outputs;
         self.tile = tile;
         self.packed.clear();
-        for first in (0..outputs).step_by(tile) {
+        self.packed.reserve_exact(outputs * taps);
+        let mut first = 0;
+        while first < outputs {
+            let channels = share(outputs - first, tile);
             for tap in 0..taps {
-                for output in first..first + tile {
-                    self.packed.push(if output < outputs {
-                        weight(output, tap)
-                    } else {
-                        0.0
-                    });
+                for output in first..first + channels {
+                    self.packed.push(weight(output, tap));
                 }
             }
+            first += channels;
         }
     }
+}
+
+/// How many of `left` items the next tile takes if no tile may take more than `most`: as few tiles
+/// as possible, and those as equal as possible.
+#[inline(always)]
+fn share(left: usize, most: usize) -> usize {
+    left.div_ceil(left.div_ceil(most))
 }
 
 /// A tap of one output.
@@ -157,251 +172,109 @@ impl Row {
     }
 }
 
-/// Up to this many taps a dense row walks pixels outside and channels inside, so that the window
-/// stays in the first cache while the weights stream; beyond it the other way round.
-const PIXELS_OUTSIDE: usize = 288;
-
 dispatched! {
     /// One row of a dense convolution.
     ///
     /// # Panics
     /// If the row leaves `x` or `out`, or the weights are not packed for `isa`.
-    pub fn dense_row(offsets: &Offsets, weights: &DenseWeights, bias: Option<&[f32]>, x: &[Lanes], out: &mut [Lanes], row: &Row) = dense_row_generic[4, 6, 4];
+    pub fn dense_row(offsets: &Offsets, weights: &DenseWeights, bias: Option<&[f32]>, x: &[Lanes], out: &mut [Lanes], row: &Row) = dense::row;
     /// One row of a convolution given as lists.
     ///
     /// # Panics
     /// If the row leaves `x` or `out`.
-    pub fn list_row(lists: &TapLists, bias: Option<&[f32]>, x: &[Lanes], out: &mut [Lanes], row: &Row) = list_row_generic;
+    pub fn list_row(lists: &TapLists, bias: Option<&[f32]>, x: &[Lanes], out: &mut [Lanes], row: &Row) = lists::row;
     /// Adds a dense layer's weight gradient: `gradient[output * taps + tap] +=` the sum over pixels
     /// and images of `x * dy`, for the rows of `band`.
     ///
     /// # Panics
     /// If the band leaves `x` or `dy`, or `gradient` is not `outputs x taps`.
-    pub fn dense_gradient(offsets: &Offsets, x: &[Lanes], dy: &[Lanes], band: &Band, gradient: &mut [f32]) = dense_gradient_generic;
+    pub fn dense_gradient(offsets: &Offsets, x: &[Lanes], dy: &[Lanes], band: &Band, gradient: &mut [f32]) = gradient::dense;
     /// The same for lists: one sum a tap, in the lists' order.
     ///
     /// # Panics
     /// If the band leaves `x` or `dy`, or `gradient` has not one element a tap.
-    pub fn list_gradient(lists: &TapLists, x: &[Lanes], dy: &[Lanes], band: &Band, gradient: &mut [f32]) = list_gradient_generic;
+    pub fn list_gradient(lists: &TapLists, x: &[Lanes], dy: &[Lanes], band: &Band, gradient: &mut [f32]) = gradient::lists;
+    /// Rows of a depthwise convolution; `row` tells the first one.
+    ///
+    /// # Panics
+    /// If the rows leave `x` or `out`, or there is no kernel for the window: see [`Window::supports`].
+    pub fn depthwise_rows(windows: &Windows<'_>, bias: Option<&[f32]>, x: &[Lanes], out: &mut [Lanes], row: &Row) = depthwise::rows;
+    /// Adds a depthwise layer's weight gradient, `[channel][ky][kx]`, for the rows of `band`.
+    ///
+    /// # Panics
+    /// If the band leaves `x` or `dy`, `gradient` has another length, or there is no kernel for the
+    /// window: see [`Window::supports`].
+    pub fn depthwise_gradient(window: &Window, x: &[Lanes], dy: &[Lanes], band: &Band, gradient: &mut [f32]) = depthwise::gradient;
 }
 
-#[inline(always)]
-fn dense_row_generic<S: Simd, const Q: usize>(
-    simd: S,
-    offsets: &Offsets,
-    weights: &DenseWeights,
-    bias: Option<&[f32]>,
-    x: &[Lanes],
-    out: &mut [Lanes],
-    row: &Row,
-) {
-    let (outputs, taps) = (weights.outputs, offsets.len());
-    if row.cols == 0 || outputs == 0 {
-        return;
-    }
-    row.check(outputs, offsets.reach, x.len(), out.len());
-    assert_eq!(weights.tile, Q);
-    assert_eq!(weights.packed.len(), outputs.div_ceil(Q) * Q * taps);
-    assert!(bias.is_none_or(|b| b.len() >= outputs));
-    // The kernels below use neither closures nor functions that take some: those would not be
-    // compiled for the instruction set, and every vector operation in them would become a call.
-    if taps <= PIXELS_OUTSIDE {
-        let mut col = 0;
-        while col < row.cols {
-            let mut first = 0;
-            while first < outputs {
-                dense_step::<S, Q>(simd, offsets, weights, bias, x, out, row, col, first);
-                first += Q;
-            }
-            col += S::TILE_PIXELS;
-        }
-    } else {
-        let mut first = 0;
-        while first < outputs {
-            let mut col = 0;
-            while col < row.cols {
-                dense_step::<S, Q>(simd, offsets, weights, bias, x, out, row, col, first);
-                col += S::TILE_PIXELS;
-            }
-            first += Q;
-        }
+/// The window of a depthwise layer, whose columns lie side by side.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    /// Rows and columns.
+    pub kernel: [usize; 2],
+    /// From row to row of the window.
+    pub row: usize,
+    /// From channel to channel.
+    pub channel: usize,
+}
+
+impl Window {
+    /// Whether there are kernels for windows of `columns` columns and pixels `step` apart.
+    pub fn supports(columns: usize, step: usize) -> bool {
+        matches!(columns, 1 | 2 | 3 | 5) && matches!(step, 1 | 2)
     }
 }
 
-/// The tile whose first pixel is `col` and whose first channel is `first`; the row was checked.
-#[inline(always)]
-#[allow(clippy::too_many_arguments)]
-fn dense_step<S: Simd, const Q: usize>(
-    simd: S,
-    offsets: &Offsets,
-    weights: &DenseWeights,
-    bias: Option<&[f32]>,
-    x: &[Lanes],
-    out: &mut [Lanes],
-    row: &Row,
-    col: usize,
-    first: usize,
-) {
-    let taps = offsets.len();
-    let packed = &weights.packed[first * taps..][..Q * taps];
-    let live = (weights.outputs - first).min(Q);
-    let mut start = [0.0; Q];
-    if let Some(bias) = bias {
-        start[..live].copy_from_slice(&bias[first..first + live]);
-    }
-    let base = row.x_base + col * row.x_step;
-    macro_rules! go {
-        ($r:literal) => {{
-            // SAFETY: `row.check` covers every pixel of the row with the furthest offset, and `$r`
-            // pixels from `col` on belong to the row.
-            let acc = unsafe {
-                let x = x.as_ptr().add(base);
-                dense_tile::<S, $r, Q>(simd, &offsets.list, packed, start, x, row.x_step)
-            };
-            write_tile(simd, acc, live, out, row, col, first);
-        }};
-    }
-    match (row.cols - col).min(S::TILE_PIXELS) {
-        4 => go!(4),
-        3 => go!(3),
-        2 => go!(2),
-        _ => go!(1),
-    }
+/// The windows of a depthwise layer's rows.
+#[derive(Clone, Copy, Debug)]
+pub struct Windows<'a> {
+    /// Their shape.
+    pub window: Window,
+    /// Channels.
+    pub channels: usize,
+    /// `[channel][ky][kx]`, the order in which taps are added.
+    pub weights: &'a [f32],
+    /// Whether weight `(ky, kx)` belongs to the place `(kh - 1 - ky, kw - 1 - kx)`; only where pixels
+    /// are one apart.
+    pub reversed: bool,
+    /// Rows of output.
+    pub rows: usize,
+    /// From one's window to the next one's.
+    pub x_row: usize,
+    /// From output row to output row.
+    pub out_row: usize,
 }
 
-/// `R` pixels times `Q` channels, all in registers.
-///
-/// # Safety
-/// `x + r * step + offset` is readable for every `r < R` and every offset.
-#[inline(always)]
-unsafe fn dense_tile<S: Simd, const R: usize, const Q: usize>(
-    simd: S,
-    offsets: &[u32],
-    packed: &[f32],
-    start: [f32; Q],
-    x: *const Lanes,
-    step: usize,
-) -> [[S::V; R]; Q] {
-    let mut acc = [[simd.splat(0.0); R]; Q];
-    for q in 0..Q {
-        acc[q] = [simd.splat(start[q]); R];
+impl Windows<'_> {
+    /// Panics unless the rows, the first of them `row`, stay within `x_len` and `out_len` vectors.
+    fn check(&self, row: &Row, x_len: usize, out_len: usize) {
+        let Window {
+            kernel: [kh, kw],
+            row: line,
+            channel,
+        } = self.window;
+        assert_eq!(self.weights.len(), self.channels * kh * kw);
+        let x = [
+            (row.cols, row.x_step),
+            (self.rows, self.x_row),
+            (self.channels, channel),
+            (kh, line),
+            (kw, 1),
+        ];
+        assert!(
+            furthest(row.x_base, &x).is_some_and(|x| x < x_len),
+            "{self:?} from {row:?} leaves {x_len} vectors"
+        );
+        let out = [
+            (row.cols, row.out_step),
+            (self.rows, self.out_row),
+            (self.channels, row.out_channel),
+        ];
+        assert!(
+            furthest(row.out_base, &out).is_some_and(|out| out < out_len),
+            "{self:?} from {row:?} leaves {out_len} vectors"
+        );
     }
-    for (&offset, weights) in offsets.iter().zip(packed.chunks_exact(Q)) {
-        let mut pixels = [simd.splat(0.0); R];
-        for r in 0..R {
-            // SAFETY: the caller vouches for this offset of every pixel.
-            pixels[r] = unsafe { simd.load(&*x.add(r * step + offset as usize)) };
-        }
-        for q in 0..Q {
-            let weight = simd.splat(weights[q]);
-            for r in 0..R {
-                acc[q][r] = simd.fma(pixels[r], weight, acc[q][r]);
-            }
-        }
-    }
-    acc
-}
-
-/// Writes the first `live` channels of a tile.
-#[inline(always)]
-fn write_tile<S: Simd, const R: usize, const Q: usize>(
-    simd: S,
-    acc: [[S::V; R]; Q],
-    live: usize,
-    out: &mut [Lanes],
-    row: &Row,
-    col: usize,
-    first: usize,
-) {
-    for q in 0..Q {
-        if q >= live {
-            break;
-        }
-        let base = row.out_base + (first + q) * row.out_channel + col * row.out_step;
-        for r in 0..R {
-            let to = &mut out[base + r * row.out_step];
-            let mut v = acc[q][r];
-            if row.accumulate {
-                v = simd.add(simd.load(to), v);
-            }
-            simd.store(v, to);
-        }
-    }
-}
-
-#[inline(always)]
-fn list_row_generic<S: Simd>(
-    simd: S,
-    lists: &TapLists,
-    bias: Option<&[f32]>,
-    x: &[Lanes],
-    out: &mut [Lanes],
-    row: &Row,
-) {
-    let outputs = lists.outputs();
-    if row.cols == 0 || outputs == 0 {
-        return;
-    }
-    row.check(outputs, lists.reach, x.len(), out.len());
-    assert!(bias.is_none_or(|b| b.len() >= outputs));
-    let mut col = 0;
-    while col < row.cols {
-        let room = (row.cols - col).min(S::LIST_PIXELS);
-        macro_rules! go {
-            ($r:literal) => {{
-                for output in 0..outputs {
-                    let start = match bias {
-                        Some(bias) => bias[output],
-                        None => 0.0,
-                    };
-                    // SAFETY: `row.check` covers every pixel of the row with the furthest offset,
-                    // and `$r` pixels from `col` on belong to the row.
-                    let acc = unsafe {
-                        list_tile::<S, $r>(
-                            simd,
-                            lists.of(output),
-                            start,
-                            x.as_ptr().add(row.x_base + col * row.x_step),
-                            row.x_step,
-                        )
-                    };
-                    write_tile(simd, [acc], 1, out, row, col, output);
-                }
-                $r
-            }};
-        }
-        col += match room {
-            16.. => go!(16),
-            8.. => go!(8),
-            4.. => go!(4),
-            2.. => go!(2),
-            _ => go!(1),
-        };
-    }
-}
-
-/// `R` pixels of one output.
-///
-/// # Safety
-/// `x + r * step + offset` is readable for every `r < R` and every tap.
-#[inline(always)]
-unsafe fn list_tile<S: Simd, const R: usize>(
-    simd: S,
-    taps: &[Tap],
-    start: f32,
-    x: *const Lanes,
-    step: usize,
-) -> [S::V; R] {
-    let mut acc = [simd.splat(start); R];
-    for tap in taps {
-        let weight = simd.splat(tap.weight);
-        for r in 0..R {
-            // SAFETY: the caller vouches for this offset of every pixel.
-            let pixel = unsafe { simd.load(&*x.add(r * step + tap.offset as usize)) };
-            acc[r] = simd.fma(pixel, weight, acc[r]);
-        }
-    }
-    acc
 }
 
 /// A band of output rows whose contribution to the weight gradient is summed in registers.
@@ -462,156 +335,19 @@ impl Band {
     }
 }
 
-#[inline(always)]
-fn dense_gradient_generic<S: Simd>(
-    simd: S,
-    offsets: &Offsets,
-    x: &[Lanes],
-    dy: &[Lanes],
-    band: &Band,
-    gradient: &mut [f32],
-) {
-    let taps = offsets.len();
-    assert_eq!(gradient.len(), band.outputs * taps);
-    if band.rows == 0 || band.cols == 0 || gradient.is_empty() {
-        return;
-    }
-    band.check(offsets.reach, x.len(), dy.len());
-    macro_rules! go {
-        ($m:literal, $q:literal) => {{
-            let mut first = 0;
-            while first < band.outputs {
-                // A tile that sticks out computes its last row or tap again and drops it.
-                let mut channels = [0; $q];
-                for q in 0..$q {
-                    channels[q] = (first + q).min(band.outputs - 1) * band.dy_channel;
-                }
-                let mut tap = 0;
-                while tap < taps {
-                    let mut tile = [0; $m];
-                    for m in 0..$m {
-                        tile[m] = offsets.list[(tap + m).min(taps - 1)] as usize;
-                    }
-                    let acc = {
-                        // SAFETY: `band.check` covers every pixel of the band with the furthest
-                        // offset and the last channel.
-                        unsafe { gradient_tile::<S, $m, $q>(simd, x, dy, band, tile, channels) }
-                    };
-                    for m in 0..$m {
-                        let mut column = [simd.splat(0.0); 4];
-                        for q in 0..$q {
-                            column[q] = acc[q][m];
-                        }
-                        let sums = simd.sums(column);
-                        if tap + m < taps {
-                            for q in 0..$q.min(band.outputs - first) {
-                                gradient[(first + q) * taps + tap + m] += sums[q];
-                            }
-                        }
-                    }
-                    tap += $m;
-                }
-                first += $q;
-            }
-        }};
-    }
-    // The accumulators fill the registers: 24 of 32 with AVX-512, 12 of 16 with AVX2.
-    match S::TILE_PIXELS {
-        4 => go!(6, 4),
-        _ => go!(3, 2),
-    }
-}
-
-#[inline(always)]
-fn list_gradient_generic<S: Simd>(
-    simd: S,
-    lists: &TapLists,
-    x: &[Lanes],
-    dy: &[Lanes],
-    band: &Band,
-    gradient: &mut [f32],
-) {
-    assert_eq!(gradient.len(), lists.len());
-    assert_eq!(lists.outputs(), band.outputs);
-    if band.rows == 0 || band.cols == 0 || gradient.is_empty() {
-        return;
-    }
-    band.check(lists.reach, x.len(), dy.len());
-    macro_rules! go {
-        ($m:literal) => {
-            for output in 0..band.outputs {
-                let taps = lists.of(output);
-                let first = lists.starts[output] as usize;
-                let mut tap = 0;
-                while tap < taps.len() {
-                    let mut tile = [0; $m];
-                    for m in 0..$m {
-                        tile[m] = taps[(tap + m).min(taps.len() - 1)].offset as usize;
-                    }
-                    let channel = [output * band.dy_channel];
-                    let [acc] = {
-                        // SAFETY: `band.check` covers every pixel of the band with the furthest
-                        // offset and the last channel.
-                        unsafe { gradient_tile::<S, $m, 1>(simd, x, dy, band, tile, channel) }
-                    };
-                    for quad in 0..$m / 4 {
-                        let at = 4 * quad;
-                        let sums = simd.sums([acc[at], acc[at + 1], acc[at + 2], acc[at + 3]]);
-                        for i in 0..4 {
-                            if tap + at + i < taps.len() {
-                                gradient[first + tap + at + i] += sums[i];
-                            }
-                        }
-                    }
-                    tap += $m;
-                }
-            }
-        };
-    }
-    match S::TILE_PIXELS {
-        4 => go!(8),
-        _ => go!(4),
-    }
-}
-
-/// Sums over a band of `M` taps times `Q` outputs, lane by lane.
+/// Writes `R` pixels of a channel, or adds them to what stands there.
 ///
 /// # Safety
-/// The band lies within `x` for each of `offsets` and within `dy` for each of `channels`.
+/// `R` pixels from `out` on, `row.out_step` apart, are writable.
 #[inline(always)]
-unsafe fn gradient_tile<S: Simd, const M: usize, const Q: usize>(
-    simd: S,
-    x: &[Lanes],
-    dy: &[Lanes],
-    band: &Band,
-    offsets: [usize; M],
-    channels: [usize; Q],
-) -> [[S::V; M]; Q] {
-    let mut acc = [[simd.splat(0.0); M]; Q];
-    for row in 0..band.rows {
-        // SAFETY: the caller vouches for the band.
-        let (mut x, mut dy) = unsafe {
-            (
-                x.as_ptr().add(band.x_base + row * band.x_row),
-                dy.as_ptr().add(band.dy_base + row * band.dy_row),
-            )
-        };
-        for _ in 0..band.cols {
-            let mut slopes = [simd.splat(0.0); Q];
-            for q in 0..Q {
-                // SAFETY: the caller vouches for each channel at this pixel.
-                slopes[q] = unsafe { simd.load(&*dy.add(channels[q])) };
-            }
-            for m in 0..M {
-                // SAFETY: the caller vouches for each offset at this pixel.
-                let pixel = unsafe { simd.load(&*x.add(offsets[m])) };
-                for q in 0..Q {
-                    acc[q][m] = simd.fma(pixel, slopes[q], acc[q][m]);
-                }
-            }
-            x = x.wrapping_add(band.x_step);
-            dy = dy.wrapping_add(1);
+unsafe fn write<S: Simd, const R: usize>(simd: S, acc: [S::V; R], out: *mut Lanes, row: &Row) {
+    for r in 0..R {
+        // SAFETY: the caller vouches for it.
+        let to = unsafe { &mut *out.add(r * row.out_step) };
+        let mut v = acc[r];
+        if row.accumulate {
+            v = simd.add(simd.load(to), v);
         }
+        simd.store(v, to);
     }
-    acc
 }

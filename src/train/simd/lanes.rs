@@ -26,8 +26,16 @@ pub trait Simd: Copy {
     const TILE_PIXELS: usize;
     /// Output channels of one dense convolution tile.
     const TILE_CHANNELS: usize;
-    /// Output pixels of one list convolution tile: 16, 8 or 4.
+    /// Output pixels of one list convolution tile at most.
     const LIST_PIXELS: usize;
+    /// Taps and outputs of one tile of a dense weight gradient at most.
+    const GRADIENT_TILE: [usize; 2];
+    /// Taps of one tile of a list's weight gradient at most.
+    const GRADIENT_TAPS: usize;
+    /// Pixels in whose products such a tile's taps share an address: 1 or 4.
+    const GRADIENT_PIXELS: usize;
+    /// Output pixels of one depthwise convolution tile at most.
+    const DEPTHWISE_PIXELS: usize;
 
     /// All lanes `x`.
     fn splat(self, x: f32) -> Self::V;
@@ -80,6 +88,10 @@ impl Simd for Portable {
     const TILE_PIXELS: usize = 1;
     const TILE_CHANNELS: usize = 4;
     const LIST_PIXELS: usize = 4;
+    const GRADIENT_TILE: [usize; 2] = [3, 2];
+    const GRADIENT_TAPS: usize = 4;
+    const GRADIENT_PIXELS: usize = 1;
+    const DEPTHWISE_PIXELS: usize = 4;
 
     #[inline(always)]
     fn splat(self, x: f32) -> Self::V {

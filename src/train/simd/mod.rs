@@ -86,9 +86,9 @@ impl Map {
 }
 
 /// For each instruction set, a copy of the generic kernel compiled for it, and the entry point that
-/// picks one. `@tiled` kernels also take the dense tile's channel count.
+/// picks one.
 macro_rules! dispatched {
-    ($($(#[$doc:meta])* $vis:vis fn $name:ident($($arg:ident: $type:ty),* $(,)?) = $generic:ident $([$a512:literal, $a2:literal, $portable:literal])?;)*) => { $(
+    ($($(#[$doc:meta])* $vis:vis fn $name:ident($($arg:ident: $type:ty),* $(,)?) = $($generic:ident)::+;)*) => { $(
         $(#[$doc])*
         #[allow(clippy::too_many_arguments)]
         $vis fn $name(isa: $crate::train::simd::Isa, $($arg: $type),*) {
@@ -99,13 +99,13 @@ macro_rules! dispatched {
             #[target_feature(enable = "avx512f")]
             #[allow(clippy::too_many_arguments)]
             fn avx512(simd: Avx512, $($arg: $type),*) {
-                $generic::<Avx512 $(, $a512)?>(simd, $($arg),*)
+                $($generic)::+::<Avx512>(simd, $($arg),*)
             }
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma")]
             #[allow(clippy::too_many_arguments)]
             fn avx2(simd: Avx2, $($arg: $type),*) {
-                $generic::<Avx2 $(, $a2)?>(simd, $($arg),*)
+                $($generic)::+::<Avx2>(simd, $($arg),*)
             }
             match isa {
                 // SAFETY: a value of `Avx512` exists only where AVX-512F was detected.
@@ -115,7 +115,7 @@ macro_rules! dispatched {
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx2(simd) => unsafe { avx2(simd, $($arg),*) },
                 Isa::Portable(simd) => {
-                    $generic::<$crate::train::simd::lanes::Portable $(, $portable)?>(simd, $($arg),*)
+                    $($generic)::+::<$crate::train::simd::lanes::Portable>(simd, $($arg),*)
                 }
             }
         }

@@ -30,7 +30,7 @@ fn row(cols: usize, outputs: usize, accumulate: bool) -> (Row, usize) {
     let row = Row {
         cols,
         x_base: 3,
-        x_step: 2,
+        x_step: 1 + (cols + outputs) % 3,
         out_base: 1,
         out_step: 1,
         out_channel: cols,
@@ -145,11 +145,11 @@ fn rows_and_bands_that_wrap_around_are_refused() {
 #[test]
 fn rows_agree_with_plain_sums_on_every_instruction_set() {
     for cols in 1..=19 {
-        for outputs in [1, 2, 3, 4, 5, 6, 7, 10] {
+        for outputs in [1, 2, 3, 4, 5, 6, 7, 10, 11] {
             let list: Vec<u32> = vec![0, 1, 2, 7, 8, 9, 40, 41, 5];
             let weights = numbers(outputs * list.len(), 7);
             let bias = numbers(outputs, 8);
-            let x = vectors(3 + cols * 2 + 41, 9);
+            let x = vectors(3 + cols * 3 + 41, 9);
             let accumulate = cols % 2 == 0;
             let (row, len) = row(cols, outputs, accumulate);
             let start = vectors(len, 10);
@@ -202,22 +202,22 @@ fn rows_agree_with_plain_sums_on_every_instruction_set() {
 
 #[test]
 fn weight_gradients_agree_with_plain_sums_on_every_instruction_set() {
-    for taps in [1, 2, 5, 6, 7, 9, 13] {
+    for taps in [1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 16, 19, 25] {
         for outputs in [1, 2, 3, 4, 5, 9] {
             let list: Vec<u32> = (0..taps as u32).map(|k| k * 3 % 17).collect();
-            let (rows, cols) = (3, 5);
+            let (rows, cols, step) = (3, 5 + outputs % 3, 1 + taps % 3);
             let map = Map {
                 c: outputs,
                 h: rows,
                 w: cols,
                 origin: 2,
-                row: outputs * 6,
-                channel: 6,
+                row: outputs * 8,
+                channel: 8,
             };
             let mut band = Band::of(&map, 0, outputs, 0, rows);
-            (band.x_base, band.x_step, band.x_row) = (1, 2, 11);
-            let x = vectors(1 + 2 * 11 + 4 * 2 + 17, 3);
-            let dy = vectors(2 + rows * outputs * 6, 4);
+            (band.x_base, band.x_step, band.x_row) = (1, step, 11);
+            let x = vectors(1 + 2 * 11 + 6 * 3 + 17, 3);
+            let dy = vectors(2 + rows * outputs * 8, 4);
             let mut expected = numbers(outputs * taps, 5);
             let start = expected.clone();
             for o in 0..outputs {
@@ -225,7 +225,7 @@ fn weight_gradients_agree_with_plain_sums_on_every_instruction_set() {
                     let mut acc = Lanes::ZERO;
                     for r in 0..rows {
                         for c in 0..cols {
-                            let v = x[1 + r * 11 + c * 2 + offset as usize];
+                            let v = x[1 + r * 11 + c * step + offset as usize];
                             let d = dy[map.span(o, r).start + c];
                             for lane in 0..LANES {
                                 acc.0[lane] = v.0[lane].mul_add(d.0[lane], acc.0[lane]);
@@ -254,6 +254,171 @@ fn weight_gradients_agree_with_plain_sums_on_every_instruction_set() {
             }
         }
     }
+}
+
+/// Windows of every size there is a kernel for, both ways round, against the same taps as lists, to
+/// the bit; widths around the tiles' sizes.
+#[test]
+fn depthwise_kernels_agree_with_lists_on_every_instruction_set() {
+    let channels = 2;
+    for (kw, step, reversed) in [
+        (1, 1, false),
+        (1, 1, true),
+        (1, 2, false),
+        (2, 1, false),
+        (2, 1, true),
+        (2, 2, false),
+        (3, 1, false),
+        (3, 1, true),
+        (3, 2, false),
+        (5, 1, false),
+        (5, 1, true),
+        (5, 2, false),
+    ] {
+        assert!(Window::supports(kw, step));
+        for (kh, rows, cols) in (1..=19).map(|cols| (1 + cols % 5, 1 + cols % 3, cols)) {
+            let line = (cols - 1) * step + kw + 1;
+            let window = Window {
+                kernel: [kh, kw],
+                row: channels * line,
+                channel: line,
+            };
+            let weights = numbers(channels * kh * kw, 1);
+            let bias = numbers(channels, 2);
+            let accumulate = cols % 2 == 0;
+            let first = Row {
+                cols,
+                x_base: 3,
+                x_step: step,
+                out_base: 1,
+                out_step: 2,
+                out_channel: 2 * cols,
+                accumulate,
+            };
+            let windows = Windows {
+                window,
+                channels,
+                weights: &weights,
+                reversed,
+                rows,
+                x_row: window.row,
+                out_row: channels * 2 * cols,
+            };
+            // Nothing beyond the last window and the last pixel: a kernel that reads or writes further
+            // than it must panics.
+            let x = vectors(3 + (rows + kh - 2) * window.row + 2 * line - 1, 3);
+            let start = vectors(rows * channels * 2 * cols, 4);
+            let offset = |c: usize, tap: usize| {
+                let tap = if reversed { kh * kw - 1 - tap } else { tap };
+                (c * line + tap / kw * window.row + tap % kw) as u32
+            };
+            let mut lists = TapLists::default();
+            lists.clear();
+            for c in 0..channels {
+                lists.push_output((0..kh * kw).map(|tap| Tap {
+                    offset: offset(c, tap),
+                    weight: weights[c * kh * kw + tap],
+                }));
+            }
+            let case = format!("{kh} x {kw}, step {step}, reversed {reversed}, {rows} x {cols}");
+            for isa in Isa::available() {
+                let mut expected = start.clone();
+                for y in 0..rows {
+                    let row = Row {
+                        x_base: first.x_base + y * windows.x_row,
+                        out_base: first.out_base + y * windows.out_row,
+                        ..first
+                    };
+                    list_row(isa, &lists, Some(&bias), &x, &mut expected, &row);
+                }
+                let mut out = start.clone();
+                depthwise_rows(isa, &windows, Some(&bias), &x, &mut out, &first);
+                assert_eq!(bits(&out), bits(&expected), "{isa:?} {case}");
+                if reversed {
+                    continue;
+                }
+                let band = Band {
+                    rows,
+                    cols,
+                    x_base: first.x_base,
+                    x_step: step,
+                    x_row: windows.x_row,
+                    dy_base: 1,
+                    dy_row: windows.out_row,
+                    dy_channel: 2 * cols,
+                    outputs: channels,
+                };
+                let mut expected = numbers(channels * kh * kw, 5);
+                let mut gradient = expected.clone();
+                list_gradient(isa, &lists, &x, &start, &band, &mut expected);
+                depthwise_gradient(isa, &window, &x, &start, &band, &mut gradient);
+                assert_eq!(gradient, expected, "{isa:?} gradient {case}");
+            }
+        }
+    }
+}
+
+/// One vector too few, in or out, is refused.
+#[test]
+fn depthwise_windows_that_leave_their_buffers_are_refused() {
+    let isa = Isa::detect();
+    let weights = numbers(2 * 9, 1);
+    let window = Window {
+        kernel: [3, 3],
+        row: 12,
+        channel: 6,
+    };
+    let windows = Windows {
+        window,
+        channels: 2,
+        weights: &weights,
+        reversed: false,
+        rows: 2,
+        x_row: 12,
+        out_row: 8,
+    };
+    let row = Row {
+        cols: 4,
+        x_base: 0,
+        x_step: 1,
+        out_base: 0,
+        out_step: 1,
+        out_channel: 4,
+        accumulate: false,
+    };
+    let band = Band {
+        rows: 2,
+        cols: 4,
+        x_base: 0,
+        x_step: 1,
+        x_row: 12,
+        dy_base: 0,
+        dy_row: 8,
+        dy_channel: 4,
+        outputs: 2,
+    };
+    let forward = |x: usize, out: usize| {
+        let mut out = vectors(out, 2);
+        depthwise_rows(isa, &windows, None, &vectors(x, 3), &mut out, &row);
+    };
+    let backward = |x: usize, dy: usize| {
+        let mut gradient = [0.0; 18];
+        depthwise_gradient(
+            isa,
+            &window,
+            &vectors(x, 3),
+            &vectors(dy, 2),
+            &band,
+            &mut gradient,
+        );
+    };
+    // Row 3, channel 1, column 5 is the last place read.
+    assert!(!panics(|| forward(48, 16)));
+    assert!(panics(|| forward(47, 16)));
+    assert!(panics(|| forward(48, 15)));
+    assert!(!panics(|| backward(48, 16)));
+    assert!(panics(|| backward(47, 16)));
+    assert!(panics(|| backward(48, 15)));
 }
 
 #[test]

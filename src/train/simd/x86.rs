@@ -19,7 +19,11 @@ impl Simd for Avx512 {
     type V = __m512;
     const TILE_PIXELS: usize = 4;
     const TILE_CHANNELS: usize = 4;
-    const LIST_PIXELS: usize = 16;
+    const LIST_PIXELS: usize = 8;
+    const GRADIENT_TILE: [usize; 2] = [6, 4];
+    const GRADIENT_TAPS: usize = 16;
+    const GRADIENT_PIXELS: usize = 4;
+    const DEPTHWISE_PIXELS: usize = 8;
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m512 {
@@ -119,7 +123,11 @@ impl Simd for Avx2 {
     type V = Halves;
     const TILE_PIXELS: usize = 1;
     const TILE_CHANNELS: usize = 6;
-    const LIST_PIXELS: usize = 4;
+    const LIST_PIXELS: usize = 6;
+    const GRADIENT_TILE: [usize; 2] = [3, 2];
+    const GRADIENT_TAPS: usize = 6;
+    const GRADIENT_PIXELS: usize = 1;
+    const DEPTHWISE_PIXELS: usize = 4;
 
     #[inline(always)]
     fn splat(self, x: f32) -> Halves {
