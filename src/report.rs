@@ -5,6 +5,7 @@
 
 pub mod chart;
 mod kernels;
+mod quantisation;
 mod training;
 
 use std::fmt::Write;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::units::{Bytes, Cycles, Hertz, Instructions, Macs, group_thousands};
 
 pub use kernels::{KernelCandidate, LayerKernels, explain};
+pub use quantisation::{LayerNoise, LevelNoise, Quantisation, WorstLayer};
 pub use training::{
     LayerSparsity, RecordedEpoch, RecordedLevel, RecordedLevelEpoch, TrainRecord, training_html,
 };
@@ -92,6 +94,9 @@ pub struct ImageReport {
     /// How the kernels of layers with weights were chosen.
     #[serde(default)]
     pub kernels: Vec<LayerKernels>,
+    /// How closely the integer network follows the float network, if that was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantisation: Option<Quantisation>,
 }
 
 /// Channels that hold one value whatever the input, or that nothing reads: they are not in the image.

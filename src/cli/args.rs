@@ -220,6 +220,10 @@ pub struct CompileArgs {
     /// Print which kernels can run each layer, what each would cost, and why others cannot.
     #[arg(long)]
     pub explain_kernels: bool,
+    /// Print how closely each layer follows its float form, as signal to noise in dB at every level,
+    /// and which adds most noise.
+    #[arg(long)]
+    pub explain_quantisation: bool,
     /// Stop after this pass and emit nothing.
     #[arg(long, value_name = "PASS")]
     pub stop_after: Option<String>,

@@ -16,7 +16,7 @@ use crate::export;
 use crate::image::{self, BuildOptions};
 use crate::ir::nested::NestedModel;
 use crate::passes::{self, Artefact, CompileOptions, Objective, PIPELINE, Preferences};
-use crate::report::{self, LayerKernels};
+use crate::report::{self, LayerKernels, Quantisation};
 use crate::target::Board;
 use crate::units::Bytes;
 
@@ -34,6 +34,9 @@ pub fn run(args: &CompileArgs, printer: &Printer) -> Result<io::Result<()>> {
     if args.explain_kernels {
         check_order(last, Some("encode"), "--explain-kernels")?;
     }
+    if args.explain_quantisation {
+        check_order(last, Some("quantise"), "--explain-quantisation")?;
+    }
     emit::check_output(&args.output)?;
     let nested = model::load(&args.model, printer)?;
     let budgets = Budgets {
@@ -49,6 +52,7 @@ pub fn run(args: &CompileArgs, printer: &Printer) -> Result<io::Result<()>> {
 
     let fast_memory = emit::fast_memory(&nested.graph, &board);
     let mut watch = Watch::new(printer, args.dump_after.as_deref());
+    watch.measure_fidelity = true;
     let artefact = lower(
         nested,
         calibration.as_ref(),
@@ -58,6 +62,10 @@ pub fn run(args: &CompileArgs, printer: &Printer) -> Result<io::Result<()>> {
         &mut watch,
     )?;
     let mut dumped = watch.dumped.unwrap_or_default();
+    let quantisation = watch.fidelity.as_ref().map(Quantisation::of);
+    if let (true, Some(quantisation)) = (args.explain_quantisation, &quantisation) {
+        dumped += &quantisation.explain();
+    }
     if args.explain_kernels {
         let kernels = match &artefact {
             Artefact::Encoded(encoded) => LayerKernels::of(&encoded.steps),
@@ -69,7 +77,11 @@ pub fn run(args: &CompileArgs, printer: &Printer) -> Result<io::Result<()>> {
     let program = match (artefact, last) {
         (Artefact::Program(program), None) => program,
         _ => {
-            let document = json!({ "stopped_after": last, "text": dumped });
+            let document = json!({
+                "stopped_after": last,
+                "text": dumped,
+                "quantisation": quantisation,
+            });
             return Ok(printer.result(&document, &dumped));
         }
     };
@@ -79,7 +91,10 @@ pub fn run(args: &CompileArgs, printer: &Printer) -> Result<io::Result<()>> {
         &board,
         budgets,
         &args.output,
-        &BuildOptions::default(),
+        &BuildOptions {
+            quantisation,
+            ..BuildOptions::default()
+        },
     )?;
     if let Some(spec) = data {
         // The bench may be run from another folder.
@@ -133,6 +148,7 @@ pub fn lower(
         calibration,
         preferences: preferences.clone(),
         fast_memory,
+        measure_fidelity: watch.measure_fidelity,
         ..CompileOptions::default()
     };
     let end = PIPELINE.last().map_or("", |pass| pass.name);

@@ -2,7 +2,7 @@
 
 use super::printer::{Printer, Progress};
 use crate::diag::Diagnostic;
-use crate::passes::{Observer, PassInfo};
+use crate::passes::{Fidelity, Observer, PassInfo};
 
 /// The command line's observer.
 pub struct Watch<'a> {
@@ -12,6 +12,10 @@ pub struct Watch<'a> {
     silent: bool,
     /// The text form that was asked for.
     pub dumped: Option<String>,
+    /// Whether to measure how closely the integer network follows the float network.
+    pub measure_fidelity: bool,
+    /// What was measured.
+    pub fidelity: Option<Fidelity>,
 }
 
 impl<'a> Watch<'a> {
@@ -23,6 +27,8 @@ impl<'a> Watch<'a> {
             progress: None,
             silent: false,
             dumped: None,
+            measure_fidelity: false,
+            fidelity: None,
         }
     }
 
@@ -50,6 +56,10 @@ impl Observer for Watch<'_> {
             .progress
             .get_or_insert_with(|| self.printer.progress(pass.name, total as u64));
         progress.set(done as u64);
+    }
+
+    fn fidelity(&mut self, fidelity: Fidelity) {
+        self.fidelity = Some(fidelity);
     }
 
     fn after(&mut self, pass: &'static PassInfo, text: &dyn Fn() -> String) {

@@ -7,6 +7,7 @@ use std::process::Command;
 use std::{env, fs, io};
 
 use crate::diag::{BUILD_FAILED, CARGO_MISSING, Diagnostic, RUST_TARGET_MISSING};
+use crate::report::Quantisation;
 use crate::target::Board;
 
 /// The environment variable that names a build folder shared by several workspaces.
@@ -22,6 +23,8 @@ pub struct BuildOptions {
     pub target_dir: Option<PathBuf>,
     /// The cargo to start; otherwise that of `CARGO`, otherwise `cargo`.
     pub cargo: Option<PathBuf>,
+    /// What was measured of the model before, for the report.
+    pub quantisation: Option<Quantisation>,
 }
 
 /// Builds the bench image of the workspace in `folder` and gives the ELF file's

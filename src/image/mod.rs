@@ -62,7 +62,10 @@ pub fn compile(
     let image = Image::read(&place, &bytes, board)?;
     emit::check_flash(program, board, budgets, image.flash_total)?;
     let memory = emit::place(program, board, budgets)?;
-    let report = report(program, board, &image, &memory.name);
+    let report = ImageReport {
+        quantisation: options.quantisation,
+        ..report(program, board, &image, &memory.name)
+    };
     // A struct of numbers and strings always has a JSON form.
     let json = serde_json::to_string_pretty(&report).unwrap_or_default() + "\n";
     for (name, contents) in [
@@ -130,6 +133,7 @@ fn report(program: &Program, board: &Board, image: &Image, arena_memory: &str) -
             .map(|(id, step)| image_layer(program, id, step))
             .collect(),
         kernels: LayerKernels::of(&program.steps),
+        quantisation: None,
     }
 }
 

@@ -11,6 +11,8 @@ use super::CompileOptions;
 
 /// Images evaluated at once.
 const BATCH: usize = 32;
+/// Images kept to compare the quantised network with the float one.
+const SAMPLES: usize = 32;
 /// Synthetic images where no data are given.
 const SYNTHETIC_IMAGES: usize = 64;
 
@@ -223,6 +225,8 @@ pub struct Calibration {
     histograms: Vec<IdVec<ValueId, Histogram>>,
     /// The input's exact bounds where they are known from the data's preparation.
     input: Option<Range>,
+    /// Some of the images, spread evenly over them, one after the other.
+    pub(super) samples: Vec<f32>,
 }
 
 impl Calibration {
@@ -295,7 +299,16 @@ impl Calibration {
             }
             histograms.push(seen);
         }
-        let calibration = Self { histograms, input };
+        let images = inputs.len() / len;
+        let kept = images.min(SAMPLES);
+        let calibration = Self {
+            histograms,
+            input,
+            samples: (0..kept)
+                .flat_map(|i| &inputs[i * images / kept * len..][..len])
+                .copied()
+                .collect(),
+        };
         calibration.check_finite(model)?;
         Ok(calibration)
     }

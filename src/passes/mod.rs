@@ -8,6 +8,7 @@ pub mod cost;
 mod eliminate;
 mod encode;
 mod evaluate;
+mod fidelity;
 mod fold;
 mod plan;
 mod quantise;
@@ -31,6 +32,7 @@ pub use encode::{
     encode_blocks, encode_compact, encode_stream,
 };
 pub use evaluate::{Accuracy, evaluate_int8, quantise_input};
+pub use fidelity::{Fidelity, LayerFidelity};
 pub use fold::fold;
 pub use plan::{MemoryPlan, plan, plan_for};
 pub use quantise::quantise;
@@ -99,6 +101,9 @@ pub struct CompileOptions<'a> {
     pub fast_memory: Option<Bytes>,
     /// What guides the choice of kernels.
     pub preferences: Preferences,
+    /// Whether to measure how closely the integer network follows the float network, which
+    /// [`Observer::fidelity`] is told: 32 images through both, at every level.
+    pub measure_fidelity: bool,
 }
 
 impl Default for CompileOptions<'_> {
@@ -111,6 +116,7 @@ impl Default for CompileOptions<'_> {
             seed: 1,
             fast_memory: None,
             preferences: Preferences::default(),
+            measure_fidelity: false,
         }
     }
 }
@@ -146,6 +152,8 @@ pub trait Observer {
     fn warning(&mut self, _diagnostic: Diagnostic) {}
     /// `done` of `total` units of the running pass are done.
     fn progress(&mut self, _pass: &'static PassInfo, _done: usize, _total: usize) {}
+    /// What [`CompileOptions::measure_fidelity`] asked for.
+    fn fidelity(&mut self, _fidelity: Fidelity) {}
     /// A pass has made its artefact, which is verified; `text` gives its text form.
     fn after(&mut self, _pass: &'static PassInfo, _text: &dyn Fn() -> String) {}
 }
@@ -212,8 +220,16 @@ pub fn compile_until(
                 }
             },
         )?;
-    let graph = quantise(&folded, &calibration, options.range_rule)?;
-    verify_int::verify(&graph)?;
+    let quantised = quantise::traced(&folded, &calibration, options.range_rule)?;
+    verify_int::verify(&quantised.graph)?;
+    if options.measure_fidelity {
+        observer.fidelity(fidelity::measure(
+            &folded,
+            &quantised,
+            &calibration.samples,
+        )?);
+    }
+    let graph = quantised.graph;
     observer.after(quantise_info, &|| text_int::print(&graph));
     if last == quantise_info.name {
         return Ok(Artefact::Int(graph));

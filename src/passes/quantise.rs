@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 
 use crate::diag::{self, Diagnostic, Diagnostics, Result};
 use crate::ir::float::{Conv, FloatOp, Shape, Unary, Window};
-use crate::ir::ids::{Id, IdVec, Level, NodeId, TensorId, ValueId};
+use crate::ir::ids::{Id, IdVec, LayerId, Level, NodeId, TensorId, ValueId};
 use crate::ir::int::{IntConv, IntGraph, IntLayer, IntOp, IntTensor, Quant, RequantTable};
 use crate::ir::nested::{NestedModel, PRUNED};
 
@@ -29,6 +29,24 @@ use super::requant::{
     softmax_table, widen,
 };
 
+/// A quantised network and where it came from.
+#[derive(Debug)]
+pub(super) struct Quantised {
+    pub graph: IntGraph,
+    /// The value of the folded model that each tensor stands for.
+    pub values: IdVec<TensorId, ValueId>,
+    /// One a layer.
+    pub rows: IdVec<LayerId, Rows>,
+}
+
+/// A layer's rows of weights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Rows {
+    pub all: usize,
+    /// Those that take wider steps than they would alone.
+    pub coarser: usize,
+}
+
 /// Quantises a folded model.
 ///
 /// # Errors
@@ -38,6 +56,15 @@ pub fn quantise(
     calibration: &Calibration,
     rule: RangeRule,
 ) -> Result<IntGraph> {
+    traced(model, calibration, rule).map(|quantised| quantised.graph)
+}
+
+/// As [`quantise`].
+pub(super) fn traced(
+    model: &NestedModel,
+    calibration: &Calibration,
+    rule: RangeRule,
+) -> Result<Quantised> {
     super::supported::check(model)?;
     let mut builder = Builder::new(model, calibration, rule);
     let graph = &model.graph;
@@ -48,9 +75,14 @@ pub fn quantise(
         tensors,
         layers,
         of_value,
+        rows,
         faults,
         ..
     } = builder;
+    let mut values: IdVec<TensorId, ValueId> = tensors.iter().map(|_| graph.input()).collect();
+    for (&value, &tensor) in &of_value {
+        values[tensor] = value;
+    }
     let int = IntGraph {
         name: crate_name(&graph.name),
         sparsities: model.levels.iter().map(|l| l.sparsity).collect(),
@@ -61,7 +93,11 @@ pub fn quantise(
             .filter_map(|v| of_value.get(v).copied())
             .collect(),
     };
-    faults.into_result(int)
+    faults.into_result(Quantised {
+        graph: int,
+        values,
+        rows,
+    })
 }
 
 /// `name` as the name of a crate: lower-case letters, digits and `_`, a letter first.
@@ -94,7 +130,8 @@ struct Builder<'a> {
     /// Nodes that a layer built earlier has swallowed.
     fused: Vec<bool>,
     tensors: IdVec<TensorId, IntTensor>,
-    layers: IdVec<crate::ir::ids::LayerId, IntLayer>,
+    layers: IdVec<LayerId, IntLayer>,
+    rows: IdVec<LayerId, Rows>,
     of_value: BTreeMap<ValueId, TensorId>,
     faults: Diagnostics,
 }
@@ -110,6 +147,7 @@ impl<'a> Builder<'a> {
             fused: vec![false; graph.nodes.len()],
             tensors: IdVec::new(),
             layers: IdVec::new(),
+            rows: IdVec::new(),
             of_value: BTreeMap::new(),
             faults: Diagnostics::default(),
         };
@@ -156,6 +194,7 @@ impl<'a> Builder<'a> {
             inputs,
             output,
         });
+        self.rows.push(Rows::default());
     }
 
     fn quant_of(&self, tensor: TensorId, level: usize) -> Quant {
@@ -456,6 +495,12 @@ impl<'a> Builder<'a> {
             model: None,
         });
         self.layer(id, op, vec![input], output);
+        if let Some(rows) = self.rows.iter_mut().next_back() {
+            *rows = Rows {
+                all: conv.out_channels,
+                coarser: weights.coarser_rows,
+            };
+        }
         self.cap(before, value, quant);
     }
 
@@ -564,6 +609,8 @@ struct Weights {
     levels: Option<Vec<u8>>,
     /// One an output channel.
     scale: Vec<f32>,
+    /// Rows whose step is wider than they would need alone.
+    coarser_rows: usize,
 }
 
 impl Weights {
@@ -586,6 +633,7 @@ fn quantise_weights(
     let mut values = Vec::with_capacity(conv.weight.len());
     let mut levels = weight_levels.map(|_| Vec::with_capacity(conv.weight.len()));
     let mut scales = Vec::with_capacity(conv.out_channels);
+    let mut coarser_rows = 0;
     for o in 0..conv.out_channels {
         let weight = |i: usize| {
             let at = o * row + i;
@@ -600,6 +648,7 @@ fn quantise_weights(
         } else {
             1.0
         };
+        let alone = scale;
         if f64::from(scale) < least_scale(o) {
             scale = (least_scale(o) as f32).next_up();
         }
@@ -611,6 +660,7 @@ fn quantise_weights(
         while nested && !super::encode::row_fits(quantised(scale)) {
             scale *= 1.03;
         }
+        coarser_rows += usize::from(scale > alone);
         scales.push(scale);
         let in_order: Vec<i8> = quantised(scale).collect();
         for tap in 0..taps {
@@ -627,5 +677,6 @@ fn quantise_weights(
         values,
         levels: levels.filter(|_| nested),
         scale: scales,
+        coarser_rows,
     }
 }

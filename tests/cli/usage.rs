@@ -53,7 +53,7 @@ fn every_verbs_help_ends_in_an_example() {
 
 #[test]
 fn wrong_use_gives_a_coded_finding_and_exit_2() {
-    let cases: [&[&str]; 23] = [
+    let cases: [&[&str]; 24] = [
         &["tran"],
         &[
             "train",
@@ -154,6 +154,17 @@ fn wrong_use_gives_a_coded_finding_and_exit_2() {
             "--stop-after",
             "fold",
             "--explain-kernels",
+            "-o",
+            "o",
+        ],
+        &[
+            "compile",
+            "m.onnx",
+            "--target",
+            "stm32h743",
+            "--stop-after",
+            "fold",
+            "--explain-quantisation",
             "-o",
             "o",
         ],

@@ -2,6 +2,7 @@
 
 mod chain;
 mod eliminate;
+mod fidelity;
 mod findings;
 mod golden;
 mod interpret;
