@@ -275,7 +275,7 @@ impl<'a> Run<'a> {
             }
             sums.loss += tally.loss;
             sums.right += tally.right;
-            let gradients = self.engine.backward(&state.params, prepared, logits, &seed);
+            let gradients = self.engine.backward(&state.params, prepared, &[&seed]);
             for (shared, sum) in self.state.shared.iter().zip(&mut shared) {
                 self.options.routing.add(
                     level,

@@ -22,6 +22,7 @@ mod recipe;
 mod reference;
 mod simd;
 mod state;
+pub mod stopwatch;
 
 pub use driver::train;
 pub use evaluate::{Evaluation, evaluate};

@@ -91,7 +91,8 @@ pub fn all() -> Vec<Network> {
     all
 }
 
-fn load(path: &str) -> NestedModel {
+/// The committed model at `path`.
+pub fn load(path: &str) -> NestedModel {
     import::load(path.as_ref())
         .unwrap_or_else(|e| panic!("{e}"))
         .model

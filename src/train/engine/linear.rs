@@ -4,6 +4,8 @@
 //! set of convolutions of the output's gradient, one for each phase of the stride: input pixels whose
 //! position agrees modulo the stride are reached by the same taps.
 
+use std::ops::Range;
+
 use crate::ir::float::{FloatOp, Shape, Window};
 use crate::train::simd::convolve::{
     Band, DenseWeights, Offsets, Row, Tap, TapLists, dense_gradient, dense_row, list_gradient,
@@ -254,7 +256,22 @@ impl Linear {
         }
     }
 
-    /// Writes the output.
+    /// Rows of the output.
+    pub fn out_rows(&self) -> usize {
+        self.out.h
+    }
+
+    /// How many input rows, from the first, the output rows before `out_rows` read.
+    pub fn input_rows_for(&self, out_rows: usize) -> usize {
+        let Some(last) = out_rows.checked_sub(1) else {
+            return 0;
+        };
+        (last * self.window.stride[0] + self.window.extent(0))
+            .saturating_sub(self.window.pads[0])
+            .min(self.shape.h)
+    }
+
+    /// Writes the output rows `rows`.
     #[allow(clippy::too_many_arguments)]
     pub fn forward(
         &self,
@@ -264,9 +281,10 @@ impl Linear {
         x_map: &Map,
         x: &[Lanes],
         out_map: &Map,
+        rows: Range<usize>,
         out: &mut [Lanes],
     ) {
-        for oy in 0..self.out.h {
+        for oy in rows {
             let row = |group: usize| Row {
                 cols: self.out.w,
                 x_base: self.input_base(x_map, group * self.group_in, oy),
@@ -287,7 +305,28 @@ impl Linear {
         }
     }
 
-    /// Writes or adds to the gradient of the input.
+    /// Groups of input rows, one for each row index of the stride's phases.
+    pub fn input_row_groups(&self) -> usize {
+        self.shape.h.div_ceil(self.window.stride[0])
+    }
+
+    /// How many groups of input rows, from the first, have a gradient that depends on no output row
+    /// from `out_rows` on.
+    pub fn input_groups_for(&self, out_rows: usize) -> usize {
+        if out_rows >= self.out.h {
+            return self.input_row_groups();
+        }
+        let last = self.phases.iter().map(|p| p.last(0)).max().unwrap_or(0);
+        (out_rows as isize - last).clamp(0, self.input_row_groups() as isize) as usize
+    }
+
+    /// The input rows before the group `group`.
+    pub fn input_rows_before(&self, group: usize) -> usize {
+        (group * self.window.stride[0]).min(self.shape.h)
+    }
+
+    /// Writes or adds to the gradient of the input rows of the groups `groups`.
+    #[allow(clippy::too_many_arguments)]
     pub fn input_gradient(
         &self,
         isa: Isa,
@@ -295,11 +334,15 @@ impl Linear {
         dy_map: &Map,
         dy: &[Lanes],
         dx_map: &Map,
+        groups: Range<usize>,
         dx: &mut [Lanes],
     ) {
         let [sy, sx] = self.window.stride;
-        for (phase, weights) in self.phases.iter().zip(&prepared.phases) {
-            for i in 0..phase.rows {
+        for i in groups {
+            for (phase, weights) in self.phases.iter().zip(&prepared.phases) {
+                if i >= phase.rows {
+                    continue;
+                }
                 let y = phase.y + i * sy;
                 if phase.taps.is_empty() {
                     if !self.accumulate {
@@ -334,7 +377,22 @@ impl Linear {
         }
     }
 
-    /// Adds to the gradients of weight and bias.
+    /// Output rows whose contribution to the weight gradient is summed before the lanes are.
+    pub fn band_rows(&self) -> usize {
+        (BAND_PIXELS / self.out.w).max(1)
+    }
+
+    /// Sums of a list's weight gradient, to be given to [`Linear::weight_gradient`] of every band and
+    /// then to [`Linear::finish_weight_gradient`].
+    pub fn start_weight_gradient(&self, prepared: &PreparedLinear, sums: &mut Vec<f32>) {
+        sums.clear();
+        if prepared.lists {
+            sums.resize(prepared.forward_lists.len(), 0.0);
+        }
+    }
+
+    /// Adds the band of output rows `rows`, at most [`Linear::band_rows`], to the gradient of the
+    /// weights.
     #[allow(clippy::too_many_arguments)]
     pub fn weight_gradient(
         &self,
@@ -344,35 +402,43 @@ impl Linear {
         x: &[Lanes],
         dy_map: &Map,
         dy: &[Lanes],
-        scratch: &mut Vec<f32>,
+        rows: Range<usize>,
+        sums: &mut [f32],
         gradient: &mut [f32],
     ) {
-        let band_rows = (BAND_PIXELS / self.out.w).max(1);
-        let k = self.row_len();
+        let band = |group: usize, channels: usize| Band {
+            x_base: self.input_base(x_map, group * self.group_in, rows.start),
+            x_step: self.window.stride[1],
+            x_row: self.window.stride[0] * x_map.row,
+            ..Band::of(
+                dy_map,
+                group * self.group_out,
+                channels,
+                rows.start,
+                rows.len(),
+            )
+        };
         if prepared.lists {
-            scratch.clear();
-            scratch.resize(prepared.forward_lists.len(), 0.0);
-        }
-        for first in (0..self.out.h).step_by(band_rows) {
-            let rows = band_rows.min(self.out.h - first);
-            let band = |group: usize, channels: usize| Band {
-                x_base: self.input_base(x_map, group * self.group_in, first),
-                x_step: self.window.stride[1],
-                x_row: self.window.stride[0] * x_map.row,
-                ..Band::of(dy_map, group * self.group_out, channels, first, rows)
-            };
-            if prepared.lists {
-                let band = band(0, self.out.c);
-                list_gradient(isa, &prepared.forward_lists, x, dy, &band, scratch);
-            } else {
-                for (g, gradient) in gradient.chunks_exact_mut(self.group_out * k).enumerate() {
-                    let band = band(g, self.group_out);
-                    dense_gradient(isa, &prepared.offsets, x, dy, &band, gradient);
-                }
+            let band = band(0, self.out.c);
+            list_gradient(isa, &prepared.forward_lists, x, dy, &band, sums);
+        } else {
+            let k = self.row_len();
+            for (g, gradient) in gradient.chunks_exact_mut(self.group_out * k).enumerate() {
+                let band = band(g, self.group_out);
+                dense_gradient(isa, &prepared.offsets, x, dy, &band, gradient);
             }
         }
+    }
+
+    /// Adds what the bands of a list left in `sums`.
+    pub fn finish_weight_gradient(
+        &self,
+        prepared: &PreparedLinear,
+        sums: &[f32],
+        gradient: &mut [f32],
+    ) {
         if prepared.lists {
-            for (&place, sum) in prepared.places.iter().zip(scratch.iter()) {
+            for (&place, sum) in prepared.places.iter().zip(sums) {
                 gradient[place as usize] += sum;
             }
         }

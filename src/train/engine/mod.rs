@@ -5,6 +5,8 @@
 //! ([`plan::Slot`]). Blocks run in parallel. What joins them (statistics of batch normalisation, the
 //! gradient of a parameter) is summed in block order, so results do not depend on the threads.
 
+mod backward;
+mod forward;
 mod gather;
 mod linear;
 mod local;
@@ -12,6 +14,7 @@ mod params;
 mod plan;
 mod pool;
 mod run;
+mod schedule;
 mod softmax;
 mod unary;
 

@@ -194,6 +194,34 @@ impl Step {
         }
     }
 
+    /// What it reads.
+    pub fn inputs(&self) -> Vec<SlotIx> {
+        match self {
+            Step::Linear(s) => vec![s.input],
+            Step::Pointwise(s) => s.summands.iter().map(|t| t.input).collect(),
+            Step::Pool(s) => vec![s.input],
+            Step::Gather(s) => vec![s.input],
+            Step::Softmax(s) => vec![s.input],
+            Step::Local(s) => s.inputs.iter().map(|i| i.slot).collect(),
+        }
+    }
+
+    /// Whether the gradient of its input `slot` is added to what stands there.
+    pub fn accumulates(&self, slot: SlotIx) -> bool {
+        match self {
+            Step::Linear(s) => s.accumulate,
+            Step::Pointwise(s) => (s.summands.iter())
+                .find(|t| t.input == slot)
+                .is_some_and(|t| t.accumulate),
+            Step::Pool(s) => s.accumulate,
+            Step::Gather(s) => s.accumulate,
+            Step::Softmax(s) => s.accumulate,
+            Step::Local(s) => (s.inputs.iter())
+                .find(|i| i.slot == slot)
+                .is_some_and(|i| i.accumulate),
+        }
+    }
+
     /// Each input with the flag whether its gradient is accumulated.
     fn inputs_mut(&mut self) -> Vec<(SlotIx, &mut bool)> {
         match self {

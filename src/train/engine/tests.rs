@@ -413,7 +413,7 @@ fn gradients_agree_with_finite_differences() {
             let (seed, parts) = seeds(&engine, n);
             let parts: Vec<&[f32]> = parts.iter().map(Vec::as_slice).collect();
             let infos = engine.plan().params.clone();
-            let gradients = engine.backward_all(&params, &prepared, &parts).to_vec();
+            let gradients = engine.backward(&params, &prepared, &parts).to_vec();
             let objective = |graph: &FloatGraph| -> f64 {
                 forward_reference(graph, &inputs, mode)
                     .iter()
@@ -502,7 +502,7 @@ fn masks_threads_and_instruction_sets_do_not_change_a_bit() {
             let out = read_outputs(&engine);
             let (_, parts) = seeds(&engine, n);
             let parts: Vec<&[f32]> = parts.iter().map(Vec::as_slice).collect();
-            let mut gradients = engine.backward_all(&params, &prepared, &parts).to_vec();
+            let mut gradients = engine.backward(&params, &prepared, &parts).to_vec();
             for (gradient, mask) in gradients.iter_mut().zip(&masks) {
                 for (v, live) in gradient.iter_mut().zip(mask) {
                     *v = if *live { *v + 0.0 } else { 0.0 };

@@ -1,6 +1,6 @@
 //! Passes over feature maps: activations, normalisation and their gradients.
 
-use super::lanes::{LANES, Lanes, Simd};
+use super::lanes::{Lanes, Simd};
 use super::{Map, dispatched};
 
 /// What stands at the end of a fused pass.
@@ -50,17 +50,19 @@ pub struct Slope<'a> {
 }
 
 dispatched! {
-    /// `out = activation(sum of terms)`; one or two terms.
-    pub fn pointwise(terms: &[Term<'_>], activation: Activation, map: &Map, out: &mut [Lanes]) = pointwise_generic;
-    /// Sums of `x - center` and of its square over all pixels and the lanes below `live`; `sums` is
-    /// `[channel][2]`.
-    pub fn moments(map: &Map, x: &[Lanes], center: &[f32], live: usize, sums: &mut [f64]) = moments_generic;
-    /// Turns the gradient of the activation's output into that of its input, in place, and sums it
-    /// per channel: `sums` is `[channel][1 + centred.len()]`.
-    pub fn gate(activation: Activation, out_map: &Map, out: &[Lanes], map: &Map, gradient: &mut [Lanes], centred: &[Centred<'_>], sums: &mut [f64]) = gate_generic;
-    /// The gradient through a term, written or added to `dx`; lanes where `mask` is 0 become 0.
-    pub fn slope(slope: &Slope<'_>, dz_map: &Map, dz: &[Lanes], x_map: &Map, x: &[Lanes], mask: &Lanes, dx_map: &Map, dx: &mut [Lanes], accumulate: bool) = slope_generic;
+    /// `out = activation(sum of terms)` for the rows `rows` of `map`; one or two terms.
+    pub fn pointwise(terms: &[Term<'_>], activation: Activation, map: &Map, rows: Rows, out: &mut [Lanes]) = pointwise_generic;
+    /// Adds the rows' `x - center` and its square to `sums`, `[channel][2]`, lane by lane.
+    pub fn moments(map: &Map, rows: Rows, x: &[Lanes], center: &[f32], sums: &mut [Lanes]) = moments_generic;
+    /// Turns the rows' gradient of the activation's output into that of its input, in place, and
+    /// adds it and its products to `sums`, `[channel][1 + centred.len()]`, lane by lane.
+    pub fn gate(activation: Activation, out_map: &Map, out: &[Lanes], map: &Map, rows: Rows, gradient: &mut [Lanes], centred: &[Centred<'_>], sums: &mut [Lanes]) = gate_generic;
+    /// The rows' gradient through a term, written or added to `dx`; lanes where `mask` is 0 become 0.
+    pub fn slope(slope: &Slope<'_>, dz_map: &Map, rows: Rows, dz: &[Lanes], x_map: &Map, x: &[Lanes], mask: &Lanes, dx_map: &Map, dx: &mut [Lanes], accumulate: bool) = slope_generic;
 }
+
+/// Rows of a map.
+pub type Rows = std::ops::Range<usize>;
 
 #[inline(always)]
 fn activate<S: Simd>(simd: S, activation: Activation, v: S::V) -> S::V {
@@ -79,9 +81,10 @@ fn pointwise_generic<S: Simd>(
     terms: &[Term<'_>],
     activation: Activation,
     map: &Map,
+    rows: Rows,
     out: &mut [Lanes],
 ) {
-    for y in 0..map.h {
+    for y in rows {
         for c in 0..map.c {
             let to = &mut out[map.span(c, y)];
             let first = &terms[0];
@@ -111,34 +114,52 @@ fn pointwise_generic<S: Simd>(
 }
 
 /// The sum of the lanes below `live`, in lane order.
-#[inline(always)]
-fn fold<S: Simd>(simd: S, v: S::V, live: usize) -> f64 {
-    let mut lanes = Lanes::ZERO;
-    simd.store(v, &mut lanes);
-    lanes.0[..live].iter().map(|&v| f64::from(v)).sum()
+pub fn fold(v: &Lanes, live: usize) -> f64 {
+    v.0[..live].iter().map(|&v| f64::from(v)).sum()
 }
 
 #[inline(always)]
 fn moments_generic<S: Simd>(
     simd: S,
     map: &Map,
+    rows: Rows,
     x: &[Lanes],
     center: &[f32],
-    live: usize,
-    sums: &mut [f64],
+    sums: &mut [Lanes],
 ) {
-    for c in 0..map.c {
-        let k = simd.splat(center[c]);
-        let (mut s1, mut s2) = (simd.splat(0.0), simd.splat(0.0));
-        for y in 0..map.h {
+    assert!(sums.len() == 2 * map.c && center.len() >= map.c);
+    for y in rows {
+        for c in 0..map.c {
+            let k = simd.splat(center[c]);
+            let (mut s1, mut s2) = (simd.load(&sums[2 * c]), simd.load(&sums[2 * c + 1]));
             for x in &x[map.span(c, y)] {
                 let v = simd.sub(simd.load(x), k);
                 s1 = simd.add(s1, v);
                 s2 = simd.fma(v, v, s2);
             }
+            simd.store(s1, &mut sums[2 * c]);
+            simd.store(s2, &mut sums[2 * c + 1]);
         }
-        sums[2 * c] = fold(simd, s1, live);
-        sums[2 * c + 1] = fold(simd, s2, live);
+    }
+}
+
+/// The term whose product is to be summed, if it is.
+#[inline(always)]
+fn wanted<'c, 'a>(centred: &'c [Centred<'a>], term: usize) -> Option<&'c Centred<'a>> {
+    match centred.get(term) {
+        Some(term) if !term.x.is_empty() => Some(term),
+        _ => None,
+    }
+}
+
+/// The gradient `g` of the activation's output `v` as that of its input.
+#[inline(always)]
+fn pass<S: Simd>(simd: S, activation: Activation, v: S::V, g: S::V) -> S::V {
+    let zero = simd.splat(0.0);
+    match activation {
+        Activation::None => g,
+        Activation::Relu => simd.where_above(v, zero, g),
+        Activation::Relu6 => simd.where_below(v, simd.splat(6.0), simd.where_above(v, zero, g)),
     }
 }
 
@@ -150,43 +171,52 @@ fn gate_generic<S: Simd>(
     out_map: &Map,
     out: &[Lanes],
     map: &Map,
+    rows: Rows,
     gradient: &mut [Lanes],
     centred: &[Centred<'_>],
-    sums: &mut [f64],
+    sums: &mut [Lanes],
 ) {
-    let (zero, six) = (simd.splat(0.0), simd.splat(6.0));
-    assert!(centred.len() <= 2, "a pass has at most two terms");
     let width = 1 + centred.len();
-    for c in 0..map.c {
-        let mut totals = [simd.splat(0.0); 3];
-        for y in 0..map.h {
+    assert!(width <= 3, "a pass has at most two terms");
+    assert_eq!(sums.len(), width * map.c);
+    for y in rows {
+        for c in 0..map.c {
             let dz = &mut gradient[map.span(c, y)];
-            for (dz, out) in dz.iter_mut().zip(&out[out_map.span(c, y)]) {
-                let (mut g, v) = (simd.load(dz), simd.load(out));
-                if activation != Activation::None {
-                    g = simd.where_above(v, zero, g);
+            let out = &out[out_map.span(c, y)];
+            let sums = &mut sums[c * width..][..width];
+            let mut total = simd.load(&sums[0]);
+            // The first term's product is summed on the way: most passes have no second.
+            match wanted(centred, 0) {
+                Some(term) => {
+                    let center = simd.splat(term.center[c]);
+                    let mut product = simd.load(&sums[1]);
+                    let x = &term.x[term.map.span(c, y)];
+                    for ((dz, out), x) in dz.iter_mut().zip(out).zip(x) {
+                        let g = pass(simd, activation, simd.load(out), simd.load(dz));
+                        total = simd.add(total, g);
+                        product = simd.fma(g, simd.sub(simd.load(x), center), product);
+                        simd.store(g, dz);
+                    }
+                    simd.store(product, &mut sums[1]);
                 }
-                if activation == Activation::Relu6 {
-                    g = simd.where_below(v, six, g);
+                None => {
+                    for (dz, out) in dz.iter_mut().zip(out) {
+                        let g = pass(simd, activation, simd.load(out), simd.load(dz));
+                        total = simd.add(total, g);
+                        simd.store(g, dz);
+                    }
                 }
-                totals[0] = simd.add(totals[0], g);
-                simd.store(g, dz);
             }
-            for (term, total) in centred.iter().zip(&mut totals[1..]) {
-                if term.x.is_empty() {
-                    continue;
-                }
+            simd.store(total, &mut sums[0]);
+            if let Some(term) = wanted(centred, 1) {
                 let center = simd.splat(term.center[c]);
-                let mut sum = *total;
+                let mut product = simd.load(&sums[2]);
                 for (dz, x) in dz.iter().zip(&term.x[term.map.span(c, y)]) {
                     let v = simd.sub(simd.load(x), center);
-                    sum = simd.fma(simd.load(dz), v, sum);
+                    product = simd.fma(simd.load(dz), v, product);
                 }
-                *total = sum;
+                simd.store(product, &mut sums[2]);
             }
-        }
-        for (sum, total) in sums[c * width..][..width].iter_mut().zip(totals) {
-            *sum = fold(simd, total, LANES);
         }
     }
 }
@@ -197,6 +227,7 @@ fn slope_generic<S: Simd>(
     simd: S,
     slope: &Slope<'_>,
     dz_map: &Map,
+    rows: Rows,
     dz: &[Lanes],
     x_map: &Map,
     x: &[Lanes],
@@ -206,7 +237,7 @@ fn slope_generic<S: Simd>(
     accumulate: bool,
 ) {
     let mask = simd.load(mask);
-    for y in 0..dz_map.h {
+    for y in rows {
         for c in 0..dz_map.c {
             let (a, b, k) = (
                 simd.splat(slope.a[c]),
