@@ -9,6 +9,7 @@ pub mod ids;
 pub mod int;
 pub mod nested;
 pub mod program;
+pub mod rounding;
 pub mod text;
 pub mod text_int;
 pub mod verify;

@@ -5,6 +5,7 @@ use crate::diag::{self, Diagnostic, Diagnostics, Result};
 use crate::ir::float::Shape;
 use crate::ir::ids::{Id, IdVec, Level, ValueId};
 use crate::ir::nested::{NestedModel, Preprocessing};
+use crate::ir::rounding::Range;
 use crate::train::Inference;
 
 use super::CompileOptions;
@@ -26,25 +27,6 @@ pub enum RangeRule {
     /// The range of least mean squared quantisation error, clipping included.
     #[default]
     LeastSquares,
-}
-
-/// A range of reals.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Range {
-    /// Lower end, at most 0.
-    pub low: f64,
-    /// Upper end, at least 0.
-    pub high: f64,
-}
-
-impl Range {
-    /// The range of both and of zero, which int8 must always be able to stand for.
-    pub fn with(self, value: f64) -> Self {
-        Self {
-            low: self.low.min(value).min(0.0),
-            high: self.high.max(value).max(0.0),
-        }
-    }
 }
 
 /// A histogram over reals that doubles its reach when a value falls outside.
@@ -130,14 +112,10 @@ impl Histogram {
 
     /// The range `rule` chooses; zero is always in it.
     pub fn range(&self, rule: RangeRule) -> Range {
-        let zero = Range {
-            low: 0.0,
-            high: 0.0,
-        };
         if self.count == 0 {
-            return zero;
+            return Range::ZERO;
         }
-        let whole = zero.with(self.low).with(self.high);
+        let whole = Range::ZERO.with(self.low).with(self.high);
         match rule {
             RangeRule::MinMax => whole,
             RangeRule::Percentile(share) => {
@@ -344,11 +322,7 @@ impl Calibration {
 
 /// Bounds of prepared pixels.
 fn pixel_range(preprocessing: &Preprocessing, channels: usize) -> Range {
-    let zero = Range {
-        low: 0.0,
-        high: 0.0,
-    };
-    (0..channels).fold(zero, |range, c| {
+    (0..channels).fold(Range::ZERO, |range, c| {
         range
             .with(f64::from(preprocessing.apply(0, c)))
             .with(f64::from(preprocessing.apply(255, c)))

@@ -19,8 +19,6 @@ mod tests;
 
 use std::fmt::Write;
 
-use nest_format::PackedBound;
-
 use crate::diag::{self, Diagnostic, Diagnostics, Result};
 use crate::ir::ids::{IdVec, LayerId};
 use crate::ir::int::IntGraph;
@@ -66,12 +64,6 @@ pub fn encode(graph: IntGraph, preferences: &Preferences) -> Result<EncodedGraph
     }
     faults.into_result(())?;
     Ok(EncodedGraph { graph, steps })
-}
-
-/// Whether a row's sum stays within the 23 bits of a packed accumulator for all inputs (the bound
-/// of [`nest_format::NestedStream`]).
-pub(crate) fn row_fits(weights: impl Iterator<Item = i8>) -> bool {
-    weights.fold(PackedBound::new(), PackedBound::with).fits()
 }
 
 /// One line a step, for `--dump-after encode`.

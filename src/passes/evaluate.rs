@@ -9,8 +9,7 @@ use crate::ir::float::Shape;
 use crate::ir::ids::{Id, Level};
 use crate::ir::int::Quant;
 use crate::ir::program::Program;
-
-use super::requant::quantise_real;
+use crate::ir::rounding::quantise_real;
 
 /// Right answers of one level.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -21,12 +21,12 @@ use crate::ir::float::{Conv, FloatOp, Shape, Unary, Window};
 use crate::ir::ids::{Id, IdVec, LayerId, Level, NodeId, TensorId, ValueId};
 use crate::ir::int::{IntConv, IntGraph, IntLayer, IntOp, IntTensor, Quant, RequantTable};
 use crate::ir::nested::{NestedModel, PRUNED};
+use crate::ir::rounding::{Range, quantise_real, round_weight, row_step};
 
-use super::calibrate::{Calibration, Range, RangeRule};
+use super::calibrate::{Calibration, RangeRule};
 use super::fold::{affine_levels, bias_levels};
 use super::requant::{
-    MAX_FACTOR, MIN_FACTOR, NEGLIGIBLE_FACTOR, add_params, constant, quant, quantise_real, requant,
-    softmax_table, widen,
+    MAX_FACTOR, MIN_FACTOR, NEGLIGIBLE_FACTOR, add_params, constant, requant, softmax_table,
 };
 
 /// A quantised network and where it came from.
@@ -154,7 +154,10 @@ impl<'a> Builder<'a> {
         let range = calibration.input_range(graph.input());
         let ranges = vec![range; builder.levels()];
         let ranges = builder.with_constants(graph.input(), ranges, Activation::None);
-        builder.tensor(graph.input(), ranges.into_iter().map(quant).collect());
+        builder.tensor(
+            graph.input(),
+            ranges.into_iter().map(Range::quant).collect(),
+        );
         builder
     }
 
@@ -375,7 +378,7 @@ impl<'a> Builder<'a> {
     ) -> Vec<Quant> {
         let ranges = self.ranges(value, activation);
         (ranges.iter().enumerate())
-            .map(|(level, &range)| widen(range, quant(range), least(level)))
+            .map(|(level, range)| range.quant_of_least_step(least(level)))
             .collect()
     }
 
@@ -635,38 +638,19 @@ fn quantise_weights(
     let mut scales = Vec::with_capacity(conv.out_channels);
     let mut coarser_rows = 0;
     for o in 0..conv.out_channels {
-        let weight = |i: usize| {
-            let at = o * row + i;
-            match weight_levels {
+        let weight: Vec<f32> = (o * row..(o + 1) * row)
+            .map(|at| match weight_levels {
                 Some(l) if l[at] == PRUNED => 0.0,
-                _ => f64::from(conv.weight[at]),
-            }
-        };
-        let largest = (0..row).map(|i| weight(i).abs()).fold(0.0, f64::max);
-        let mut scale = if largest > 0.0 {
-            (largest / 127.0) as f32
-        } else {
-            1.0
-        };
-        let alone = scale;
-        if f64::from(scale) < least_scale(o) {
-            scale = (least_scale(o) as f32).next_up();
-        }
-        let quantised = |scale: f32| {
-            (0..row).map(move |i| (weight(i) / f64::from(scale)).round().clamp(-127.0, 127.0) as i8)
-        };
-        // A nested row has no other kernel to go to: coarser steps keep it within the bound of the
-        // packed sums.
-        while nested && !super::encode::row_fits(quantised(scale)) {
-            scale *= 1.03;
-        }
-        coarser_rows += usize::from(scale > alone);
+                _ => conv.weight[at],
+            })
+            .collect();
+        let (scale, coarser) = row_step(&weight, nested, least_scale(o));
+        coarser_rows += usize::from(coarser);
         scales.push(scale);
-        let in_order: Vec<i8> = quantised(scale).collect();
         for tap in 0..taps {
             for c in 0..conv.group_channels {
                 let from = c * taps + tap;
-                values.push(in_order[from]);
+                values.push(round_weight(weight[from], scale));
                 if let (Some(to), Some(of)) = (&mut levels, weight_levels) {
                     to.push(of[o * row + from]);
                 }

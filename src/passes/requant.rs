@@ -7,55 +7,10 @@ use nest_format::{AddParams, Requant};
 
 use crate::ir::int::Quant;
 
-use super::calibrate::Range;
-
 /// The largest real factor [`Requant`] can hold: `(2^31 - 1) / 2^32`, just below one half.
 pub(super) const MAX_FACTOR: f64 = (i32::MAX as f64) / 4_294_967_296.0;
 
 const ONE: f64 = 4_294_967_296.0;
-
-/// `real = scale * (q - zero_point)` over `range`, 255 steps; zero is exact.
-pub(super) fn quant(range: Range) -> Quant {
-    let scale = ((range.high - range.low) / 255.0) as f32;
-    // Nothing but zeros was seen: any step will do.
-    let scale = if scale > f32::MIN_POSITIVE {
-        scale
-    } else {
-        1.0
-    };
-    Quant {
-        scale,
-        zero_point: zero_point(range, scale),
-    }
-}
-
-fn zero_point(range: Range, scale: f32) -> i8 {
-    (-128.0 - range.low / f64::from(scale))
-        .round()
-        .clamp(-128.0, 127.0) as i8
-}
-
-/// `quant` with the step widened to at least `scale`.
-pub(super) fn widen(range: Range, quant: Quant, scale: f64) -> Quant {
-    if f64::from(quant.scale) >= scale {
-        return quant;
-    }
-    let mut wider = scale as f32;
-    if f64::from(wider) < scale {
-        wider = wider.next_up();
-    }
-    // The range that is not needed goes above: an activation's zero stays the lowest value.
-    Quant {
-        scale: wider,
-        zero_point: zero_point(range, wider),
-    }
-}
-
-/// The int8 that stands for `real`: rounded half away from zero, saturated.
-pub(crate) fn quantise_real(real: f64, quant: Quant) -> i8 {
-    ((real / f64::from(quant.scale)).round() + f64::from(quant.zero_point)).clamp(-128.0, 127.0)
-        as i8
-}
 
 /// The smallest real factor of a convolution's row. Below it the 32-bit bias could not reach over
 /// 1024 output steps; a row of so small weights gets a coarser step instead.
@@ -126,50 +81,6 @@ mod tests {
 
     fn q(scale: f32, zero_point: i8) -> Quant {
         Quant { scale, zero_point }
-    }
-
-    #[test]
-    fn quantisation_rounds_half_away_and_saturates() {
-        let quant = q(0.5, 3);
-        assert_eq!(quantise_real(0.25, quant), 4);
-        assert_eq!(quantise_real(-0.25, quant), 2);
-        assert_eq!(quantise_real(0.24, quant), 3);
-        assert_eq!(quantise_real(1e9, quant), 127);
-        assert_eq!(quantise_real(-1e9, quant), -128);
-    }
-
-    #[test]
-    fn ranges_of_activations_start_at_the_lowest_value() {
-        let quant = quant(Range {
-            low: 0.0,
-            high: 2.55,
-        });
-        assert_eq!(quant.zero_point, -128);
-        assert_eq!(quant.scale, 0.01);
-        assert_eq!(
-            super::quant(Range {
-                low: 0.0,
-                high: 0.0
-            }),
-            q(1.0, -128)
-        );
-        assert_eq!(
-            super::quant(Range {
-                low: -255.0,
-                high: 0.0
-            }),
-            q(1.0, 127)
-        );
-    }
-
-    #[test]
-    fn widening_keeps_zero_lowest() {
-        let range = Range {
-            low: 0.0,
-            high: 2.55,
-        };
-        assert_eq!(widen(range, quant(range), 0.1), q(0.1f32.max(0.1), -128));
-        assert_eq!(widen(range, quant(range), 0.001), quant(range));
     }
 
     #[test]

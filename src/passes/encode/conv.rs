@@ -7,11 +7,12 @@ use nest_kernels::{Demand, DepthwiseForm, Kernel, kernel_info};
 use crate::ir::float::Shape;
 use crate::ir::int::IntConv;
 use crate::ir::program::Candidate;
+use crate::ir::rounding::row_fits;
 use crate::units::Bytes;
 
 use super::choose::Preferences;
 use super::step::{Chosen, Fault, geometry, narrow};
-use super::{block, compact, dense, depthwise, generic, nested, row_fits};
+use super::{block, compact, dense, depthwise, generic, nested};
 
 /// A convolution between its tensors.
 pub(super) struct ConvLayer<'a> {

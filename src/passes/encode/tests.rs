@@ -220,14 +220,3 @@ fn counts_beyond_16_bits_are_refused() {
     assert!(error.contains("70000 columns"), "{error}");
     assert!(encode_stream(1, 65_535, 1, &vec![1; 65_535], None).is_ok());
 }
-
-#[test]
-fn the_bound_of_packed_sums() {
-    // 127 * P + 128 * N < 2^22, both ways round.
-    assert!(row_fits([127i8; 258].into_iter()));
-    assert!(!row_fits([127i8; 259].into_iter()));
-    assert!(row_fits([-127i8; 258].into_iter()));
-    assert!(!row_fits([-127i8; 259].into_iter()));
-    assert!(row_fits([1i8; 32_767].into_iter()));
-    assert!(!row_fits([1i8; 32_768].into_iter()));
-}
