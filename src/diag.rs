@@ -310,6 +310,21 @@ codes! {
         "The calibration firmware prints a line for each loop it measures, between `nestc-calibrate 1` and `done`. The message says what of it is missing. `make calibrate` runs it on a board and keeps what it prints.";
     CALIBRATION_MISFIT "E758" CheckFailed "the cycle model does not explain a measurement"
         "With the constant that fits best, the emulator takes a number of cycles for a loop of the calibration firmware that is more than 2 % off the board's: the hardware does something that the model does not know. The other constants can be used; what depends on this one is an estimate.";
+    // E8xx: detection
+    HEAD_MALFORMED "E800" Input "a detection head is malformed"
+        "--head names what a detection network's outputs mean, as kind[,key=value…]: fastestdet, ultraface, ssd or yolo, followed by keys such as classes=person/car or score=0.3. The message says which part does not have this form.";
+    HEAD_MISFIT "E801" Input "a detection head does not fit the network's outputs"
+        "The kind of head and the number of classes fix how many outputs there are and how many channels each has. The message gives what the head needs and what the network has.";
+    HEAD_MISSING "E802" Input "it is not known what a detection network's outputs mean"
+        "The data hold boxes, and the model was not trained with a --head that could be taken from it. Name it with --head; `nestc train` keeps it in the model.";
+    NO_COMMON_CLASS "E803" Input "network and data name different classes"
+        "Boxes are compared class by class, by name. None of the names in the data is one of the network's; give the network's own names, in its order, with classes= in --head.";
+    CLASSES_LEFT_OUT "E804" Input "objects of some classes are left out"
+        "A warning: the data hold objects of classes that the network does not name. They count neither for nor against it.";
+    NO_BOXES "E805" Input "boxes are needed and there are none"
+        "Average precision compares boxes that are found with boxes that are there. Use data with annotations: voc:DIR.";
+    DETECTION_PRECISION "E806" Input "detection is not measured in this arithmetic"
+        "This version decodes the outputs of float networks only; leave --precision int8 out.";
 }
 
 /// One finding.

@@ -15,6 +15,8 @@ pub mod export;
 
 pub mod data;
 
+pub mod detect;
+
 pub mod train;
 
 pub mod passes;

@@ -7,6 +7,7 @@ use clap_complete::Shell;
 
 use super::fail_if::Condition;
 use crate::data::DataSpec;
+use crate::detect::Head;
 use crate::passes::Forced;
 
 /// Compiles pretrained ONNX ConvNets into nested-sparse int8 firmware for Cortex-M7.
@@ -32,7 +33,7 @@ pub enum Verb {
     Check(CheckArgs),
     /// Prune a pretrained network to nested levels and fine-tune them together.
     Train(TrainArgs),
-    /// Measure the accuracy of every level.
+    /// Measure the accuracy, or the average precision of detections, of every level.
     Eval(EvalArgs),
     /// Write one level as an ordinary ONNX file.
     Export(ExportArgs),
@@ -134,7 +135,7 @@ pub enum Precision {
 /// `nestc eval`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  nestc eval net.nest.onnx --data cifar10:data/cifar10 --precision int8"
+    after_help = "Average precision follows the rule of PASCAL VOC (all points, an overlap of 0.5 suffices).\n\nExample:\n  nestc eval net.nest.onnx --data cifar10:data/cifar10 --precision int8\n  nestc eval detector.onnx --data voc:data/people,resize=160,scale=0.00392157,order=bgr --head fastestdet"
 )]
 pub struct EvalArgs {
     /// An ONNX file or a `.nest.onnx`.
@@ -142,6 +143,10 @@ pub struct EvalArgs {
     /// Test images: kind:path[,key=value…]; `split=test` unless the specification chooses.
     #[arg(long, value_name = "SPEC")]
     pub data: DataSpec,
+    /// What a detection network's outputs mean: fastestdet, ultraface, ssd or yolo, with
+    /// [,key=value…] (default: what the model was trained with).
+    #[arg(long, value_name = "HEAD")]
+    pub head: Option<Head>,
     /// The arithmetic.
     #[arg(long, value_enum, default_value_t = Precision::Float)]
     pub precision: Precision,

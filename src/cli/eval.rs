@@ -9,9 +9,10 @@ use serde::Serialize;
 use super::args::{EvalArgs, Precision};
 use super::printer::{Printer, table};
 use super::watch::Watch;
-use super::{compile, model, process};
+use super::{compile, detection, model, process};
 use crate::data::{DataSpec, Dataset, Split};
-use crate::diag::Result;
+use crate::detect::Head;
+use crate::diag::{DETECTION_PRECISION, Diagnostic, Result};
 use crate::ir::nested::NestedModel;
 use crate::passes::{Artefact, Preferences, evaluate_int8};
 use crate::train;
@@ -31,12 +32,15 @@ pub struct LevelFigures {
 
 /// The document of `nestc eval --json`.
 #[derive(Debug, Serialize)]
-struct Evaluation {
+struct Evaluation<L> {
     model: String,
     data: String,
     precision: &'static str,
+    /// What the outputs of a detection network were taken to mean.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    head: Option<String>,
     images: usize,
-    levels: Vec<LevelFigures>,
+    levels: Vec<L>,
     images_per_second: f64,
     seconds: f64,
     peak_rss_bytes: Option<u64>,
@@ -47,30 +51,81 @@ pub fn run(args: &EvalArgs, printer: &Printer) -> Result<io::Result<()>> {
     process::use_threads(args.threads);
     let nested = model::load(&args.model, printer)?;
     let data = model::load_data(&args.data, Split::Test, &nested)?;
+    let head = args.head.clone().or_else(|| model::recorded_head(&nested));
+    if data.boxes.is_some() || args.head.is_some() {
+        return detection(args, head, &nested, &data, printer);
+    }
     data.expect_labels(&args.data.to_string(), model::output_count(&nested.graph))?;
     let start = Instant::now();
     let (precision, levels) = match args.precision {
         Precision::Float => ("float", float_levels(args, &nested, &data)?),
         Precision::Int8 => ("int8", int8_levels(args, nested, &data, printer)?),
     };
+    let text = level_table(&levels);
+    Ok(report(
+        args, &data, precision, None, levels, start, &text, printer,
+    ))
+}
+
+/// The average precision of every level of a detection network.
+fn detection(
+    args: &EvalArgs,
+    head: Option<Head>,
+    nested: &NestedModel,
+    data: &Dataset,
+    printer: &Printer,
+) -> Result<io::Result<()>> {
+    if args.precision == Precision::Int8 {
+        return Err(Diagnostic::new(
+            DETECTION_PRECISION,
+            "--precision int8",
+            "detection is measured in floats",
+            "leave --precision out",
+        )
+        .into());
+    }
+    let head = head.ok_or_else(|| detection::missing_head(args, nested))?;
+    let start = Instant::now();
+    let levels = detection::levels(args, &head, nested, data, printer)?;
+    let text = detection::level_table(&levels);
+    Ok(report(
+        args,
+        data,
+        "float",
+        Some(head.to_string()),
+        levels,
+        start,
+        &text,
+        printer,
+    ))
+}
+
+/// Prints the result.
+#[expect(clippy::too_many_arguments, reason = "each is a field of the document")]
+fn report<L: Serialize>(
+    args: &EvalArgs,
+    data: &Dataset,
+    precision: &'static str,
+    head: Option<String>,
+    levels: Vec<L>,
+    start: Instant,
+    text: &str,
+    printer: &Printer,
+) -> io::Result<()> {
     let seconds = start.elapsed().as_secs_f64();
     let document = Evaluation {
         model: args.model.display().to_string(),
         data: args.data.with_split(Split::Test).to_string(),
         precision,
+        head,
         images: data.len(),
         images_per_second: (data.len() * levels.len()) as f64 / seconds,
         levels,
         seconds,
         peak_rss_bytes: train::peak_rss_bytes(),
     };
-    let text = format!(
-        "{} images, {} arithmetic\n{}",
-        document.images,
-        document.precision,
-        level_table(&document.levels)
-    );
-    Ok(printer.result(&document, &text))
+    let text = format!("{} images, {precision} arithmetic\n{text}", document.images);
+    printer.result(&document, &text)
 }
 
 /// Every level in the device's arithmetic.

@@ -5,6 +5,7 @@ mod bench;
 mod calibrate;
 mod check;
 mod compile;
+mod detection;
 mod eval;
 mod explain;
 mod export;

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::printer::Printer;
 use crate::data::{DataSpec, Dataset, Split};
+use crate::detect::Head;
 use crate::diag::{Diagnostic, NO_CALIBRATION, OUTPUT_IS_INPUT, Result};
 use crate::import;
 use crate::ir::float::FloatGraph;
@@ -11,6 +12,9 @@ use crate::ir::nested::NestedModel;
 
 /// The key of the training record that holds the data specification.
 pub const DATA_KEY: &str = "data";
+
+/// The key of the training record that holds the detection head.
+pub const HEAD_KEY: &str = "head";
 
 /// Reads a model, checks the import against tract and prints warnings. The model is called as its
 /// file is, since exporters name nearly all graphs alike.
@@ -40,6 +44,12 @@ pub fn load_data(spec: &DataSpec, split: Split, model: &NestedModel) -> Result<D
 pub fn recorded_data(model: &NestedModel) -> Option<DataSpec> {
     let text = model.training.as_ref()?.get(DATA_KEY)?.as_str()?;
     DataSpec::parse(text).ok()
+}
+
+/// The head the model was trained with, by its own record.
+pub fn recorded_head(model: &NestedModel) -> Option<Head> {
+    let text = model.training.as_ref()?.get(HEAD_KEY)?.as_str()?;
+    Head::parse(text).ok()
 }
 
 /// The images to calibrate with: those asked for, else those the model was trained on, else
