@@ -115,6 +115,10 @@ pub struct TrainArgs {
     /// Threads (default: all cores).
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub threads: Option<u32>,
+    /// What a detection network's outputs mean, to be kept in the model: fastestdet, ultraface, ssd
+    /// or yolo, with [,key=value…].
+    #[arg(long, value_name = "HEAD")]
+    pub head: Option<Head>,
     /// Go on from the checkpoint of an interrupted run with the same options.
     #[arg(long)]
     pub resume: bool,

@@ -6,7 +6,9 @@ use super::args::EvalArgs;
 use super::printer::{Printer, table};
 use crate::data::{Boxes, Dataset};
 use crate::detect::{Detection, Head, average_precisions, mean};
-use crate::diag::{CLASSES_LEFT_OUT, Diagnostic, HEAD_MISSING, NO_BOXES, NO_COMMON_CLASS, Result};
+use crate::diag::{
+    CLASSES_LEFT_OUT, Diagnostic, Diagnostics, HEAD_MISSING, NO_BOXES, NO_COMMON_CLASS, Result,
+};
 use crate::ir::float::{FloatGraph, Shape};
 use crate::ir::nested::NestedModel;
 use crate::train::Inference;
@@ -79,9 +81,15 @@ pub fn levels(
     if let Some(warning) = boxes.warning(&place) {
         printer.warning(&warning);
     }
-    let of_network = shared_classes(head, boxes, &place, printer)?;
     let shapes = output_shapes(&nested.graph);
-    let mut decoder = head.fit(nested.graph.input_shape(), &shapes)?;
+    let fitted = head.fit(nested.graph.input_shape(), &shapes);
+    let (of_network, mut decoder) = match (shared_classes(head, boxes, &place, printer), fitted) {
+        (Ok(of_network), Ok(decoder)) => (of_network, decoder),
+        (of_network, decoder) => {
+            let faults = of_network.err().into_iter().chain(decoder.err());
+            return Err(Diagnostics(faults.collect()));
+        }
+    };
 
     let progress = printer.progress("eval", (data.len() * nested.level_count()) as u64);
     let input = data.shape.len();
@@ -137,7 +145,7 @@ fn shared_classes(
     boxes: &Boxes,
     place: &str,
     printer: &Printer,
-) -> Result<Vec<Option<u32>>> {
+) -> Result<Vec<Option<u32>>, Diagnostic> {
     let of_network: Vec<Option<u32>> = (boxes.classes.iter())
         .map(|name| head.classes.position(name))
         .collect();
@@ -155,8 +163,7 @@ fn shared_classes(
                 head.classes
             ),
             "name the network's classes, in its order, with classes= in --head",
-        )
-        .into());
+        ));
     }
     if !left_out.is_empty() {
         printer.warning(&Diagnostic::new(

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::args::{LossArg, TrainArgs};
 use super::eval::{LevelFigures, level_table};
-use super::model::{self, DATA_KEY};
+use super::model::{self, DATA_KEY, HEAD_KEY};
 use super::printer::{Printer, Progress as Bar};
 use crate::data::Split;
 use crate::diag::{BAD_ARGUMENT, Diagnostic, Result};
@@ -74,6 +74,10 @@ pub fn run(args: &TrainArgs, printer: &Printer) -> Result<io::Result<()>> {
     )?;
     if let Some(Value::Object(record)) = &mut trained.model.training {
         record.insert(DATA_KEY.into(), args.data.to_string().into());
+        let recorded = model::recorded_head(&plain);
+        if let Some(head) = args.head.as_ref().or(recorded.as_ref()) {
+            record.insert(HEAD_KEY.into(), head.to_string().into());
+        }
     }
     export::write_nest(&trained.model, &args.output)?;
     // The model holds everything now; a checkpoint that stays would only invite a wrong --resume.

@@ -104,13 +104,11 @@ fn average(
     }
     // From the back, the best precision at this recall or a higher one; each step of recall is one
     // object wide.
-    let mut best = 0f64;
-    let area: f64 = (precisions.iter().rev())
-        .map(|&p| {
-            best = best.max(p);
-            best
-        })
-        .sum();
+    let (mut best, mut area) = (0f64, 0f64);
+    for &precision in precisions.iter().rev() {
+        best = best.max(precision);
+        area += best;
+    }
     area / objects as f64
 }
 

@@ -1,6 +1,7 @@
 //! The command line as a contract: what each verb accepts, prints and exits with.
 
 mod data;
+mod detection;
 mod flow;
 mod golden;
 mod usage;

@@ -2,6 +2,8 @@
 //! kind of head, and average precision on random boxes with ties, duplicates, difficult objects and
 //! empty images.
 
+// Not all of its functions are needed here.
+#[allow(dead_code)]
 #[path = "../onnx/python.rs"]
 mod python;
 
