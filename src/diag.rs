@@ -218,9 +218,9 @@ codes! {
         "A folder holds either one folder of pictures a class, or pictures without labels, but not both: it would be unclear which class the pictures beside the folders have.";
     // E4xx: training
     NOT_A_CLASSIFIER "E400" Input "the network does not end in one vector of classes"
-        "Training and evaluation by accuracy need a network whose only output is a vector with one element a class. A softmax at the end is fine: the loss is taken on what it reads.";
+        "Training against labels and evaluation by accuracy need a network whose only output is a vector with one element a class. A softmax at the end is fine: the loss is taken on what it reads. Any other network is trained by distillation of its raw outputs: --loss auto or distill.";
     BAD_LEVELS "E401" Input "the list of levels is not valid"
-        "--levels takes the sparsity of each level in percent, in any order and each once: the share of the prunable weights that the level leaves out, from 0 (the dense network) to below 100. Sixteen levels are the most.";
+        "--levels takes the sparsity of each level in percent, in any order and each once: the share of the prunable weights that the level leaves out, from 0 (the dense network) to below 100. Sixteen levels are the most. With --allocation macs and --method width they are shares of the network's multiply-accumulates, of which those in layers that are not pruned cannot be left out.";
     IMAGE_SHAPE "E402" Input "the images do not fit the network's input"
         "The images have another number of channels, rows or columns than the network's input. The data key `resize=HxW` scales pictures; the number of channels cannot be changed.";
     CLASS_COUNT "E403" Input "the data set has another number of classes than the network"

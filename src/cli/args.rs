@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use super::fail_if::Condition;
+use super::train_args::TrainArgs;
 use crate::data::DataSpec;
 use crate::detect::Head;
 use crate::passes::Forced;
@@ -70,61 +71,6 @@ pub struct CheckArgs {
     /// The board whose limits to check (see `nestc targets`).
     #[arg(long, value_name = "BOARD")]
     pub target: Option<String>,
-}
-
-/// The training objective.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LossArg {
-    /// Labels where there are any, and the pretrained network's outputs.
-    Auto,
-    /// Cross-entropy against the labels.
-    Labels,
-    /// Distillation: the pretrained network's outputs only; needs no labels.
-    Distill,
-}
-
-/// `nestc train`.
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Example:\n  nestc train net.onnx --data cifar10:data/cifar10,mean=125.3/123.0/113.9,std=63.0/62.1/66.7 \\\n      --levels 90,80,50 --epochs 10 -o net.nest.onnx"
-)]
-pub struct TrainArgs {
-    /// The pretrained ONNX file.
-    pub model: PathBuf,
-    /// Training images: kind:path[,key=value…].
-    #[arg(long, value_name = "SPEC")]
-    pub data: DataSpec,
-    /// Sparsities in percent, in any order; 0 is the dense network.
-    #[arg(long, value_name = "LIST", default_value = "90,80,50", allow_negative_numbers = true, value_parser = levels)]
-    pub levels: Levels,
-    /// Passes over the training images.
-    #[arg(long, value_name = "N", default_value_t = 10, allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub epochs: u32,
-    /// What to train against.
-    #[arg(long, value_enum, default_value_t = LossArg::Auto)]
-    pub loss: LossArg,
-    /// The learning rate at its peak.
-    #[arg(long, value_name = "X", default_value_t = 0.05, allow_negative_numbers = true, value_parser = learning_rate)]
-    pub lr: f32,
-    /// Images of one step.
-    #[arg(long, value_name = "N", default_value_t = 256, allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=65_536))]
-    pub batch: u32,
-    /// The seed of everything drawn by chance; one seed gives the same bits with any threads.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub seed: u64,
-    /// Threads (default: all cores).
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
-    pub threads: Option<u32>,
-    /// What a detection network's outputs mean, to be kept in the model: fastestdet, ultraface, ssd
-    /// or yolo, with [,key=value…].
-    #[arg(long, value_name = "HEAD")]
-    pub head: Option<Head>,
-    /// Go on from the checkpoint of an interrupted run with the same options.
-    #[arg(long)]
-    pub resume: bool,
-    /// The nested model to write, by convention `NAME.nest.onnx`.
-    #[arg(short, long, value_name = "OUT.nest.onnx")]
-    pub output: PathBuf,
 }
 
 /// The arithmetic of an evaluation.
@@ -318,7 +264,7 @@ pub struct ExplainArgs {
 pub struct Levels(pub Vec<f64>);
 
 /// `90,70,50` in any order.
-fn levels(text: &str) -> Result<Levels, String> {
+pub fn levels(text: &str) -> Result<Levels, String> {
     let mut all = Vec::new();
     for part in text.split(',') {
         let percent: f64 = part
@@ -344,7 +290,8 @@ fn levels(text: &str) -> Result<Levels, String> {
     Ok(Levels(all))
 }
 
-fn learning_rate(text: &str) -> Result<f32, String> {
+/// A positive number.
+pub fn learning_rate(text: &str) -> Result<f32, String> {
     match text.parse::<f32>() {
         Ok(x) if x.is_finite() && x > 0.0 => Ok(x),
         _ => Err("give a positive number, for example 0.05".into()),
@@ -378,22 +325,6 @@ mod tests {
     #[test]
     fn the_definition_holds_together() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn defaults_are_those_of_the_library() {
-        let line = ["nestc", "train", "m.onnx", "--data", "cifar10:d", "-o", "o"];
-        let Ok(Verb::Train(train)) = Cli::try_parse_from(line).map(|cli| cli.verb) else {
-            panic!("the shortest form is understood");
-        };
-        let library = crate::train::TrainOptions::default();
-        assert_eq!(train.levels.0, library.levels);
-        assert_eq!(train.epochs as usize, library.epochs);
-        assert_eq!(train.lr, library.learning_rate);
-        assert_eq!(train.batch as usize, library.batch);
-        assert_eq!(train.seed, library.seed);
-        assert_eq!(train.loss, LossArg::Auto);
-        assert_eq!(library.loss, crate::train::Loss::Auto);
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod model;
 mod printer;
 mod process;
 mod train;
+mod train_args;
 mod watch;
 
 use std::ffi::OsString;

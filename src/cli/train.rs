@@ -7,14 +7,14 @@ use std::time::Instant;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::args::{LossArg, TrainArgs};
 use super::eval::{LevelFigures, level_table};
 use super::model::{self, DATA_KEY, HEAD_KEY};
 use super::printer::{Printer, Progress as Bar};
+use super::train_args::TrainArgs;
 use crate::data::Split;
-use crate::diag::{BAD_ARGUMENT, Diagnostic, Result};
+use crate::diag::{BAD_ARGUMENT, Diagnostic, Diagnostics, Result};
 use crate::export;
-use crate::train::{self, EpochSummary, Loss, Progress, TrainOptions, TrainReport};
+use crate::train::{self, EpochSummary, Outlook, Progress, TrainReport};
 
 /// The document of `nestc train --json`.
 #[derive(Debug, Serialize)]
@@ -36,33 +36,28 @@ pub fn run(args: &TrainArgs, printer: &Printer) -> Result<io::Result<()>> {
         (false, true) => printer.step("resume", "there is no checkpoint: training starts anew"),
         _ => {}
     }
+    if let Some(log) = &args.log {
+        export::check_replaceable(log)?;
+    }
     let plain = model::load(&args.model, printer)?;
-    let data = model::load_data(&args.data, Split::Train, &plain)?;
-    let validation = args
-        .data
-        .test_split()
-        .map(|spec| model::load_data(&spec, Split::Test, &plain))
-        .transpose()?;
-    let options = TrainOptions {
-        levels: args.levels.0.clone(),
-        epochs: args.epochs as usize,
-        loss: match args.loss {
-            LossArg::Auto => Loss::Auto,
-            LossArg::Labels => Loss::Labels,
-            LossArg::Distill => Loss::Distill,
-        },
-        learning_rate: args.lr,
-        batch: args.batch as usize,
-        seed: args.seed,
-        threads: args.threads.map(|n| n as usize),
-        resume: args.resume,
-        checkpoint,
-        ..TrainOptions::default()
+    // What is wrong with either set is told at once.
+    let data = model::load_data(&args.data, Split::Train, &plain);
+    let test = args.data.test_split();
+    let test = test.map(|spec| model::load_data(&spec, Split::Test, &plain));
+    let (data, validation) = match (data, test.transpose()) {
+        (Ok(data), Ok(test)) => (data, test),
+        (data, test) => {
+            let faults = [data.err(), test.err()].into_iter().flatten();
+            return Err(Diagnostics(faults.flat_map(|f| f.0).collect()));
+        }
     };
+    let options = args.options(checkpoint);
     let mut show = Show {
         printer,
         bar: None,
         epochs: options.epochs,
+        steps_left: 0,
+        epoch_started: Instant::now(),
         started: Instant::now(),
     };
     let mut trained = train::train(
@@ -137,19 +132,41 @@ struct Show<'a> {
     printer: &'a Printer,
     bar: Option<Bar>,
     epochs: usize,
+    /// Steps of the run that were left when the epoch began.
+    steps_left: usize,
+    epoch_started: Instant,
     started: Instant,
 }
 
 impl Progress for Show<'_> {
+    fn begins(&mut self, outlook: &Outlook) {
+        let held_out = match outlook.held_out {
+            0 => String::new(),
+            n => format!(", {n} held out"),
+        };
+        let text = format!(
+            "{} images{held_out}; about {} MB of memory",
+            outlook.images,
+            outlook.memory_bytes.div_ceil(1_000_000)
+        );
+        self.printer.step("train", &text);
+    }
+
     fn epoch_started(&mut self, epoch: usize, epochs: usize, steps: usize) {
         let label = format!("{}/{epochs}", epoch + 1);
+        self.steps_left = (epochs - epoch) * steps;
+        self.epoch_started = Instant::now();
         self.bar = Some(self.printer.progress(&label, steps as u64));
     }
 
     fn step(&mut self, step: usize, images_per_second: f64) {
         if let Some(bar) = &self.bar {
             bar.set(step as u64 + 1);
-            bar.message(&format!("{images_per_second:.0} images/s"));
+            let a_step = self.epoch_started.elapsed().as_secs_f64() / (step + 1) as f64;
+            let left = a_step * self.steps_left.saturating_sub(step + 1) as f64 / 60.0;
+            bar.message(&format!(
+                "{images_per_second:.0} images/s, {left:.0} min left of the run"
+            ));
         }
     }
 

@@ -110,6 +110,35 @@ impl Dataset {
 }
 
 impl Dataset {
+    /// The images of these numbers, in this order.
+    ///
+    /// # Panics
+    /// If a number is out of range.
+    pub fn subset(&self, images: &[u32]) -> Self {
+        fn pick<T: Copy>(all: &[T], len: usize, images: &[u32]) -> Vec<T> {
+            let of = |&i: &u32| &all[i as usize * len..][..len];
+            images.iter().flat_map(of).copied().collect()
+        }
+        let len = self.shape.len();
+        Self {
+            shape: self.shape,
+            pixels: match &self.pixels {
+                Pixels::U8(p) => Pixels::U8(pick(p, len, images)),
+                Pixels::F32(p) => Pixels::F32(pick(p, len, images)),
+            },
+            labels: self.labels.as_ref().map(|l| pick(l, 1, images)),
+            class_count: self.class_count,
+            boxes: self.boxes.as_ref().map(|b| Boxes {
+                classes: b.classes.clone(),
+                of_image: (images.iter())
+                    .map(|&i| b.of_image[i as usize].clone())
+                    .collect(),
+                degenerate: b.degenerate,
+            }),
+            preprocessing: self.preprocessing.clone(),
+        }
+    }
+
     /// Checks that a network of input `shape` can take these images.
     pub fn expect_shape(&self, place: &str, shape: Shape) -> Result<(), Diagnostic> {
         if self.shape == shape {

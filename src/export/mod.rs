@@ -19,7 +19,7 @@ use crate::ir::float::FloatGraph;
 use crate::ir::ids::{Id, Level};
 use crate::ir::nested::NestedModel;
 
-pub use file::{check_replaceable, replace};
+pub use file::{check_replaceable, replace, replace_by};
 pub use graph::to_proto;
 pub use nest::to_nest_proto;
 

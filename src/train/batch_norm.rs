@@ -4,8 +4,9 @@ use crate::data::Dataset;
 use crate::ir::float::{BatchNorm, FloatGraph, FloatOp, Node, Value};
 use crate::ir::ids::{Id, IdVec, NodeId, ValueId};
 
-use super::engine::Threads;
+use super::engine::{Engine, MOMENTUM, Mode, Params, Prepared, Running, Threads};
 use super::inference::Inference;
+use super::recipe::random::shuffled;
 
 /// Images that the statistics are measured on.
 const CALIBRATION_IMAGES: usize = 512;
@@ -25,11 +26,16 @@ const EPSILON: f32 = 1e-5;
 const ROW_RMS: f64 = 0.38;
 
 /// `graph` with a batch normalisation behind every convolution that has none: its statistics are the
-/// mean and variance of the convolution's output on images of `data`, its scale and shift undo them,
+/// mean and variance of the convolution's output on some of the `images` of `data`, its scale and shift undo them,
 /// so that the function is unchanged up to rounding. Biases of convolutions move into the
 /// normalisation behind them. The weights of a convolution that gets a normalisation are re-scaled
 /// row by row ([`ROW_RMS`]). The result does not depend on `threads`.
-pub fn reinsert(graph: &FloatGraph, data: &Dataset, threads: Threads) -> FloatGraph {
+pub fn reinsert(
+    graph: &FloatGraph,
+    data: &Dataset,
+    images: &[u32],
+    threads: Threads,
+) -> FloatGraph {
     let bare: Vec<NodeId> = graph
         .nodes
         .iter_enumerated()
@@ -40,7 +46,7 @@ pub fn reinsert(graph: &FloatGraph, data: &Dataset, threads: Threads) -> FloatGr
     let statistics = if bare.is_empty() {
         Vec::new()
     } else {
-        measure(graph, data, &bare, threads)
+        measure(graph, data, images, &bare, threads)
     };
     let mut result = insert(graph, &bare, statistics);
     absorb_biases(&mut result);
@@ -82,6 +88,7 @@ impl Moments {
 fn measure(
     graph: &FloatGraph,
     data: &Dataset,
+    images: &[u32],
     nodes: &[NodeId],
     threads: Threads,
 ) -> Vec<Vec<Moments>> {
@@ -92,9 +99,11 @@ fn measure(
         .collect();
     let mut inference = Inference::with_threads(graph, threads);
     let len = data.shape.len();
-    let count = data.len().min(CALIBRATION_IMAGES);
+    let count = images.len().min(CALIBRATION_IMAGES);
     // Spread over the data set, which may be sorted by class.
-    let chosen: Vec<usize> = (0..count).map(|i| i * data.len() / count).collect();
+    let chosen: Vec<usize> = (0..count)
+        .map(|i| images[i * images.len() / count] as usize)
+        .collect();
     for chunk in chosen.chunks(CHUNK) {
         let mut inputs = vec![0.0; chunk.len() * len];
         for (input, &i) in inputs.chunks_exact_mut(len).zip(chunk) {
@@ -212,6 +221,71 @@ fn absorb_biases(graph: &mut FloatGraph) {
     }
 }
 
+/// Training images in the order in which [`recalibrate`] takes them, in whole batches.
+pub fn calibration(seed: u64, images: &[u32], batch: usize) -> Vec<u32> {
+    const STREAM: u64 = 5;
+    let order = shuffled(&[seed, STREAM], images.len());
+    let whole = images.len() / batch * batch;
+    (order[..whole].iter())
+        .map(|&i| images[i as usize])
+        .collect()
+}
+
+/// Measures the statistics of every level's normalisations anew on batches of pictures as they are:
+/// the mean of the batches' means, and the mean of their (unbiased) variances plus the variance of
+/// their means. `levels` must be prepared.
+pub fn recalibrate<'a>(
+    engine: &mut Engine,
+    levels: &mut [Params],
+    prepared: &[Prepared],
+    data: &Dataset,
+    batches: impl Iterator<Item = &'a [u32]>,
+) {
+    /// Sums of means, squared means and variances, one each a channel.
+    type Sums = [Vec<f64>; 3];
+    let norms = engine.plan().norms.iter().map(|n| n.channels);
+    let empty: Vec<Sums> = norms
+        .map(|n| std::array::from_fn(|_| vec![0.0; n]))
+        .collect();
+    let mut sums: Vec<Vec<Sums>> = vec![empty; levels.len()];
+    let mut count = 0.0;
+    for batch in batches {
+        engine.load(batch.len(), &|i, out| data.input(batch[i] as usize, out));
+        count += 1.0;
+        for ((params, prepared), sums) in levels.iter().zip(prepared).zip(&mut sums) {
+            // From zeros, running statistics become the batch's times MOMENTUM.
+            let zeros = |r: &Running| Running {
+                mean: vec![0.0; r.mean.len()],
+                var: vec![0.0; r.var.len()],
+            };
+            let mut taken: Vec<Running> = params.running.iter().map(zeros).collect();
+            engine.forward(params, prepared, Mode::Batch, Some(&mut taken));
+            for ([means, squares, vars], taken) in sums.iter_mut().zip(&taken) {
+                for c in 0..taken.mean.len() {
+                    let of = |v: f32| f64::from(v) / f64::from(MOMENTUM);
+                    let mean = of(taken.mean[c]);
+                    means[c] += mean;
+                    squares[c] += mean * mean;
+                    vars[c] += of(taken.var[c]);
+                }
+            }
+        }
+    }
+    if count == 0.0 {
+        return;
+    }
+    for (params, sums) in levels.iter_mut().zip(&sums) {
+        for (running, [means, squares, vars]) in params.running.iter_mut().zip(sums) {
+            for c in 0..running.mean.len() {
+                let mean = means[c] / count;
+                let between = (squares[c] / count - mean * mean).max(0.0);
+                running.mean[c] = mean as f32;
+                running.var[c] = (vars[c] / count + between) as f32;
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -236,9 +310,10 @@ mod tests {
                 boxes: None,
                 preprocessing: Preprocessing::identity(graph.input_shape().c),
             };
-            let with = reinsert(&graph, &data, Threads::default());
+            let all: Vec<u32> = (0..40).collect();
+            let with = reinsert(&graph, &data, &all, Threads::default());
             let alone = Threads::new(Some(1)).expect("one thread starts");
-            assert_eq!(reinsert(&graph, &data, alone), with, "{name}");
+            assert_eq!(reinsert(&graph, &data, &all, alone), with, "{name}");
             for (id, node) in with.nodes.iter_enumerated() {
                 if let FloatOp::Conv(conv) = &node.op {
                     assert!(conv.bias.is_none(), "{name}");

@@ -7,16 +7,43 @@ use crate::ir::ids::ValueId;
 
 use super::engine::Threads;
 use super::evaluate::logits_of;
-use super::options::TrainOptions;
+use super::options::{Allocation, Method, Pruning, RateShape, Schedule, TrainOptions};
 use super::recipe::loss::Loss;
+use super::recipe::routing::Routing;
+use super::state::{Cutter, node_macs};
+
+/// What a network's outputs are to its training.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Task {
+    /// One vector of classes.
+    Classes,
+    /// Anything else: raw outputs, to be distilled.
+    Raw,
+}
+
+impl Task {
+    fn of(graph: &FloatGraph) -> Self {
+        match graph.outputs[..] {
+            [output] if graph.shape(output) == Shape::vector(graph.shape(output).c) => {
+                Self::Classes
+            }
+            _ => Self::Raw,
+        }
+    }
+
+    /// The values that the loss is taken on.
+    pub fn values(self, graph: &FloatGraph) -> Vec<ValueId> {
+        match self {
+            Self::Classes => vec![logits_of(graph, graph.outputs[0])],
+            Self::Raw => graph.outputs.clone(),
+        }
+    }
+}
 
 /// The logits of a graph that classifies.
 pub(super) fn classifier(graph: &FloatGraph) -> Result<ValueId> {
-    if let [output] = graph.outputs[..] {
-        let shape = graph.shape(output);
-        if shape == Shape::vector(shape.c) {
-            return Ok(logits_of(graph, output));
-        }
+    if Task::of(graph) == Task::Classes {
+        return Ok(logits_of(graph, graph.outputs[0]));
     }
     let shapes: Vec<String> = graph
         .outputs
@@ -56,7 +83,11 @@ pub(super) fn data(graph: &FloatGraph, data: &Dataset, what: &str) -> Result<()>
         ));
     }
     let classes = graph.outputs.first().map_or(0, |&v| graph.shape(v).len());
-    if let Some(labels) = &data.labels {
+    let labels = data
+        .labels
+        .as_ref()
+        .filter(|_| Task::of(graph) == Task::Classes);
+    if let Some(labels) = labels {
         if data.class_count != classes {
             found.push(Diagnostic::new(
                 diag::CLASS_COUNT,
@@ -84,57 +115,49 @@ pub(super) fn data(graph: &FloatGraph, data: &Dataset, what: &str) -> Result<()>
     found.into_result(())
 }
 
-/// Everything about a training run. Gives the logits.
+/// Everything about a training run.
 pub(super) fn training(
     graph: &FloatGraph,
     train: &Dataset,
     validation: Option<&Dataset>,
     options: &TrainOptions,
-) -> Result<ValueId> {
+) -> Result<Task> {
     let mut found = Diagnostics::default();
     let mut note = |result: Result<()>| {
         if let Err(Diagnostics(all)) = result {
             found.0.extend(all);
         }
     };
-    let logits = classifier(graph);
-    note(logits.as_ref().map(|_| ()).map_err(Clone::clone));
-    if logits.is_ok() {
-        note(data(graph, train, "training"));
-        if let Some(validation) = validation {
-            note(data(graph, validation, "validation"));
-        }
+    let task = Task::of(graph);
+    if options.loss == Loss::Labels {
+        note(classifier(graph).map(|_| ()));
     }
-    note(argument(
-        "--epochs",
-        options.epochs > 0,
-        options.epochs,
-        "at least 1",
-    ));
-    note(argument(
-        "--batch",
-        options.batch > 0,
-        options.batch,
-        "at least 1",
-    ));
-    let rate = options.learning_rate;
-    note(argument(
-        "--lr",
-        rate.is_finite() && rate > 0.0,
-        rate,
-        "above 0; 0.05 is usual",
-    ));
+    note(data(graph, train, "training"));
+    if let Some(validation) = validation {
+        note(data(graph, validation, "validation"));
+    }
+    note(arguments(options));
     note(levels(&options.levels));
-    if options.batch > 0 && train.len() < options.batch {
+    let images = train.len().saturating_sub(options.validation_split);
+    if options.validation_split > 0 && images == 0 {
+        note(argument(
+            "--validation-split",
+            false,
+            options.validation_split,
+            &format!("below the {} training images", train.len()),
+        ));
+    } else if options.batch > 0
+        && images < options.batch
+        && (options.epochs > 0 || !options.recalibrate)
+    {
         note(Err(Diagnostic::new(
             diag::TOO_FEW_IMAGES,
             "training data",
             format!(
-                "{} images are fewer than a batch of {}",
-                train.len(),
+                "{images} images are fewer than a batch of {}",
                 options.batch
             ),
-            format!("give more images, or --batch {}", train.len().max(1)),
+            format!("give more images, or --batch {}", images.max(1)),
         )
         .into()));
     }
@@ -148,7 +171,156 @@ pub(super) fn training(
         .into()));
     }
     found.into_result(())?;
-    logits
+    Ok(task)
+}
+
+/// The options that are numbers.
+fn arguments(o: &TrainOptions) -> Result<()> {
+    let mut found = Diagnostics::default();
+    let mut require = |name: &str, valid: bool, value: &dyn std::fmt::Display, accepted: &str| {
+        if let Err(Diagnostics(all)) = argument(name, valid, value, accepted) {
+            found.0.extend(all);
+        }
+    };
+    let share = |v: f64| (0.0..=1.0).contains(&v);
+    require(
+        "--epochs",
+        o.epochs > 0 || o.recalibrate,
+        &o.epochs,
+        "of at least 1, or 0 with --recalibrate",
+    );
+    require("--batch", o.batch > 0, &o.batch, "of at least 1");
+    let rate = o.learning_rate;
+    require(
+        "--lr",
+        rate.is_finite() && rate > 0.0,
+        &rate,
+        "above 0; 0.05 is usual",
+    );
+    let decay = o.weight_decay;
+    require(
+        "--weight-decay",
+        decay.is_finite() && decay >= 0.0,
+        &decay,
+        "of at least 0",
+    );
+    require(
+        "--block",
+        (1..=64).contains(&o.block),
+        &o.block,
+        "from 1 to 64",
+    );
+    if let Pruning::Gradual { end, every } = o.pruning {
+        require(
+            "--ramp-end",
+            end > 0.0 && end <= 1.0,
+            &end,
+            "above 0, at most 1",
+        );
+        require("--rank-every", every > 0, &every, "of at least 1");
+    }
+    if let Routing::Soft(s) = o.routing {
+        require("--routing soft", share(f64::from(s)), &s, "from 0 to 1");
+    }
+    if let Schedule::Sandwich(k) | Schedule::Late(k) = o.schedule {
+        require("--schedule", k > 0, &k, "of at least 1");
+    }
+    if let Some(s) = o.distillation.share {
+        require("--distill-share", share(s), &s, "from 0 to 1");
+    }
+    let t = o.distillation.temperature;
+    require("--temperature", t.is_finite() && t > 0.0, &t, "above 0");
+    let s = o.label_smoothing;
+    require(
+        "--label-smoothing",
+        (0.0..1.0).contains(&s),
+        &s,
+        "from 0 to below 1",
+    );
+    if let RateShape::Hold(until) = o.rate {
+        require(
+            "--rate hold",
+            (0.0..1.0).contains(&until),
+            &until,
+            "from 0 to below 1",
+        );
+    }
+    require(
+        "--warmup",
+        o.warmup.is_finite() && o.warmup >= 0.0,
+        &o.warmup,
+        "of at least 0",
+    );
+    if let Some(decay) = o.average {
+        require(
+            "--average",
+            (0.0..1.0).contains(&decay),
+            &decay,
+            "from 0 to below 1",
+        );
+    }
+    require(
+        "--recalibrate",
+        o.recalibration_batches > 0,
+        &o.recalibration_batches,
+        "of at least 1",
+    );
+    for (which, weights) in [
+        ("start", &o.level_weights.start),
+        ("end", &o.level_weights.end),
+    ] {
+        let fits = weights.is_empty() || weights.len() == o.levels.len();
+        require(
+            "--level-weights",
+            fits && weights.iter().all(|w| w.is_finite() && *w > 0.0),
+            &format!("{weights:?} at the {which}"),
+            &format!("above 0 for each of the {} levels", o.levels.len()),
+        );
+    }
+    let width = o.method == Method::Width;
+    require(
+        "--method width",
+        !width || (o.block == 1 && o.allocation == Allocation::Global),
+        &"together with --block or --allocation",
+        "of neither: whole channels are cut",
+    );
+    found.into_result(())
+}
+
+/// Whether there is something to cut, and whether the levels can be cut that far.
+pub(super) fn cuts(graph: &FloatGraph, cutter: &Cutter, sparsities: &[f64]) -> Result<()> {
+    if cutter.nodes(graph).is_empty() {
+        return Err(Diagnostic::new(
+            diag::NOTHING_TO_PRUNE,
+            format!("network {}", graph.name),
+            "it has no convolution behind the first whose weights could be pruned",
+            "give a network of two or more ungrouped convolutions",
+        )
+        .into());
+    }
+    let Some(least) = cutter.least_macs() else {
+        return Ok(());
+    };
+    let all = graph.nodes.iter_enumerated();
+    let dense: u64 = all.map(|(id, _)| node_macs(graph, id)).sum();
+    let mut found = Diagnostics::default();
+    for level in sparsities {
+        let budget = (1.0 - level) * dense as f64;
+        if (least as f64) > budget {
+            let most = 100.0 * (1.0 - least as f64 / dense as f64);
+            found.push(Diagnostic::new(
+                diag::BAD_LEVELS,
+                "--levels",
+                format!(
+                    "{} % leave {budget:.0} of {dense} multiply-accumulates, and {least} cannot be \
+                     cut",
+                    level * 100.0
+                ),
+                format!("give percentages up to {:.1}", (most * 10.0).floor() / 10.0),
+            ));
+        }
+    }
+    found.into_result(())
 }
 
 fn argument(name: &str, valid: bool, value: impl std::fmt::Display, accepted: &str) -> Result<()> {

@@ -5,14 +5,13 @@
 //! SHA-256 of everything before it.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Write;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::diag::{self, Diagnostic, Diagnostics, Result};
+use crate::export;
 
 use super::options::EpochSummary;
 use super::state::State;
@@ -64,26 +63,7 @@ pub(super) fn save(path: &Path, fingerprint: &Fingerprint, state: &mut State) ->
     bytes.extend_from_slice(&body);
     let hash = Sha256::digest(&bytes);
     bytes.extend_from_slice(&hash);
-    replace(path, &bytes).map_err(|e| Diagnostic::io(path, "write the checkpoint", &e).into())
-}
-
-fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    // A fixed name: what a killed run left half-written is overwritten by the next.
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(".partial");
-    let beside = folder.join(name);
-    let mut file = File::create(&beside)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&beside, path)?;
-    // The rename itself must reach the disk too; not every system lets a folder be opened for it.
-    if let Ok(folder) = File::open(folder) {
-        let _ = folder.sync_all();
-    }
+    export::replace_by(path, ".partial", &mut |file| file.write_all(&bytes))?;
     Ok(())
 }
 

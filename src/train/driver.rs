@@ -1,45 +1,47 @@
 //! The training run: epochs, steps, levels.
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
-use sha2::{Digest, Sha256};
+use rayon::prelude::*;
 
 use crate::data::{Dataset, Pixels};
 use crate::diag::{self, Diagnostic, Result};
 use crate::ir::float::FloatGraph;
-use crate::ir::ids::ValueId;
 use crate::ir::nested::{LevelInfo, NestedModel};
 
 use super::batch_norm;
-use super::check;
+use super::check::{self, Task};
 use super::checkpoint::{self, Fingerprint};
-use super::engine::{Engine, Fusion, Mode, Params, Prepared, Role};
-use super::evaluate::{Evaluation, evaluate_params, logits_of};
+use super::engine::{Engine, Fusion, Mode, Params, Prepared, Threads};
+use super::evaluate::{Evaluation, evaluate_levels, raw_losses};
+use super::log::Log;
 use super::options::{
-    EpochSummary, LevelEpoch, LevelReport, Progress, TrainOptions, TrainReport, Trained,
-    peak_rss_bytes,
+    EpochSummary, LevelEpoch, LevelReport, Outlook, Progress, Pruning, TrainOptions, TrainReport,
+    Trained, peak_rss_bytes,
 };
 use super::recipe::augment::Augment;
-use super::recipe::loss::{Target, image_loss, top1};
-use super::recipe::masks::{RAMP, RANK_EVERY, ramp};
-use super::recipe::optimiser::{cosine, nesterov};
-use super::recipe::random::permutation;
+use super::recipe::masks::ramp;
+use super::recipe::optimiser::kept;
+use super::recipe::random::{permutation, split};
+use super::recipe::routing::{self, Routing, StepWeights};
+use super::record::{RECIPE, decimal, fingerprint, options_json, rounded};
 use super::simd::Isa;
-use super::state::{State, prunable};
+use super::state::{Cutter, State, node_macs};
+use super::targets::{Lessons, Tally, Targets, Teacher, read_all};
 
-/// Changes whenever the same options give other results, so that old checkpoints are refused.
-const RECIPE: &str = "1";
+/// Weights that a thread takes at once.
+const CHUNK: usize = 4096;
 
 /// Trains the levels of a nested model together, from `graph` as the dense network.
 ///
 /// The result is a function of the arguments except [`TrainOptions::threads`],
-/// [`TrainOptions::resume`] and [`TrainOptions::checkpoint`]: not of the number of threads, not of
-/// the processor's instruction set, and not of where the run was interrupted and resumed.
+/// [`TrainOptions::resume`], [`TrainOptions::checkpoint`] and [`TrainOptions::log`]: not of the
+/// number of threads, not of the processor's instruction set, and not of where the run was
+/// interrupted and resumed.
 ///
 /// # Errors
 /// Before anything is computed, every fault of options, network and data; on the way, a loss that is
-/// not a number, and what the operating system says about the checkpoint.
+/// not a number, and what the operating system says about the checkpoint and the log.
 pub fn train(
     graph: &FloatGraph,
     train: &Dataset,
@@ -47,13 +49,15 @@ pub fn train(
     options: &TrainOptions,
     progress: &mut dyn Progress,
 ) -> Result<Trained> {
-    check::training(graph, train, validation, options)?;
+    let task = check::training(graph, train, validation, options)?;
     let started = Instant::now();
-    let mut run = Run::new(graph, train, validation, options)?;
+    let mut run = Run::new(graph, train, validation, options, task)?;
     let mut resumed_at = None;
     if options.resume && checkpoint::load(&options.checkpoint, &run.fingerprint, &mut run.state)? {
         resumed_at = Some(run.state.epoch);
     }
+    progress.begins(&run.outlook());
+    let log = run.log()?;
     let first = run.state.epoch;
     let mut training_seconds = 0.0;
     for epoch in first..options.epochs {
@@ -64,6 +68,9 @@ pub fn train(
         run.state.epoch = epoch + 1;
         run.require_finite()?;
         checkpoint::save(&options.checkpoint, &run.fingerprint, &mut run.state)?;
+        if let Some(log) = &log {
+            log.add(&summary, run.last_rate(epoch))?;
+        }
         progress.epoch_finished(&summary);
         if progress.should_stop() {
             break;
@@ -71,7 +78,7 @@ pub fn train(
     }
     let trained = (run.state.epoch - first) * run.steps * options.batch;
     run.require_finite()?;
-    let (model, levels) = run.finish();
+    let (model, levels) = run.on_threads(Run::finish);
     Ok(Trained {
         report: TrainReport {
             levels,
@@ -93,26 +100,28 @@ pub fn train(
 struct Run<'a> {
     train: &'a Dataset,
     validation: Option<&'a Dataset>,
+    /// The training images that are held out, and the numbers of the others.
+    held_out: Option<Dataset>,
+    kept: Vec<u32>,
     options: &'a TrainOptions,
     /// Sparsest first.
     sparsities: Vec<f64>,
     /// The given network with batch normalisation put back.
     graph: FloatGraph,
+    cutter: Cutter,
+    threads: Threads,
     engine: Engine,
-    teacher: Option<(Params, Prepared)>,
+    lessons: Lessons,
+    teacher: Option<Teacher>,
+    /// Factors of the raw outputs' losses; empty for a classifier.
+    scales: Vec<f64>,
     prepared: Vec<Prepared>,
+    /// The gradient of each shared tensor, empty for other parameters.
+    sums: Vec<Vec<f32>>,
     augment: Augment,
-    distillation: f64,
     steps: usize,
     fingerprint: Fingerprint,
     state: State,
-}
-
-/// What an epoch sums up for a level.
-#[derive(Clone, Copy, Debug, Default)]
-struct Tally {
-    loss: f64,
-    right: usize,
 }
 
 impl<'a> Run<'a> {
@@ -121,84 +130,161 @@ impl<'a> Run<'a> {
         train: &'a Dataset,
         validation: Option<&'a Dataset>,
         options: &'a TrainOptions,
+        task: Task,
     ) -> Result<Self> {
         let mut sparsities = options.levels.clone();
         sparsities.sort_by(|a, b| b.total_cmp(a));
         let threads = check::threads(options.threads)?;
-        let graph = batch_norm::reinsert(given, train, threads.clone());
-        if prunable(&graph).is_empty() {
-            return Err(Diagnostic::new(
-                diag::NOTHING_TO_PRUNE,
-                format!("network {}", graph.name),
-                "it has no convolution behind the first whose weights could be pruned",
-                "give a network of two or more ungrouped convolutions",
-            )
-            .into());
-        }
-        let logits = logits_of(&graph, graph.outputs[0]);
-        let engine = Engine::new(
+        let (kept, out) = split(options.seed, train.len(), options.validation_split);
+        let graph = batch_norm::reinsert(given, train, &kept, threads.clone());
+        let cutter = Cutter::new(&graph, options);
+        check::cuts(&graph, &cutter, &sparsities)?;
+        let values = task.values(&graph);
+        let mut engine = Engine::new(
             &graph,
-            &[logits],
+            &values,
             Fusion::Fused,
             options.batch,
             true,
             Isa::detect(),
-            threads,
+            threads.clone(),
         );
-        let state = State::new(engine.plan(), &graph, sparsities.len());
-        let distillation = options.loss.distillation(train.labels.is_some());
-        let teacher = (distillation > 0.0).then(|| {
+        let levels = sparsities.len();
+        let averaged = options.average.is_some();
+        let state = State::new(engine.plan(), &graph, levels, &cutter, averaged);
+        let raw = matches!(task, Task::Raw);
+        let lessons = Lessons::new(options, train.labels.is_some() && !raw);
+        let teacher = lessons.need_given(levels).then(|| {
             let params = Params::of(engine.plan(), &graph);
             let mut prepared = Prepared::default();
             engine.prepare(&params, &[], &mut prepared);
-            (params, prepared)
+            Teacher { params, prepared }
         });
+        let scales = match &teacher {
+            Some(teacher) if raw => output_scales(&mut engine, teacher, train, &kept),
+            _ => Vec::new(),
+        };
         Ok(Self {
             fingerprint: fingerprint(given, train, options, &sparsities),
             augment: Augment::of(train, options.flip),
-            prepared: vec![Prepared::default(); sparsities.len()],
-            steps: train.len() / options.batch,
+            prepared: vec![Prepared::default(); levels],
+            sums: {
+                let mut sums = vec![Vec::new(); engine.plan().params.len()];
+                for shared in &state.shared {
+                    sums[shared.param].resize(shared.weight.len(), 0.0);
+                }
+                sums
+            },
+            steps: kept.len() / options.batch,
+            held_out: (!out.is_empty()).then(|| train.subset(&out)),
+            kept,
             train,
             validation,
             options,
             sparsities,
             graph,
+            cutter,
+            threads,
             engine,
+            lessons,
             teacher,
-            distillation,
+            scales,
             state,
         })
     }
 
+    fn outlook(&self) -> Outlook {
+        let bytes = |d: &Dataset| match &d.pixels {
+            Pixels::U8(p) => p.len(),
+            Pixels::F32(p) => 4 * p.len(),
+        };
+        let images = [Some(self.train), self.validation, self.held_out.as_ref()];
+        let images: usize = images.into_iter().flatten().map(bytes).sum();
+        let weights: usize = self.state.shared.iter().map(|s| s.weight.len()).sum();
+        // Weight, velocity and gradient; then a copy, a mask and the kernels' arrangements a level.
+        let state = weights * 4 * (3 + 4 * self.sparsities.len());
+        Outlook {
+            memory_bytes: (images + state) as u64 + self.engine.buffer_bytes(),
+            images: self.kept.len(),
+            held_out: self.train.len() - self.kept.len(),
+            dense_macs: (self.graph.nodes.iter_enumerated())
+                .map(|(id, _)| node_macs(&self.graph, id))
+                .sum(),
+        }
+    }
+
+    fn log(&self) -> Result<Option<Log>> {
+        let Some(path) = &self.options.log else {
+            return Ok(None);
+        };
+        let head = serde_json::json!({
+            "recipe": RECIPE,
+            "options": options_json(self.options, &self.sparsities),
+            "network": self.graph.name,
+            "images": self.kept.len(),
+            "images_held_out": self.train.len() - self.kept.len(),
+            "images_validation": self.validation.map(Dataset::len),
+        });
+        let history = &self.state.history;
+        Log::open(path, &head, history, &|epoch| self.last_rate(epoch)).map(Some)
+    }
+
+    /// Steps of the whole run.
+    fn total(&self) -> usize {
+        self.steps * self.options.epochs
+    }
+
+    fn rate(&self, now: usize) -> f32 {
+        let o = self.options;
+        let warmup = (o.warmup * self.steps as f64).round() as usize;
+        let warmup = warmup.min(self.total() / 4).max(1);
+        o.rate.at(o.learning_rate, now, self.total(), warmup)
+    }
+
+    fn last_rate(&self, epoch: usize) -> f64 {
+        decimal(self.rate((epoch + 1) * self.steps - 1))
+    }
+
     fn epoch(&mut self, epoch: usize, progress: &mut dyn Progress) -> Result<EpochSummary> {
         let started = Instant::now();
-        let order = permutation(self.options.seed, epoch, self.train.len());
+        let order: Vec<u32> = permutation(self.options.seed, epoch, self.kept.len())
+            .into_iter()
+            .map(|i| self.kept[i as usize])
+            .collect();
         let mut tallies = vec![Tally::default(); self.sparsities.len()];
         for step in 0..self.steps {
             let batch = &order[step * self.options.batch..][..self.options.batch];
-            self.step(epoch, step, batch, &mut tallies)?;
+            self.on_threads(|run| run.step(epoch, step, batch, &mut tallies))?;
             let images = (step + 1) * self.options.batch;
             progress.step(step, images as f64 / started.elapsed().as_secs_f64());
         }
         let images = self.steps * self.options.batch;
         let images_per_second = images as f64 / started.elapsed().as_secs_f64();
-        let evaluations = self.validate();
+        let evaluations = self.on_threads(Self::validate);
         let broken = |e: &Evaluation| e.loss.is_some_and(|loss| !loss.is_finite());
         if let Some(level) = evaluations.iter().position(broken) {
             let what = format!("the validation loss of level {level} is not a number");
             return Err(self.diverged_after(epoch, what));
         }
+        let labelled = self.train.labels.is_some() && self.scales.is_empty();
         let levels = tallies
             .iter()
             .enumerate()
-            .map(|(level, tally)| LevelEpoch {
-                loss: rounded(tally.loss / images as f64),
-                training_accuracy: (self.train.labels.as_ref())
-                    .map(|_| rounded(tally.right as f64 / images as f64)),
-                accuracy_top1: evaluations
-                    .get(level)
-                    .and_then(|e| e.accuracy_top1)
-                    .map(rounded),
+            .map(|(level, tally)| {
+                // A level that no step of this epoch drew shows what it showed before.
+                let before = self.state.history.last().map(|s| &s.levels[level]);
+                let images = tally.images.max(1) as f64;
+                LevelEpoch {
+                    loss: match before {
+                        Some(before) if tally.images == 0 => before.loss,
+                        _ => rounded(tally.loss / images),
+                    },
+                    training_accuracy: labelled.then(|| rounded(tally.right as f64 / images)),
+                    accuracy_top1: evaluations
+                        .get(level)
+                        .and_then(|e| e.accuracy_top1)
+                        .map(rounded),
+                }
             })
             .collect();
         Ok(EpochSummary {
@@ -210,6 +296,37 @@ impl<'a> Run<'a> {
         })
     }
 
+    /// The step from which on masks stay as they are.
+    fn frozen_at(&self) -> usize {
+        match self.options.pruning {
+            Pruning::OneShot => 0,
+            Pruning::Gradual { end, .. } => {
+                let last = self.total().saturating_sub(1);
+                ((end * self.total() as f64) as usize).min(last)
+            }
+        }
+    }
+
+    /// Ranks the weights anew if it is time.
+    fn cut(&mut self, now: usize) {
+        let frozen = self.frozen_at();
+        let share = match self.options.pruning {
+            _ if now == frozen => 1.0,
+            Pruning::Gradual { end, every } if now < frozen && now.is_multiple_of(every) => {
+                ramp(now as f64 / self.total() as f64, end)
+            }
+            _ => return,
+        };
+        let shares: Vec<f64> = self.sparsities.iter().map(|s| s * share).collect();
+        self.state.rank(&self.cutter, &shares);
+    }
+
+    /// Does `work` where the threads are: whatever it does in parallel begins without waking any.
+    fn on_threads<R: Send>(&mut self, work: impl FnOnce(&mut Self) -> R + Send) -> R {
+        let threads = self.threads.clone();
+        threads.install(|| rayon::scope(|_| work(self)))
+    }
+
     fn step(
         &mut self,
         epoch: usize,
@@ -217,42 +334,45 @@ impl<'a> Run<'a> {
         batch: &[u32],
         tallies: &mut [Tally],
     ) -> Result<()> {
-        let total = self.steps * self.options.epochs;
-        let now = epoch * self.steps + step;
-        let frozen = (RAMP * total as f64) as usize;
-        if now == frozen {
-            self.state.rank(&self.sparsities);
-        } else if now < frozen && now.is_multiple_of(RANK_EVERY) {
-            let share = ramp(now as f64 / total as f64);
-            let cuts: Vec<f64> = self.sparsities.iter().map(|s| s * share).collect();
-            self.state.rank(&cuts);
-        }
+        let options = self.options;
+        let (levels, total, now) = (
+            self.sparsities.len(),
+            self.total(),
+            epoch * self.steps + step,
+        );
+        self.cut(now);
+        let masks_change = now < self.frozen_at();
+        let weights: StepWeights = options.schedule.step(
+            &options.level_weights,
+            levels,
+            options.seed,
+            now,
+            total,
+            masks_change,
+        );
+        let routing = if epoch + options.own_epochs >= options.epochs {
+            Routing::Hard
+        } else {
+            options.routing
+        };
+        let rate = self.rate(now);
 
-        let (train, augment, seed) = (self.train, self.augment, self.options.seed);
+        let (train, augment, seed) = (self.train, self.augment, options.seed);
         self.engine.load(batch.len(), &|i, out| {
             augment.input(train, seed, epoch, batch[i] as usize, out);
         });
-        let logits = self.engine.plan().outputs[0];
-        let teacher = match &self.teacher {
-            Some((params, prepared)) => {
-                self.engine.forward(params, prepared, Mode::Running, None);
-                Some(self.engine.read(logits))
+        let teacher = self.teacher.as_ref();
+        let given = teacher.map(|teacher| teacher.outputs(&mut self.engine));
+        let mut densest: Option<Vec<Vec<f32>>> = None;
+        for sum in &mut self.sums {
+            sum.fill(0.0);
+        }
+        // The densest level first, since others may learn from it.
+        for level in (0..levels).rev() {
+            if weights.factor[level] == 0.0 {
+                continue;
             }
-            None => None,
-        };
-
-        let levels = self.sparsities.len();
-        let mut shared: Vec<Vec<f32>> = self
-            .state
-            .shared
-            .iter()
-            .map(|s| vec![0.0; s.weight.len()])
-            .collect();
-        let rate = {
-            let warmup = self.steps.min(total / 4).max(1);
-            cosine(self.options.learning_rate, now, total, warmup)
-        };
-        for (level, sums) in tallies.iter_mut().enumerate() {
+            let is_densest = level + 1 == levels;
             self.state.load_shared(level);
             let state = &mut self.state.levels[level];
             let prepared = &mut self.prepared[level];
@@ -263,43 +383,55 @@ impl<'a> Run<'a> {
             self.engine
                 .forward(&state.params, prepared, Mode::Batch, Some(&mut running));
             state.params.running = running;
-            let out = self.engine.read(logits);
+            let out = read_all(&self.engine);
+            let share = if is_densest {
+                self.lessons.densest_share
+            } else {
+                self.lessons.share
+            };
+            let from = match &densest {
+                Some(densest) if self.lessons.from_densest => Some(densest),
+                _ => given.as_ref(),
+            };
             let targets = Targets {
                 labels: train.labels.as_deref(),
-                teacher: teacher.as_deref(),
-                distillation: self.distillation,
+                smoothing: options.label_smoothing,
+                teacher: from.map(Vec::as_slice).filter(|_| share > 0.0),
+                share,
+                temperature: options.distillation.temperature,
+                scales: &self.scales,
             };
-            let (seed, tally) = targets.batch_loss(&out, batch);
+            let (seeds, tally) = targets.batch_loss(&out, batch);
             if !tally.loss.is_finite() {
                 return Err(self.diverged(epoch, step, level, rate));
             }
-            sums.loss += tally.loss;
-            sums.right += tally.right;
-            let gradients = self.engine.backward(&state.params, prepared, &[&seed]);
-            for (shared, sum) in self.state.shared.iter().zip(&mut shared) {
-                self.options.routing.add(
-                    level,
-                    levels,
-                    shared.owners.as_deref(),
-                    &gradients[shared.param],
-                    sum,
-                );
+            tallies[level].add(tally);
+            if is_densest && self.lessons.from_densest {
+                densest = Some(out);
             }
-            for ((tensor, velocity), gradient) in state
-                .params
-                .tensors
-                .iter_mut()
-                .zip(&mut state.velocity)
-                .zip(gradients)
-            {
-                if !velocity.is_empty() {
-                    nesterov(tensor, velocity, gradient, rate, 0.0);
-                }
-            }
+            let seeds: Vec<&[f32]> = seeds.iter().map(Vec::as_slice).collect();
+            let gradients = self.engine.backward(&state.params, prepared, &seeds);
+            let coefficients = routing.coefficients(level, &weights);
+            let state = &self.state;
+            let sums = self.sums.par_iter_mut().enumerate();
+            sums.for_each(|(param, sum)| {
+                let Some(shared) = state.shared_of(param) else {
+                    return;
+                };
+                let gradient = &gradients[param];
+                (sum.par_chunks_mut(CHUNK).enumerate()).for_each(|(i, sum)| {
+                    let at = i * CHUNK..i * CHUNK + sum.len();
+                    let owners = shared.owners.as_ref().map(|o| &o[at.clone()]);
+                    routing::add(&coefficients, owners, &gradient[at], sum);
+                });
+            });
+            self.state.levels[level].update(gradients, rate);
         }
-        let decay = self.options.weight_decay;
-        for (shared, sum) in self.state.shared.iter_mut().zip(&shared) {
-            nesterov(&mut shared.weight, &mut shared.velocity, sum, rate, decay);
+        let sums = &self.sums;
+        let of = |param: usize| sums[param].as_slice();
+        (self.state).update_shared(&of, rate, options.weight_decay);
+        if let Some(decay) = options.average {
+            self.state.move_averages(kept(decay, now));
         }
         Ok(())
     }
@@ -346,24 +478,72 @@ impl<'a> Run<'a> {
         .into()
     }
 
-    /// Every level on the validation images, sparsest first; empty without such.
+    /// What every epoch is judged on: the images held out, or else the validation set.
+    fn judges(&self) -> Option<&Dataset> {
+        self.held_out.as_ref().or(self.validation)
+    }
+
+    /// Every level on the images that epochs are judged on, sparsest first; empty without such.
     fn validate(&mut self) -> Vec<Evaluation> {
-        let Some(validation) = self.validation else {
+        let finals = self.final_params();
+        self.prepare_all(&finals);
+        match self.judges().is_some() {
+            true => self.measure(&finals, self.held_out.is_some()),
+            false => Vec::new(),
+        }
+    }
+
+    fn final_params(&self) -> Vec<Params> {
+        let levels = 0..self.sparsities.len();
+        levels.map(|level| self.state.level_params(level)).collect()
+    }
+
+    fn prepare_all(&mut self, finals: &[Params]) {
+        let levels = finals
+            .iter()
+            .zip(&mut self.prepared)
+            .zip(&self.state.levels);
+        for ((params, prepared), state) in levels {
+            self.engine.prepare(params, &state.masks(), prepared);
+        }
+    }
+
+    /// Every level, which must be prepared, on the images held out or on the validation set.
+    fn measure(&mut self, finals: &[Params], held_out: bool) -> Vec<Evaluation> {
+        let data = if held_out {
+            self.held_out.as_ref()
+        } else {
+            self.validation
+        };
+        let Some(data) = data else {
             return Vec::new();
         };
-        (0..self.sparsities.len())
-            .map(|level| {
-                self.state.load_shared(level);
-                let state = &self.state.levels[level];
-                let prepared = &mut self.prepared[level];
-                self.engine.prepare(&state.params, &state.masks(), prepared);
-                evaluate_params(&mut self.engine, &state.params, prepared, validation)
-            })
-            .collect()
+        let levels: Vec<(&Params, &Prepared)> = finals.iter().zip(&self.prepared).collect();
+        match &self.teacher {
+            Some(teacher) if !self.scales.is_empty() => {
+                raw_losses(&mut self.engine, &levels, teacher, &self.scales, data)
+            }
+            _ => evaluate_levels(&mut self.engine, &levels, data),
+        }
     }
 
     fn finish(&mut self) -> (NestedModel, Vec<LevelReport>) {
-        let evaluations = self.validate();
+        if self.options.epochs == 0 {
+            self.state.rank(&self.cutter, &self.sparsities);
+        }
+        let mut finals = self.final_params();
+        self.prepare_all(&finals);
+        if self.options.recalibrate {
+            let batch = self.options.batch.min(self.kept.len());
+            let images = batch_norm::calibration(self.options.seed, &self.kept, batch);
+            let batches = images
+                .chunks_exact(batch)
+                .take(self.options.recalibration_batches);
+            let (engine, data) = (&mut self.engine, self.train);
+            batch_norm::recalibrate(engine, &mut finals, &self.prepared, data, batches);
+        }
+        let held_out = self.measure(&finals, true);
+        let evaluations = self.measure(&finals, false);
         let last = self.state.history.last();
         let reports: Vec<LevelReport> = self
             .state
@@ -371,25 +551,28 @@ impl<'a> Run<'a> {
             .into_iter()
             .enumerate()
             .map(|(level, sparsity)| {
-                let evaluation = evaluations.get(level);
+                let of = |all: &[Evaluation]| all.get(level).cloned();
+                let (test, held_out) = (of(&evaluations), of(&held_out));
+                let loss = |e: &Option<Evaluation>| e.as_ref().and_then(|e| e.loss);
+                let accuracy = |e: &Option<Evaluation>| e.as_ref().and_then(|e| e.accuracy_top1);
                 let trained = last.map(|s| s.levels[level].loss);
                 LevelReport {
                     level,
                     sparsity,
-                    macs: 0,
-                    accuracy_top1: evaluation.and_then(|e| e.accuracy_top1),
-                    held_out_accuracy_top1: None,
-                    loss: evaluation.and_then(|e| e.loss).or(trained),
+                    macs: self.state.macs(level),
+                    accuracy_top1: accuracy(&test),
+                    held_out_accuracy_top1: accuracy(&held_out),
+                    loss: loss(&test).or(loss(&held_out)).or(trained),
                 }
             })
             .collect();
         let mut graph = self.graph.clone();
-        let stored = self.state.store(self.engine.plan(), &mut graph);
+        let stored = self.state.store(self.engine.plan(), &mut graph, &finals);
         let levels = reports
             .iter()
             .map(|r| LevelInfo {
                 sparsity: r.sparsity,
-                accuracy_top1: r.accuracy_top1,
+                accuracy_top1: r.accuracy_top1.or(r.held_out_accuracy_top1),
             })
             .collect();
         let model = NestedModel {
@@ -409,22 +592,12 @@ impl<'a> Run<'a> {
     /// What the artefact says about its making: nothing that differs between runs of the same
     /// arguments, such as durations.
     fn record(&self, reports: &[LevelReport]) -> serde_json::Value {
-        let o = self.options;
         serde_json::json!({
             "nestc_version": env!("CARGO_PKG_VERSION"),
             "recipe": RECIPE,
-            "options": {
-                "levels": self.sparsities,
-                "epochs": o.epochs,
-                "loss": o.loss,
-                "learning_rate": decimal(o.learning_rate),
-                "batch": o.batch,
-                "seed": o.seed,
-                "routing": o.routing,
-                "flip": o.flip,
-                "weight_decay": decimal(o.weight_decay),
-            },
-            "images": self.train.len(),
+            "options": options_json(self.options, &self.sparsities),
+            "images": self.kept.len(),
+            "images_held_out": self.train.len() - self.kept.len(),
             "validation_images": self.validation.map(Dataset::len),
             "epochs_done": self.state.epoch,
             "levels": reports,
@@ -433,121 +606,38 @@ impl<'a> Run<'a> {
     }
 }
 
-/// What a batch is trained towards.
-struct Targets<'a> {
-    labels: Option<&'a [u32]>,
-    teacher: Option<&'a [f32]>,
-    distillation: f64,
-}
-
-impl Targets<'_> {
-    /// The gradient of the mean loss by the logits, and the batch's sums.
-    fn batch_loss(&self, logits: &[f32], batch: &[u32]) -> (Vec<f32>, Tally) {
-        let classes = logits.len() / batch.len();
-        let mut gradient = vec![0.0; logits.len()];
-        let mut tally = Tally::default();
-        for (i, (out, gradient)) in logits
-            .chunks_exact(classes)
-            .zip(gradient.chunks_exact_mut(classes))
-            .enumerate()
-        {
-            let label = self.labels.map(|l| l[batch[i] as usize]);
-            let target = Target {
-                label,
-                teacher: self.teacher.map(|t| &t[i * classes..][..classes]),
-                distillation: self.distillation,
-            };
-            tally.loss += image_loss(out, target, 1.0 / batch.len() as f64, gradient);
-            tally.right += usize::from(label.is_some_and(|l| top1(out) == l as usize));
-        }
-        (gradient, tally)
-    }
-}
-
-/// Six decimals: what is stored and read back as text is the same number.
-fn rounded(v: f64) -> f64 {
-    (v * 1e6).round() / 1e6
-}
-
-/// The short decimal that an option was given as.
-fn decimal(v: f32) -> f64 {
-    v.to_string().parse().unwrap_or(f64::from(v))
-}
-
-fn fingerprint(
-    graph: &FloatGraph,
-    train: &Dataset,
-    options: &TrainOptions,
-    sparsities: &[f64],
-) -> Fingerprint {
-    let percent: Vec<String> = sparsities
-        .iter()
-        .map(|s| format!("{}", rounded(s * 100.0)))
+/// For each output `1 / (outputs * elements * variance)`, the variance being that of all elements of
+/// the teacher's output over some of the images; 1 stands in for no variance.
+fn output_scales(
+    engine: &mut Engine,
+    teacher: &Teacher,
+    data: &Dataset,
+    images: &[u32],
+) -> Vec<f64> {
+    const MOST: usize = 512;
+    let count = images.len().min(MOST);
+    let chosen: Vec<u32> = (0..count)
+        .map(|i| images[i * images.len() / count])
         .collect();
-    let entries = [
-        ("the recipe of version", RECIPE.to_string()),
-        ("--levels", percent.join(",")),
-        ("--epochs", options.epochs.to_string()),
-        ("--loss", format!("{:?}", options.loss).to_lowercase()),
-        ("--lr", options.learning_rate.to_string()),
-        ("--batch", options.batch.to_string()),
-        ("--seed", options.seed.to_string()),
-        ("routing", format!("{:?}", options.routing)),
-        ("flips", options.flip.to_string()),
-        ("weight decay", options.weight_decay.to_string()),
-        ("the network of SHA-256", hash_of_graph(graph)),
-        (
-            "the training data",
-            format!(
-                "of {} images {} and SHA-256 {}",
-                train.len(),
-                train.shape,
-                hash_of_data(train)
-            ),
-        ),
-    ];
-    entries
-        .into_iter()
-        .map(|(k, v)| (k.to_string(), v))
-        .collect::<BTreeMap<_, _>>()
-}
-
-fn short_hex(hash: Sha256) -> String {
-    let hash = hash.finalize();
-    hash[..8].iter().map(|b| format!("{b:02x}")).collect()
-}
-
-fn hash_of_graph(graph: &FloatGraph) -> String {
-    let mut hash = Sha256::new();
-    let outputs: Vec<ValueId> = graph.outputs.clone();
-    let plan = super::engine::Plan::new(graph, &outputs, Fusion::EveryValue);
-    let params = Params::of(&plan, graph);
-    for (info, tensor) in plan.params.iter().zip(&params.tensors) {
-        let role = match info.role {
-            Role::Weight => 0u8,
-            _ => 1,
-        };
-        hash.update([role]);
-        for v in tensor {
-            hash.update(v.to_le_bytes());
+    let slots = engine.plan().outputs.len();
+    let (mut n, mut sum, mut squares) = (vec![0.0; slots], vec![0.0; slots], vec![0.0; slots]);
+    for chosen in chosen.chunks(engine.capacity()) {
+        engine.load(chosen.len(), &|i, out| data.input(chosen[i] as usize, out));
+        for (ix, output) in teacher.outputs(engine).iter().enumerate() {
+            for &v in output {
+                n[ix] += 1.0;
+                sum[ix] += f64::from(v);
+                squares[ix] += f64::from(v) * f64::from(v);
+            }
         }
     }
-    for node in &graph.nodes {
-        hash.update(node.op.name());
-        hash.update(graph.shape(node.output).to_string());
-    }
-    short_hex(hash)
-}
-
-fn hash_of_data(data: &Dataset) -> String {
-    let mut hash = Sha256::new();
-    match &data.pixels {
-        Pixels::U8(p) => hash.update(p),
-        Pixels::F32(p) => p.iter().for_each(|v| hash.update(v.to_le_bytes())),
-    }
-    for label in data.labels.iter().flatten() {
-        hash.update(label.to_le_bytes());
-    }
-    hash.update(format!("{:?}", data.preprocessing));
-    short_hex(hash)
+    let elements = |ix: usize| engine.plan().slots[engine.plan().outputs[ix]].shape.len();
+    (0..slots)
+        .map(|ix| {
+            let mean: f64 = sum[ix] / n[ix];
+            let variance: f64 = squares[ix] / n[ix] - mean * mean;
+            let variance = if variance > 1e-12 { variance } else { 1.0 };
+            1.0 / ((slots * elements(ix)) as f64 * variance)
+        })
+        .collect()
 }

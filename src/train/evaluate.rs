@@ -8,8 +8,9 @@ use crate::ir::nested::NestedModel;
 
 use super::check;
 use super::engine::{Engine, Fusion, Mode, Params, Prepared};
-use super::recipe::loss::{Target, image_loss, top1};
+use super::recipe::loss::{Scratch, Target, image_loss, top1};
 use super::simd::{Isa, LANES};
+use super::targets::{Targets, Teacher, read_all};
 
 /// Blocks of sixteen images a thread takes at once.
 const BLOCKS_A_THREAD: usize = 4;
@@ -39,7 +40,6 @@ pub fn evaluate(
     check::data(&model.graph, data, "evaluation")?;
     let threads = check::threads(threads)?;
     let mut evaluations = Vec::new();
-    let mut prepared = Prepared::default();
     let mut engine: Option<Engine> = None;
     for level in model.level_ids() {
         let graph = model.level(level);
@@ -64,49 +64,96 @@ pub fn evaluate(
             .map(|t| t.iter().map(|w| *w != 0.0).collect())
             .collect();
         let masks: Vec<Option<&[bool]>> = masks.iter().map(|m| Some(m.as_slice())).collect();
+        let mut prepared = Prepared::default();
         engine.prepare(&params, &masks, &mut prepared);
-        evaluations.push(evaluate_params(engine, &params, &prepared, data));
+        let level = [(&params, &prepared)];
+        evaluations.extend(evaluate_levels(engine, &level, data));
     }
     Ok(evaluations)
 }
 
-/// Evaluates prepared parameters; the engine's only output is the logits.
-pub(super) fn evaluate_params(
+/// What one level did so far.
+#[derive(Default)]
+struct Sums {
+    predicted: Vec<u32>,
+    right: usize,
+    loss: f64,
+}
+
+/// Evaluates prepared levels of a classifier; the engine's only output is the logits.
+pub(super) fn evaluate_levels(
     engine: &mut Engine,
-    params: &Params,
-    prepared: &Prepared,
+    levels: &[(&Params, &Prepared)],
     data: &Dataset,
-) -> Evaluation {
+) -> Vec<Evaluation> {
     let logits_slot = engine.plan().outputs[0];
     let classes = engine.plan().slots[logits_slot].shape.len();
-    let (mut predicted, mut right, mut loss) = (Vec::new(), 0usize, 0.0);
-    let mut scratch = vec![0.0; classes];
+    let mut sums: Vec<Sums> = levels.iter().map(|_| Sums::default()).collect();
+    let (mut gradient, mut scratch) = (vec![0.0; classes], Scratch::default());
     for first in (0..data.len()).step_by(engine.capacity()) {
         let count = engine.capacity().min(data.len() - first);
         engine.load(count, &|i, out| data.input(first + i, out));
-        engine.forward(params, prepared, Mode::Running, None);
-        for (i, logits) in engine.read(logits_slot).chunks_exact(classes).enumerate() {
-            let class = top1(logits);
-            predicted.push(class as u32);
-            if let Some(labels) = &data.labels {
-                let label = labels[first + i];
-                right += usize::from(class == label as usize);
-                let target = Target {
-                    label: Some(label),
-                    teacher: None,
-                    distillation: 0.0,
-                };
-                loss += image_loss(logits, target, 1.0, &mut scratch);
+        for ((params, prepared), sums) in levels.iter().zip(&mut sums) {
+            engine.forward(params, prepared, Mode::Running, None);
+            for (i, logits) in engine.read(logits_slot).chunks_exact(classes).enumerate() {
+                let class = top1(logits);
+                sums.predicted.push(class as u32);
+                if let Some(labels) = &data.labels {
+                    let label = labels[first + i];
+                    sums.right += usize::from(class == label as usize);
+                    let target = Target::label(label);
+                    sums.loss += image_loss(logits, target, 1.0, &mut gradient, &mut scratch);
+                }
             }
         }
     }
     let n = data.len().max(1) as f64;
     let labelled = data.labels.is_some();
-    Evaluation {
-        accuracy_top1: labelled.then(|| right as f64 / n),
-        loss: labelled.then(|| loss / n),
-        classes: predicted,
+    sums.into_iter()
+        .map(|s| Evaluation {
+            accuracy_top1: labelled.then(|| s.right as f64 / n),
+            loss: labelled.then(|| s.loss / n),
+            classes: s.predicted,
+        })
+        .collect()
+}
+
+/// The mean loss of prepared levels against a teacher's raw outputs, `scales` being each output's
+/// factor ([`Targets::scales`]).
+pub(super) fn raw_losses(
+    engine: &mut Engine,
+    levels: &[(&Params, &Prepared)],
+    teacher: &Teacher,
+    scales: &[f64],
+    data: &Dataset,
+) -> Vec<Evaluation> {
+    let mut losses = vec![0.0; levels.len()];
+    for first in (0..data.len()).step_by(engine.capacity()) {
+        let count = engine.capacity().min(data.len() - first);
+        let batch: Vec<u32> = (first..first + count).map(|i| i as u32).collect();
+        engine.load(count, &|i, out| data.input(first + i, out));
+        let taught = teacher.outputs(engine);
+        let targets = Targets {
+            labels: None,
+            smoothing: 0.0,
+            teacher: Some(&taught),
+            share: 1.0,
+            temperature: 1.0,
+            scales,
+        };
+        for ((params, prepared), loss) in levels.iter().zip(&mut losses) {
+            engine.forward(params, prepared, Mode::Running, None);
+            *loss += targets.batch_loss(&read_all(engine), &batch).1.loss;
+        }
     }
+    losses
+        .into_iter()
+        .map(|loss| Evaluation {
+            accuracy_top1: None,
+            loss: Some(loss / data.len().max(1) as f64),
+            classes: Vec::new(),
+        })
+        .collect()
 }
 
 /// The value that the loss is taken on: the output, or what the softmax at the end reads.

@@ -15,14 +15,17 @@ mod driver;
 mod engine;
 mod evaluate;
 mod inference;
+mod log;
 mod math;
 mod options;
 mod recipe;
+mod record;
 #[cfg(test)]
 mod reference;
 mod simd;
 mod state;
 pub mod stopwatch;
+mod targets;
 
 pub use driver::train;
 pub use evaluate::{Evaluation, evaluate};

@@ -6,20 +6,22 @@ use crate::ir::float::FloatGraph;
 
 use super::batch_norm;
 use super::check;
-use super::engine::{Engine, Fusion, Mode, Prepared};
+use super::engine::{Engine, Fusion, Mode, Prepared, Threads};
 use super::evaluate::logits_of;
-use super::recipe::loss::{Target, image_loss};
-use super::recipe::optimiser::nesterov;
+use super::options::TrainOptions;
 use super::simd::Isa;
-use super::state::State;
+use super::state::{Cutter, State};
+use super::targets::Targets;
 
 /// Forward, cross-entropy, backward and stochastic gradient descent on one fixed batch: what
 /// frameworks call a training step, without reading, augmentation and teacher.
 pub struct TrainingStep {
+    threads: Threads,
     engine: Engine,
     state: State,
     prepared: Vec<Prepared>,
     labels: Vec<u32>,
+    batch: Vec<u32>,
 }
 
 impl TrainingStep {
@@ -38,7 +40,8 @@ impl TrainingStep {
         check::classifier(graph)?;
         check::data(graph, data, "timing")?;
         let threads = check::threads(Some(threads))?;
-        let graph = batch_norm::reinsert(graph, data, threads.clone());
+        let batch: Vec<u32> = (0..data.len() as u32).collect();
+        let graph = batch_norm::reinsert(graph, data, &batch, threads.clone());
         let logits = logits_of(&graph, graph.outputs[0]);
         let mut engine = Engine::new(
             &graph,
@@ -47,16 +50,19 @@ impl TrainingStep {
             data.len(),
             true,
             Isa::detect(),
-            threads,
+            threads.clone(),
         );
-        let mut state = State::new(engine.plan(), &graph, sparsities.len());
-        state.rank(sparsities);
+        let cutter = Cutter::new(&graph, &TrainOptions::default());
+        let mut state = State::new(engine.plan(), &graph, sparsities.len(), &cutter, false);
+        state.rank(&cutter, sparsities);
         engine.load(data.len(), &|i, out| data.input(i, out));
         Ok(Self {
+            threads,
             engine,
             prepared: vec![Prepared::default(); sparsities.len()],
             state,
             labels: data.labels.clone().unwrap_or_default(),
+            batch,
         })
     }
 
@@ -67,6 +73,12 @@ impl TrainingStep {
 
     /// One step of every level; the mean loss of the last.
     pub fn run(&mut self) -> f64 {
+        let threads = self.threads.clone();
+        threads.install(|| rayon::scope(|_| self.step()))
+    }
+
+    fn step(&mut self) -> f64 {
+        const RATE: f32 = 1e-3;
         let logits = self.engine.plan().outputs[0];
         let mut loss = 0.0;
         for level in 0..self.prepared.len() {
@@ -79,44 +91,20 @@ impl TrainingStep {
                 .forward(&state.params, prepared, Mode::Batch, Some(&mut running));
             state.params.running = running;
             let out = self.engine.read(logits);
-            let classes = out.len() / self.labels.len();
-            let mut seed = vec![0.0; out.len()];
-            loss = 0.0;
-            let weight = 1.0 / self.labels.len() as f64;
-            for ((logits, seed), &label) in out
-                .chunks_exact(classes)
-                .zip(seed.chunks_exact_mut(classes))
-                .zip(&self.labels)
-            {
-                let target = Target {
-                    label: Some(label),
-                    teacher: None,
-                    distillation: 0.0,
-                };
-                loss += image_loss(logits, target, weight, seed) * weight;
-            }
-            let gradients = self.engine.backward(&state.params, prepared, &[&seed]);
-            for shared in &mut self.state.shared {
-                let gradient = &gradients[shared.param];
-                nesterov(
-                    &mut shared.weight,
-                    &mut shared.velocity,
-                    gradient,
-                    1e-3,
-                    0.0,
-                );
-            }
-            for ((tensor, velocity), gradient) in state
-                .params
-                .tensors
-                .iter_mut()
-                .zip(&mut state.velocity)
-                .zip(gradients)
-            {
-                if !velocity.is_empty() {
-                    nesterov(tensor, velocity, gradient, 1e-3, 0.0);
-                }
-            }
+            let targets = Targets {
+                labels: Some(&self.labels),
+                smoothing: 0.0,
+                teacher: None,
+                share: 0.0,
+                temperature: 1.0,
+                scales: &[],
+            };
+            let (seeds, tally) = targets.batch_loss(&[out], &self.batch);
+            loss = tally.loss / self.labels.len() as f64;
+            let gradients = self.engine.backward(&state.params, prepared, &[&seeds[0]]);
+            self.state.levels[level].update(gradients, RATE);
+            self.state
+                .update_shared(&|param| &gradients[param], RATE, 0.0);
         }
         loss
     }

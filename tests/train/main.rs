@@ -4,6 +4,7 @@
 mod faults;
 #[path = "../cli/golden.rs"]
 mod golden;
+mod recipe;
 mod resume;
 mod support;
 

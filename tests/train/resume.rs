@@ -132,3 +132,36 @@ fn killed_at_any_moment() {
     assert!(resumed_at.is_some());
     assert_eq!(resumed, unbroken());
 }
+
+/// Where files cannot grow beyond a few kilobytes, no checkpoint can be written.
+#[cfg(unix)]
+#[test]
+fn a_full_disk_leaves_the_last_checkpoint_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = TrainOptions {
+        resume: true,
+        ..options(folder.path())
+    };
+    run(&options, &mut StopAfter(1));
+    let whole = std::fs::read(&options.checkpoint).unwrap();
+    assert!(whole.len() > 16 << 10);
+    let child = Command::new("sh")
+        .args([
+            "-c",
+            "trap '' XFSZ; ulimit -f 8; exec \"$0\" --exact resume::child",
+        ])
+        .arg(std::env::current_exe().unwrap())
+        .env(CHILD, folder.path())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&child.stdout).into_owned();
+    assert!(!child.status.success() && text.contains("E002"), "{text}");
+    assert_eq!(std::fs::read(&options.checkpoint).unwrap(), whole);
+    assert_eq!(
+        std::fs::read_dir(&folder).unwrap().count(),
+        1,
+        "nothing is left behind"
+    );
+    let (resumed, resumed_at) = run(&options, &mut ());
+    assert_eq!((resumed_at, resumed), (Some(1), unbroken()));
+}

@@ -11,7 +11,7 @@ use super::schedule::Forward;
 use super::softmax;
 
 /// Share of the batch's statistics in the running ones.
-const MOMENTUM: f32 = 0.1;
+pub const MOMENTUM: f32 = 0.1;
 
 impl Engine {
     /// Computes all values of the loaded images. In [`Mode::Batch`], `running` takes the batch's

@@ -18,7 +18,8 @@ mod schedule;
 mod softmax;
 mod unary;
 
-pub use params::{Params, Role};
+pub use forward::MOMENTUM;
+pub use params::{Params, Role, Running};
 pub use plan::{Fusion, Plan};
 pub use run::{Engine, Mode, Prepared, Threads};
 

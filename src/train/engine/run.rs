@@ -117,7 +117,8 @@ impl Threads {
         }
     }
 
-    pub(super) fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+    /// Does `work` on them.
+    pub fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         match &self.0 {
             Some(pool) => pool.install(work),
             None => work(),
@@ -191,6 +192,16 @@ impl Engine {
     /// The plan.
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// Bytes of all buffers that grow with the number of images.
+    pub fn buffer_bytes(&self) -> u64 {
+        let lanes = |all: &[Vec<Lanes>]| all.iter().map(|v| size_of_val(&v[..])).sum::<usize>();
+        let of = |b: &Block| {
+            let params: usize = b.params.iter().map(|p| size_of_val(&p[..])).sum();
+            lanes(&b.values) + lanes(&b.pool) + params
+        };
+        self.blocks.iter().map(of).sum::<usize>() as u64
     }
 
     /// Images of the batch that is loaded.

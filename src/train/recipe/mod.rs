@@ -6,3 +6,5 @@ pub mod masks;
 pub mod optimiser;
 pub mod random;
 pub mod routing;
+pub mod schedule;
+pub mod width;

@@ -16,15 +16,38 @@ pub fn below(hash: u64, n: usize) -> usize {
     ((u128::from(hash) * n as u128) >> 64) as usize
 }
 
+/// The numbers below `n` in an order that follows from `words`.
+pub fn shuffled(words: &[u64], n: usize) -> Vec<u32> {
+    let mut words = words.to_vec();
+    words.push(0);
+    let last = words.len() - 1;
+    let mut order: Vec<u32> = (0..n as u32).collect();
+    for i in (1..n).rev() {
+        words[last] = i as u64;
+        order.swap(i, below(hash(&words), i + 1));
+    }
+    order
+}
+
 /// The order in which an epoch visits `n` images.
 pub fn permutation(seed: u64, epoch: usize, n: usize) -> Vec<u32> {
     const STREAM: u64 = 1;
+    shuffled(&[seed, STREAM, epoch as u64], n)
+}
+
+/// The images to train on and, of `n`, the `out` to hold out: the last of a permutation. Both in
+/// the order of the data set.
+pub fn split(seed: u64, n: usize, out: usize) -> (Vec<u32>, Vec<u32>) {
+    const STREAM: u64 = 3;
     let mut order: Vec<u32> = (0..n as u32).collect();
-    for i in (1..n).rev() {
-        let j = below(hash(&[seed, STREAM, epoch as u64, i as u64]), i + 1);
-        order.swap(i, j);
+    if out == 0 {
+        return (order, Vec::new());
     }
-    order
+    order = shuffled(&[seed, STREAM], n);
+    let mut out = order.split_off(n - out.min(n));
+    order.sort_unstable();
+    out.sort_unstable();
+    (order, out)
 }
 
 #[cfg(test)]
@@ -40,6 +63,18 @@ mod tests {
         assert_eq!(a, permutation(1, 0, 1000));
         assert_ne!(a, permutation(2, 0, 1000));
         assert_ne!(a, permutation(1, 1, 1000));
+    }
+
+    #[test]
+    fn a_split_takes_every_image_once() {
+        let (kept, out) = split(1, 100, 30);
+        assert_eq!((kept.len(), out.len()), (70, 30));
+        let mut all = [kept.clone(), out.clone()].concat();
+        all.sort_unstable();
+        assert!(all.into_iter().eq(0..100));
+        assert_ne!(out, split(2, 100, 30).1);
+        assert!(kept.is_sorted() && out.is_sorted());
+        assert!(split(1, 5, 0).0.into_iter().eq(0..5));
     }
 
     #[test]
