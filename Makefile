@@ -16,7 +16,7 @@ HOST_PACKAGES := -p nestc -p nest-format -p nest-kernels
 export NESTC_PYTHON := $(CURDIR)/$(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo check bench bless data train-model acceptance anchors calibrate mutate setup-device setup-qemu setup-python
+.PHONY: help build demo check bench bless data train-model study acceptance anchors calibrate mutate setup-device setup-qemu setup-python
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,21 @@ $(CIFAR10)/test_batch.bin:
 train-model: data build ## Train the committed nested ResNet-8 anew on full CIFAR-10
 	$(NESTC) train models/resnet8_cifar10.onnx --data cifar10:$(CIFAR10),$(PREPARATION) \
 		--levels 90,80,50 --epochs 10 --seed 1 -o models/resnet8_cifar10.nest.onnx
+
+STUDY_DIR ?= target/study
+STUDY_ARGS ?= --levels 95,90,80,50,0 --epochs 30 --seeds 1,2,3 \
+	--methods nested,separate,dynamic,width,nested-sum,nested-hard
+
+study: data setup-device build ## Compare nested levels with their alternatives, into docs/study.md (hours; goes on where it was stopped)
+	@mkdir -p $(dir $(STUDY_DIR))
+	$(NESTC) study models/resnet8_cifar10.onnx --data cifar10:$(CIFAR10),$(PREPARATION) $(STUDY_ARGS) -o $(STUDY_DIR)
+	cp $(STUDY_DIR)/study.svg $(STUDY_DIR)/study-flash.svg docs/
+	awk -v tables=$(STUDY_DIR)/study.md ' \
+		/<!-- study: end/ { kept = 0 } \
+		!kept { print } \
+		/<!-- study: begin/ { kept = 1; print ""; while ((getline line < tables) > 0) { sub(/^## /, "### ", line); print line }; print "" }' \
+		docs/study.md >$(STUDY_DIR)/page.md
+	mv $(STUDY_DIR)/page.md docs/study.md
 
 acceptance: data setup-device setup-qemu setup-python ## Hold the accuracy bars on full CIFAR-10, and on NESTC_MODELS=folder of models
 	$(CARGO) test --release -p nestc --test acceptance -- --include-ignored --nocapture \

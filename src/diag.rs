@@ -325,6 +325,11 @@ codes! {
         "Average precision compares boxes that are found with boxes that are there. Use data with annotations: voc:DIR.";
     DETECTION_PRECISION "E806" Input "detection is not measured in this arithmetic"
         "This version decodes the outputs of float networks only; leave --precision int8 out.";
+    // E9xx: studies
+    STUDY_MISMATCH "E900" Input "a study's folder holds results of other options or data"
+        "A study keeps every run that is done and makes only what is missing, so all results in its folder must belong to the same network, images and options. The message names each difference. Nothing was overwritten.";
+    STUDY_DAMAGED "E901" Input "a result in a study's folder is missing or damaged"
+        "A study's run is a model and a record of it with the model's checksum; a measurement lies beside them. One of these files is not there, was cut short, or was replaced by another. Delete the files of that run; the study makes them again.";
 }
 
 /// One finding.

@@ -33,4 +33,6 @@ pub mod emulator;
 
 pub mod bench;
 
+pub mod study;
+
 pub mod cli;

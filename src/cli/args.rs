@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use super::fail_if::Condition;
+use super::study_args::StudyArgs;
 use super::train_args::TrainArgs;
 use crate::data::DataSpec;
 use crate::detect::Head;
@@ -42,6 +43,8 @@ pub enum Verb {
     Compile(CompileArgs),
     /// Run compiled firmware and report cycles, time and bit-exactness.
     Bench(BenchArgs),
+    /// Compare nested training with separate models, dynamic pruning and width scaling.
+    Study(StudyArgs),
     /// Find the cycle model's constants from what a board measured.
     Calibrate(CalibrateArgs),
     /// List the boards.

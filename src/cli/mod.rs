@@ -14,6 +14,8 @@ mod lists;
 mod model;
 mod printer;
 mod process;
+mod study;
+mod study_args;
 mod train;
 mod train_args;
 mod watch;
@@ -68,6 +70,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> io::Result<u8> {
 
 fn dispatch(verb: &Verb, printer: &Printer) -> Result<io::Result<()>> {
     match verb {
+        Verb::Study(args) => study::run(args, printer),
         Verb::Train(args) => train::run(args, printer),
         Verb::Export(args) => export::run(args, printer),
         Verb::Bench(args) => bench::run(args, printer),

@@ -23,6 +23,16 @@ pub enum LossArg {
     Distill,
 }
 
+impl From<LossArg> for Loss {
+    fn from(loss: LossArg) -> Self {
+        match loss {
+            LossArg::Auto => Loss::Auto,
+            LossArg::Labels => Loss::Labels,
+            LossArg::Distill => Loss::Distill,
+        }
+    }
+}
+
 /// Sets of options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum RecipeArg {
@@ -207,18 +217,10 @@ pub struct FineArgs {
 impl TrainArgs {
     /// The options asked for, with this checkpoint.
     pub fn options(&self, checkpoint: PathBuf) -> TrainOptions {
-        let recipe = match self.fine.recipe {
-            RecipeArg::Default => Recipe::Default,
-            RecipeArg::Paper => Recipe::Paper,
-        };
         let mut o = TrainOptions {
             levels: self.levels.0.clone(),
             epochs: self.epochs as usize,
-            loss: match self.loss {
-                LossArg::Auto => Loss::Auto,
-                LossArg::Labels => Loss::Labels,
-                LossArg::Distill => Loss::Distill,
-            },
+            loss: self.loss.into(),
             learning_rate: self.lr,
             batch: self.batch as usize,
             seed: self.seed,
@@ -227,7 +229,7 @@ impl TrainArgs {
             checkpoint,
             validation_split: self.validation_split as usize,
             log: self.log.clone(),
-            ..TrainOptions::recipe(recipe)
+            ..TrainOptions::recipe(self.fine.recipe())
         };
         if let Some(batches) = self.recalibrate {
             o.recalibrate = true;
@@ -239,8 +241,16 @@ impl TrainArgs {
 }
 
 impl FineArgs {
+    /// The recipe that the options begin with.
+    pub fn recipe(&self) -> Recipe {
+        match self.recipe {
+            RecipeArg::Default => Recipe::Default,
+            RecipeArg::Paper => Recipe::Paper,
+        }
+    }
+
     /// Overrules what the recipe says.
-    fn apply(&self, o: &mut TrainOptions) {
+    pub fn apply(&self, o: &mut TrainOptions) {
         fn set<T: Clone>(to: &mut T, from: &Option<T>) {
             if let Some(value) = from {
                 to.clone_from(value);

@@ -168,8 +168,8 @@ struct Page<'a> {
     nestc_version: &'static str,
     title: String,
     summary: String,
-    /// Level, sparsity, multiply-accumulates, accuracy, accuracy on images held out, loss.
-    levels: Vec<(usize, [String; 5])>,
+    end_heads: Vec<&'static str>,
+    levels: Vec<(usize, Vec<String>)>,
     charts: Vec<String>,
     epoch_heads: Vec<String>,
     epochs: Vec<(usize, Vec<String>)>,
@@ -185,11 +185,13 @@ pub fn training_html(record: &TrainRecord) -> String {
     let names = level_names(record);
     let validated = |l: &RecordedLevelEpoch| l.accuracy_top1.is_some();
     let measured = record.history.iter().flat_map(|e| &e.levels).any(validated);
+    let (end_heads, levels) = level_table(&record.levels);
     let page = Page {
         nestc_version: env!("CARGO_PKG_VERSION"),
         title: format!("Training of {}", record.model),
         summary: summary(record),
-        levels: record.levels.iter().map(level_row).collect(),
+        end_heads,
+        levels,
         charts: charts(record, &names, measured),
         epoch_heads: epoch_heads(&names, measured),
         epochs: thinned(record.history.len(), MOST_ROWS)
@@ -209,21 +211,27 @@ pub fn training_html(record: &TrainRecord) -> String {
     page.render().unwrap_or_default()
 }
 
-/// A level's figures; what was not measured is a dash.
-fn level_row(level: &RecordedLevel) -> (usize, [String; 5]) {
-    let dash = || "-".to_string();
-    let macs = match level.macs {
-        0 => dash(),
-        macs => group_thousands(macs),
-    };
-    let cells = [
-        percent(level.sparsity, 1),
-        macs,
-        level.accuracy_top1.map_or_else(dash, |a| percent(a, 2)),
-        (level.held_out_accuracy_top1).map_or_else(dash, |a| percent(a, 2)),
-        level.loss.map_or_else(dash, |loss| format!("{loss:.4}")),
+/// The levels' figures: a column for each that was measured at any level, a dash where it was not.
+fn level_table(levels: &[RecordedLevel]) -> (Vec<&'static str>, Vec<(usize, Vec<String>)>) {
+    type Cell = fn(&RecordedLevel) -> Option<String>;
+    let columns: [(&str, Cell); 5] = [
+        ("sparsity", |l| Some(percent(l.sparsity, 1))),
+        ("MACs", |l| (l.macs > 0).then(|| group_thousands(l.macs))),
+        ("accuracy", |l| l.accuracy_top1.map(|a| percent(a, 2))),
+        ("on images held out", |l| {
+            l.held_out_accuracy_top1.map(|a| percent(a, 2))
+        }),
+        ("loss", |l| l.loss.map(|loss| format!("{loss:.4}"))),
     ];
-    (level.level, cells)
+    let measured = |cell: &Cell| levels.iter().any(|l| cell(l).is_some());
+    let columns = columns.iter().filter(|(_, cell)| measured(cell));
+    let row = |l: &RecordedLevel| {
+        let cells = columns.clone();
+        let cells = cells.map(|(_, cell)| cell(l).unwrap_or_else(|| "-".into()));
+        (l.level, cells.collect())
+    };
+    let rows = levels.iter().map(row).collect();
+    (columns.map(|(head, _)| *head).collect(), rows)
 }
 
 /// What a level is called: its sparsity at the end.
@@ -489,7 +497,7 @@ mod tests {
     fn a_run_without_epochs_has_a_page() {
         let html = training_html(&record(0, 3));
         assert!(html.contains("without an epoch"));
-        assert!(!html.contains("<svg"));
+        assert!(!html.contains("<svg") && !html.contains("on images held out"));
         Document::parse(&parsed(&html)).unwrap();
     }
 

@@ -37,3 +37,4 @@ pub use options::{
 };
 pub use recipe::loss::Loss;
 pub use recipe::routing::Routing;
+pub use record::{depends_on, hash_of_data};

@@ -134,6 +134,18 @@ pub(super) fn options_json(o: &TrainOptions, sparsities: &[f64]) -> Value {
     })
 }
 
+/// What the result of a training run depends on, in words: options as flags, the network and the
+/// images by their checksums. Not among it: threads, and where files lie.
+pub fn depends_on(
+    graph: &FloatGraph,
+    train: &Dataset,
+    options: &TrainOptions,
+) -> BTreeMap<String, String> {
+    let mut sparsities = options.levels.clone();
+    sparsities.sort_by(|a, b| b.total_cmp(a));
+    fingerprint(graph, train, options, &sparsities)
+}
+
 /// Everything that a run depends on.
 pub(super) fn fingerprint(
     graph: &FloatGraph,
@@ -195,7 +207,8 @@ fn hash_of_graph(graph: &FloatGraph) -> String {
     short_hex(hash)
 }
 
-fn hash_of_data(data: &Dataset) -> String {
+/// A checksum of a data set: pixels, labels, preparation.
+pub fn hash_of_data(data: &Dataset) -> String {
     let mut hash = Sha256::new();
     match &data.pixels {
         Pixels::U8(p) => hash.update(p),

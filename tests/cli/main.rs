@@ -4,4 +4,5 @@ mod data;
 mod detection;
 mod flow;
 mod golden;
+mod study;
 mod usage;

@@ -6,13 +6,14 @@ use nestc::diag::CODES;
 
 use crate::golden;
 
-const VERBS: [&str; 10] = [
+const VERBS: [&str; 11] = [
     "check",
     "train",
     "eval",
     "export",
     "compile",
     "bench",
+    "study",
     "targets",
     "kernels",
     "explain",

@@ -258,9 +258,13 @@ impl Plot {
     /// Writes the labels of the front's points above and to the left of them, where by definition
     /// no other point lies.
     fn label_front(&self, canvas: &mut Canvas, frame: &Frame, front: &[&Point]) {
-        for point in front.iter().filter(|p| !p.label.is_empty()) {
-            let [x, y] = frame.at(point.x, point.y);
-            let short = point.label.split(':').next().unwrap_or_default();
+        let labelled: Vec<&&Point> = front.iter().filter(|p| !p.label.is_empty()).collect();
+        for alike in labelled.chunk_by(|a, b| (a.x, a.y) == (b.x, b.y)) {
+            let [x, y] = frame.at(alike[0].x, alike[0].y);
+            let short: Vec<&str> = (alike.iter())
+                .filter_map(|p| p.label.split(':').next())
+                .collect();
+            let short = &short.join(", ");
             // At the left edge there is room to the right alone.
             let (anchor, x) = if x - 7.0 - text_width(short) * 0.85 < frame.left {
                 (Anchor::Start, x - 2.0)

@@ -177,6 +177,19 @@ fn the_front_alone_is_ringed_and_labelled() {
 }
 
 #[test]
+fn points_at_one_place_share_a_label() {
+    let mut chart = plot();
+    let mut twin = chart.series[0].points[0].clone();
+    twin.label = "twin: the same".into();
+    chart.series[1].points[2] = twin;
+    assert!(
+        chart.svg().contains(">nested 95 %, twin</text>"),
+        "{}",
+        chart.svg()
+    );
+}
+
+#[test]
 fn shapes_and_dashes_tell_series_apart_without_colour() {
     let series = |i: usize| Series {
         name: format!("s{i}"),
