@@ -14,6 +14,7 @@ use super::train_args::TrainArgs;
 use crate::data::Split;
 use crate::diag::{BAD_ARGUMENT, Diagnostic, Diagnostics, Result};
 use crate::export;
+use crate::report::{TrainRecord, training_html};
 use crate::train::{self, EpochSummary, Outlook, Progress, TrainReport};
 
 /// The document of `nestc train --json`.
@@ -36,8 +37,8 @@ pub fn run(args: &TrainArgs, printer: &Printer) -> Result<io::Result<()>> {
         (false, true) => printer.step("resume", "there is no checkpoint: training starts anew"),
         _ => {}
     }
-    if let Some(log) = &args.log {
-        export::check_replaceable(log)?;
+    for file in [&args.log, &args.report].into_iter().flatten() {
+        export::check_replaceable(file)?;
     }
     let plain = model::load(&args.model, printer)?;
     // What is wrong with either set is told at once.
@@ -75,6 +76,9 @@ pub fn run(args: &TrainArgs, printer: &Printer) -> Result<io::Result<()>> {
         }
     }
     export::write_nest(&trained.model, &args.output)?;
+    if let (Some(page), Some(record)) = (&args.report, TrainRecord::of(&trained.model)) {
+        export::replace(page, training_html(&record).as_bytes())?;
+    }
     // The model holds everything now; a checkpoint that stays would only invite a wrong --resume.
     let _ = std::fs::remove_file(&options.checkpoint);
 

@@ -133,6 +133,9 @@ pub struct TrainArgs {
     /// Write a line of JSON an epoch to this file. Example: --log run.jsonl
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
+    /// Write a page with the curves of the run, for a browser. Example: --report run.html
+    #[arg(long, value_name = "FILE.html")]
+    pub report: Option<PathBuf>,
     /// Measure the statistics of batch normalisation anew at the end, over 32 batches or as many as
     /// are given. Example: --recalibrate=64
     #[arg(long, value_name = "BATCHES", num_args = 0..=1, require_equals = true, default_missing_value = "32", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]

@@ -109,9 +109,13 @@ fn from_a_pretrained_network_to_a_report() {
         &[
             &train[..],
             &["--epochs", "1", "--batch", "64", "-o", "n.nest.onnx"],
+            &["--report", "n.html"],
         ]
         .concat(),
     );
+    let page = fs::read_to_string(flow.path("n.html")).unwrap();
+    assert!(page.starts_with("<!DOCTYPE html>") && page.contains("Training of net"));
+    assert_eq!(page.matches("<svg ").count(), 3, "loss, accuracy, sparsity");
     assert_eq!(levels(&trained, "level"), [0, 1]);
     assert!((trained["levels"][0]["sparsity"].as_f64().unwrap() - 0.8).abs() < 0.001);
     assert!(trained["levels"][0]["accuracy_top1"].is_number());
