@@ -65,7 +65,7 @@ STUDY_ARGS ?= --levels 95,90,80,50,0 --epochs 30 --seeds 1,2,3 \
 study: data setup-device build ## Compare nested levels with their alternatives, into docs/study.md (hours; goes on where it was stopped)
 	@mkdir -p $(dir $(STUDY_DIR))
 	$(NESTC) study models/resnet8_cifar10.onnx --data cifar10:$(CIFAR10),$(PREPARATION) $(STUDY_ARGS) -o $(STUDY_DIR)
-	cp $(STUDY_DIR)/study.svg $(STUDY_DIR)/study-flash.svg docs/
+	cp $(STUDY_DIR)/study*.svg docs/
 	awk -v tables=$(STUDY_DIR)/study.md ' \
 		/<!-- study: end/ { kept = 0 } \
 		!kept { print } \

@@ -47,6 +47,8 @@ pub const TABLES_NAME: &str = "study.md";
 pub const CYCLES_CHART_NAME: &str = "study.svg";
 /// Accuracy against flash.
 pub const FLASH_CHART_NAME: &str = "study-flash.svg";
+/// What that flash holds.
+pub const PARTS_CHART_NAME: &str = "study-flash-parts.svg";
 
 /// What to compare.
 #[derive(Clone, Debug)]

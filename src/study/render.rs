@@ -5,13 +5,13 @@ use std::path::Path;
 
 use super::summary::{Figure, LevelFigures, StudyReport, Variant};
 use super::{
-    CYCLES_CHART_NAME, FLASH_CHART_NAME, REPORT_NAME, TABLES_NAME,
+    CYCLES_CHART_NAME, FLASH_CHART_NAME, PARTS_CHART_NAME, REPORT_NAME, TABLES_NAME,
     approach::Deployment,
     runs::{short, write_json},
 };
 use crate::diag::Result;
 use crate::export;
-use crate::report::chart::{Axis, Join, Plot, Point, Series, pareto_front};
+use crate::report::chart::{Axis, Bar, Bars, Join, Plot, Point, Series, pareto_front};
 use crate::units::{Bytes, group_thousands};
 
 /// Writes the report, its tables and its charts into the study's folder. `command` is what makes the
@@ -24,6 +24,7 @@ pub fn write(folder: &Path, report: &StudyReport, command: &str) -> Result<()> {
     for (name, text) in [
         (CYCLES_CHART_NAME, cycles_chart(report)),
         (FLASH_CHART_NAME, flash_chart(report)),
+        (PARTS_CHART_NAME, parts_chart(report)),
         // The tables last: they name the charts.
         (TABLES_NAME, tables(report, command)),
     ] {
@@ -116,9 +117,10 @@ pub fn tables(report: &StudyReport, command: &str) -> String {
     }
     let _ = writeln!(
         out,
-        "\n![{}]({CYCLES_CHART_NAME})\n\n![{}]({FLASH_CHART_NAME})",
+        "\n![{}]({CYCLES_CHART_NAME})\n\n![{}]({FLASH_CHART_NAME})\n\n![{}]({PARTS_CHART_NAME})",
         alternative(report, "accuracy against cycles"),
-        alternative(report, "accuracy against flash")
+        alternative(report, "accuracy against flash"),
+        alternative(report, "what the flash holds")
     );
     out
 }
@@ -213,6 +215,38 @@ pub fn flash_chart(report: &StudyReport) -> String {
         &|variant, _| kilobytes(variant.flash_bytes.total),
         &|x| format!("{x:.1} kB of flash"),
     )
+}
+
+/// What the flash of each variant holds.
+pub fn parts_chart(report: &StudyReport) -> String {
+    let bar = |variant: &Variant| {
+        let f = &variant.flash_bytes;
+        let parts = [f.weights, f.indices, f.requant, f.code];
+        Bar {
+            name: variant.title.clone(),
+            lengths: parts.map(kilobytes).to_vec(),
+            note: format!("{:.1} kB", kilobytes(f.total)),
+        }
+    };
+    let bars: Vec<Bar> = report.variants.iter().map(bar).collect();
+    let totals: Vec<String> = (bars.iter())
+        .map(|bar| format!("{} {}", bar.name, bar.note))
+        .collect();
+    Bars {
+        id: "study-parts".into(),
+        title: "Flash that serves all levels".into(),
+        description: format!(
+            "Weights, indices, requantisation and code: {}.",
+            totals.join("; ")
+        ),
+        width: 720.0,
+        label: "kB".into(),
+        segments: ["weights", "indices", "requantisation", "code"]
+            .map(String::from)
+            .to_vec(),
+        bars,
+    }
+    .svg()
 }
 
 fn kilobytes(bytes: Bytes) -> f64 {
@@ -350,5 +384,8 @@ mod tests {
         assert!(description.contains("nested 90 %"), "{description}");
         assert!(!description.contains("nested 50 %"), "{description}");
         Document::parse(&flash_chart(&report())).unwrap();
+        let parts = parts_chart(&report());
+        Document::parse(&parts).unwrap();
+        assert!(parts.contains("nested 0.1 kB; separate 0.2 kB"), "{parts}");
     }
 }

@@ -155,6 +155,7 @@ fn a_study_goes_on_wherever_it_was_killed() {
     let tables = fs::read_to_string(bench.path("study/study.md")).unwrap();
     assert!(tables.contains("| method | 90 % | 0 % |"), "{tables}");
     assert!(tables.contains("| separate | 2 artefacts |"), "{tables}");
+    assert!(bench.path("study/study-flash-parts.svg").exists());
     for chart in ["study.svg", "study-flash.svg"] {
         let svg = fs::read_to_string(bench.path("study").join(chart)).unwrap();
         let document = Document::parse(&svg).unwrap();
