@@ -236,6 +236,7 @@ impl Engine {
                 rows.clone(),
                 &mut scratch.numbers,
                 &mut gradient,
+                &mut scratch.spare,
             );
             if !input.needs_gradient {
                 continue;
@@ -249,6 +250,7 @@ impl Engine {
                 &dx_map,
                 groups..ready,
                 &mut dx,
+                &mut scratch.spare,
             );
             if let Some(gate) = &gate {
                 let rows = linear.input_rows_before(groups)..linear.input_rows_before(ready);

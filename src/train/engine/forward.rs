@@ -161,36 +161,34 @@ impl Engine {
         let producer = producer.map(|p| self.pointwise_step(p));
         let terms = producer.map_or(Vec::new(), |p| self.terms(block, p, params));
         let bias = linear.bias.map(|b| params.tensors[b].as_slice());
+        let prepared = &prepared.linear[step];
         let mut made = 0;
-        for oy in 0..linear.out_rows() {
+        let mut next = 0;
+        while next < linear.out_rows() {
+            let rows = next..(next + linear.rows_at_once(prepared)).min(linear.out_rows());
+            next = rows.end;
             if let Some(p) = producer {
-                let need = if oy + 1 == linear.out_rows() {
+                let need = if next == linear.out_rows() {
                     x_map.h
                 } else {
-                    linear.input_rows_for(oy + 1)
+                    linear.input_rows_for(next).max(made)
                 };
-                pointwise(
-                    self.isa,
-                    &terms,
-                    p.activation,
-                    &x_map,
-                    made..need.max(made),
-                    &mut x,
-                );
-                made = need.max(made);
+                pointwise(self.isa, &terms, p.activation, &x_map, made..need, &mut x);
+                made = need;
             }
             linear.forward(
                 self.isa,
-                &prepared.linear[step],
+                prepared,
                 bias,
                 &x_map,
                 &x,
                 &out_map,
-                oy..oy + 1,
+                rows.clone(),
                 &mut out,
+                &mut scratch.spare,
             );
             if let Some(norm) = first {
-                self.add_moments(norm, &out, oy..oy + 1, params, &mut scratch.sums);
+                self.add_moments(norm, &out, rows, params, &mut scratch.sums);
             }
         }
         drop(terms);

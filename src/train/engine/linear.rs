@@ -11,9 +11,11 @@ use crate::train::simd::convolve::{
     Band, DenseWeights, Offsets, Row, Tap, TapLists, dense_gradient, dense_row, list_gradient,
     list_row,
 };
+use crate::train::simd::winograd::{FREQUENCIES, Tiles};
 use crate::train::simd::{Isa, Lanes, Map};
 
 use super::plan::{Halo, ParamIx, SlotIx};
+use super::winograd::{self, Spare, Weights};
 
 /// Pixels whose contribution to the weight gradient is summed before the lanes are: enough to make
 /// the sums over lanes cheap, few enough that their gradients stay in the second cache, fixed so that
@@ -40,6 +42,8 @@ pub struct Linear {
     shape: Shape,
     out: Shape,
     phases: Vec<Phase>,
+    /// Whether minimal filtering may do it; see [`winograd`].
+    filtering: bool,
 }
 
 /// The input pixels `(y + i * stride, x + j * stride)`.
@@ -57,6 +61,11 @@ impl Phase {
     /// The least relative output position of the taps along `axis`.
     fn first(&self, axis: usize) -> isize {
         self.taps.iter().map(|t| t.1[axis]).min().unwrap_or(0)
+    }
+    /// The vector of the output's gradient that offset 0 means for the pixels of row `i`.
+    fn start(&self, dy_map: &Map, i: usize) -> usize {
+        let row = i as isize + self.first(0);
+        (dy_map.origin as isize + row * dy_map.row as isize + self.first(1)) as usize
     }
     fn last(&self, axis: usize) -> isize {
         self.taps.iter().map(|t| t.1[axis]).max().unwrap_or(0)
@@ -91,6 +100,12 @@ impl Linear {
             shape,
             out,
             phases: phases(&window, shape),
+            filtering: groups == 1
+                && window.kernel == [3, 3]
+                && window.stride == [1, 1]
+                && window.dilation == [1, 1]
+                && [shape.h, shape.w, out.h, out.w].iter().all(|n| n % 2 == 0)
+                && shape.c.min(out.c) >= winograd::LEAST_CHANNELS,
         }
     }
 
@@ -165,7 +180,19 @@ impl Linear {
             m.iter().filter(|&&live| live).count() as f64 / m.len().max(1) as f64
         });
         prepared.lists = self.prefers_lists(density);
+        prepared.filtering = self.filtering && !prepared.lists;
         let k = self.row_len();
+        if prepared.filtering {
+            let (out, inputs) = (self.out.c, self.shape.c);
+            let taps =
+                |o: usize, i: usize| std::array::from_fn(|t| weight[(o * inputs + i) * 9 + t]);
+            prepared.filters.prepare(isa, [out, inputs], taps);
+            // The gradient of the input is the convolution with the windows turned round.
+            let turned =
+                |i: usize, o: usize| std::array::from_fn(|t| weight[(o * inputs + i) * 9 + 8 - t]);
+            prepared.turned_filters.prepare(isa, [inputs, out], turned);
+            return;
+        }
         if prepared.lists {
             prepared.forward_lists.clear();
             prepared.places.clear();
@@ -261,6 +288,27 @@ impl Linear {
         self.out.h
     }
 
+    /// How many output rows are best computed together.
+    pub fn rows_at_once(&self, prepared: &PreparedLinear) -> usize {
+        if prepared.filtering {
+            self.band_rows()
+        } else {
+            1
+        }
+    }
+
+    /// The tiles of output rows or, where stride and window make them as many, of input rows.
+    fn tiles(&self, [rows, cols]: [usize; 2], channels: usize, base: usize, map: &Map) -> Tiles {
+        Tiles {
+            rows: rows / 2,
+            cols: cols / 2,
+            channels,
+            base,
+            row: map.row,
+            channel: map.channel,
+        }
+    }
+
     /// How many input rows, from the first, the output rows before `out_rows` read.
     pub fn input_rows_for(&self, out_rows: usize) -> usize {
         let Some(last) = out_rows.checked_sub(1) else {
@@ -283,7 +331,17 @@ impl Linear {
         out_map: &Map,
         rows: Range<usize>,
         out: &mut [Lanes],
+        spare: &mut Spare,
     ) {
+        if prepared.filtering {
+            let extent = [rows.len(), self.out.w];
+            let base = self.input_base(x_map, 0, rows.start);
+            let from = self.tiles(extent, self.shape.c, base, x_map);
+            let base = out_map.span(0, rows.start).start;
+            let to = self.tiles(extent, self.out.c, base, out_map);
+            (prepared.filters).convolve(isa, &from, x, &to, bias, false, out, spare);
+            return;
+        }
         for oy in rows {
             let row = |group: usize| Row {
                 cols: self.out.w,
@@ -317,7 +375,8 @@ impl Linear {
             return self.input_row_groups();
         }
         let last = self.phases.iter().map(|p| p.last(0)).max().unwrap_or(0);
-        (out_rows as isize - last).clamp(0, self.input_row_groups() as isize) as usize
+        let ready = (out_rows as isize - last).clamp(0, self.input_row_groups() as isize) as usize;
+        if self.filtering { ready & !1 } else { ready }
     }
 
     /// The input rows before the group `group`.
@@ -336,7 +395,21 @@ impl Linear {
         dx_map: &Map,
         groups: Range<usize>,
         dx: &mut [Lanes],
+        spare: &mut Spare,
     ) {
+        if groups.is_empty() {
+            return;
+        }
+        if let (true, [phase]) = (prepared.filtering, self.phases.as_slice()) {
+            let extent = [groups.len(), self.shape.w];
+            let base = phase.start(dy_map, groups.start);
+            let from = self.tiles(extent, self.out.c, base, dy_map);
+            let base = dx_map.span(0, groups.start).start;
+            let to = self.tiles(extent, self.shape.c, base, dx_map);
+            let filters = &prepared.turned_filters;
+            filters.convolve(isa, &from, dy, &to, None, self.accumulate, dx, spare);
+            return;
+        }
         let [sy, sx] = self.window.stride;
         for i in groups {
             for (phase, weights) in self.phases.iter().zip(&prepared.phases) {
@@ -354,12 +427,10 @@ impl Linear {
                     }
                     continue;
                 }
-                let start = dy_map.origin as isize
-                    + (i as isize + phase.first(0)) * dy_map.row as isize
-                    + phase.first(1);
+                let start = phase.start(dy_map, i);
                 let row = |group: usize| Row {
                     cols: phase.cols,
-                    x_base: start as usize + group * self.group_out * dy_map.channel,
+                    x_base: start + group * self.group_out * dy_map.channel,
                     x_step: 1,
                     out_base: dx_map.span(group * self.group_in, y).start + phase.x,
                     out_step: sx,
@@ -379,15 +450,22 @@ impl Linear {
 
     /// Output rows whose contribution to the weight gradient is summed before the lanes are.
     pub fn band_rows(&self) -> usize {
-        (BAND_PIXELS / self.out.w).max(1)
+        let rows = (BAND_PIXELS / self.out.w).max(1);
+        if self.filtering {
+            rows.next_multiple_of(2)
+        } else {
+            rows
+        }
     }
 
-    /// Sums of a list's weight gradient, to be given to [`Linear::weight_gradient`] of every band and
+    /// Sums of the weight gradient, where it is not summed in place, to be given to [`Linear::weight_gradient`] of every band and
     /// then to [`Linear::finish_weight_gradient`].
     pub fn start_weight_gradient(&self, prepared: &PreparedLinear, sums: &mut Vec<f32>) {
         sums.clear();
         if prepared.lists {
             sums.resize(prepared.forward_lists.len(), 0.0);
+        } else if prepared.filtering {
+            sums.resize(FREQUENCIES * self.shape.c * self.out.c, 0.0);
         }
     }
 
@@ -405,7 +483,17 @@ impl Linear {
         rows: Range<usize>,
         sums: &mut [f32],
         gradient: &mut [f32],
+        spare: &mut Spare,
     ) {
+        if prepared.filtering {
+            let extent = [rows.len(), self.out.w];
+            let base = self.input_base(x_map, 0, rows.start);
+            let from = self.tiles(extent, self.shape.c, base, x_map);
+            let base = dy_map.span(0, rows.start).start;
+            let to = self.tiles(extent, self.out.c, base, dy_map);
+            winograd::add_gradient(isa, &from, x, &to, dy, sums, spare);
+            return;
+        }
         let band = |group: usize, channels: usize| Band {
             x_base: self.input_base(x_map, group * self.group_in, rows.start),
             x_step: self.window.stride[1],
@@ -430,13 +518,16 @@ impl Linear {
         }
     }
 
-    /// Adds what the bands of a list left in `sums`.
+    /// Adds what the bands left in `sums`.
     pub fn finish_weight_gradient(
         &self,
         prepared: &PreparedLinear,
         sums: &[f32],
         gradient: &mut [f32],
     ) {
+        if prepared.filtering {
+            winograd::finish_gradient(sums, gradient);
+        }
         if prepared.lists {
             for (&place, sum) in prepared.places.iter().zip(sums) {
                 gradient[place as usize] += sum;
@@ -473,6 +564,9 @@ pub struct Maps {
 #[derive(Clone, Debug, Default)]
 pub struct PreparedLinear {
     lists: bool,
+    filtering: bool,
+    filters: Weights,
+    turned_filters: Weights,
     offsets: Offsets,
     forward: Vec<DenseWeights>,
     forward_lists: TapLists,

@@ -17,6 +17,7 @@ mod run;
 mod schedule;
 mod softmax;
 mod unary;
+mod winograd;
 
 pub use forward::MOMENTUM;
 pub use params::{Params, Role, Running};

@@ -12,6 +12,7 @@ use super::linear::{Maps, PreparedLinear};
 use super::params::Params;
 use super::plan::{Fusion, Plan, SlotIx, Step};
 use super::schedule::Schedule;
+use super::winograd::Spare;
 
 /// Which statistics batch normalisation uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +73,8 @@ pub(super) struct Scratch {
     pub gradient: Vec<Lanes>,
     /// Sums over rows, lane by lane.
     pub sums: Vec<Lanes>,
+    /// Transformed maps.
+    pub spare: Spare,
 }
 
 /// A plan with the buffers to run it.

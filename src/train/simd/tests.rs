@@ -2,6 +2,7 @@
 
 use super::convolve::*;
 use super::elementwise::*;
+use super::winograd::{FREQUENCIES, Tiles, patches, pixels, tiles_out};
 use super::*;
 
 /// A fixed sequence of numbers in -1..1.
@@ -504,4 +505,101 @@ fn elementwise_passes_give_the_same_bits_on_every_instruction_set() {
     for (i, this) in seen.iter().enumerate() {
         assert_eq!(*this, seen[i % 3], "run {i}");
     }
+}
+
+/// Patches, products and tiles together are a 3x3 convolution, and the two other transforms its weight
+/// gradient; every instruction set gives the same bits.
+#[test]
+fn minimal_filtering_agrees_with_plain_sums_on_every_instruction_set() {
+    let (rows, cols, channels) = (4, 6, 2);
+    let (row, channel) = (channels * (cols + 3), cols + 3);
+    let x = vectors((rows + 2) * row, 1);
+    let dy = vectors(rows * row, 2);
+    let g = numbers(9, 3);
+    let weights: [f32; 9] = std::array::from_fn(|i| g[i]);
+    let tiles = Tiles {
+        rows: rows / 2,
+        cols: cols / 2,
+        channels,
+        base: 0,
+        row,
+        channel,
+    };
+    let mut seen: Vec<Vec<u32>> = Vec::new();
+    for isa in Isa::available() {
+        let mut all = Vec::new();
+        let mut from = vec![Lanes::ZERO; tiles.transformed_len()];
+        patches(isa, &tiles, &x, &mut from);
+        all.extend(bits(&from));
+        let u = winograd::transform_weights(&weights);
+        let mut products = from.clone();
+        let at = |frequency: usize, i: usize| frequency * tiles.frequency() + i;
+        for frequency in 0..FREQUENCIES {
+            for i in 0..channels * tiles.count() {
+                products[at(frequency, i)]
+                    .0
+                    .iter_mut()
+                    .for_each(|v| *v *= u[frequency]);
+            }
+        }
+        let before = vectors(rows * row, 4);
+        for accumulate in [false, true] {
+            let mut out = before.clone();
+            tiles_out(
+                isa,
+                &tiles,
+                &products,
+                Some(&[0.5, -0.25]),
+                accumulate,
+                &mut out,
+            );
+            for c in 0..channels {
+                for y in 0..rows {
+                    for px in 0..cols {
+                        for lane in 0..LANES {
+                            let place = y * row + c * channel + px;
+                            let mut sum = [0.5, -0.25][c];
+                            for (k, w) in weights.iter().enumerate() {
+                                let from = place + k / 3 * row + k % 3;
+                                sum += f64::from(*w) * f64::from(x[from].0[lane]);
+                            }
+                            if accumulate {
+                                sum += f64::from(before[place].0[lane]);
+                            }
+                            let got = f64::from(out[place].0[lane]);
+                            assert!((got - sum).abs() < 1e-5, "{isa:?}: {got} for {sum}");
+                        }
+                    }
+                }
+            }
+            all.extend(bits(&out));
+        }
+        let mut slopes = vec![Lanes::ZERO; tiles.transformed_len()];
+        pixels(isa, &tiles, &dy, &mut slopes);
+        all.extend(bits(&slopes));
+        let mut sums = [0.0f32; FREQUENCIES];
+        for (frequency, sum) in sums.iter_mut().enumerate() {
+            for i in 0..tiles.count() {
+                let (a, b) = (&from[at(frequency, i)], &slopes[at(frequency, i)]);
+                *sum += a.0.iter().zip(b.0).map(|(a, b)| a * b).sum::<f32>();
+            }
+        }
+        for (k, got) in winograd::transform_gradient(&sums).into_iter().enumerate() {
+            let mut sum = 0.0;
+            for y in 0..rows {
+                for px in 0..cols {
+                    let (a, b) = (&x[(y + k / 3) * row + px + k % 3], &dy[y * row + px]);
+                    sum += (a.0.iter().zip(b.0))
+                        .map(|(a, b)| f64::from(*a) * f64::from(b))
+                        .sum::<f64>();
+                }
+            }
+            assert!(
+                (f64::from(got) - sum).abs() < 1e-3,
+                "{isa:?}: {got} for {sum}"
+            );
+        }
+        seen.push(all);
+    }
+    assert!(seen.iter().all(|bits| *bits == seen[0]));
 }
