@@ -238,3 +238,102 @@ fn from_a_pretrained_network_to_a_report() {
 
     golden::check("flow", &refusals);
 }
+
+/// The parts of the recipe as flags, on the committed network: held-out images, the log, a plain
+/// recipe with one flag overruled, and pruning without training.
+#[test]
+fn recipes_and_logs() {
+    let flow = Flow {
+        folder: tempfile::tempdir().unwrap(),
+    };
+    let models = repository().join("models");
+    let sample = models.join("cifar10-sample");
+    let data = format!("cifar10:{},limit=80,{PREPARATION}", sample.display());
+    let network = models.join("resnet8_cifar10.onnx");
+    let train = ["train", network.to_str().unwrap(), "--data", &data];
+    let common = ["--levels", "90,80,50", "--batch", "32"];
+    let trained = flow.json(
+        &[
+            &train[..],
+            &common,
+            &[
+                "--epochs",
+                "2",
+                "--validation-split",
+                "16",
+                "--log",
+                "run.jsonl",
+            ],
+            &[
+                "--recipe",
+                "paper",
+                "--schedule",
+                "sandwich:1",
+                "--recalibrate=1",
+            ],
+            &["-o", "paper.nest.onnx"],
+        ]
+        .concat(),
+    );
+    assert_eq!(trained["history"].as_array().unwrap().len(), 2);
+    assert!(levels(&trained, "held_out_accuracy_top1")[0].is_number());
+    assert!(levels(&trained, "accuracy_top1")[0].is_number());
+    let macs: Vec<u64> = levels(&trained, "macs")
+        .iter()
+        .map(|m| m.as_u64().unwrap())
+        .collect();
+    assert!(macs[0] < macs[1] && macs[1] < macs[2] && macs[2] < 12_501_632);
+
+    let log = fs::read_to_string(flow.path("run.jsonl")).unwrap();
+    let lines: Vec<Value> = (log.lines())
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 3);
+    assert_eq!(
+        (&lines[0]["images"], &lines[0]["images_held_out"]),
+        (&64.into(), &16.into())
+    );
+    assert_eq!(lines[0]["options"]["routing"], "hard");
+    assert_eq!(lines[0]["options"]["block"], 2);
+    assert_eq!(lines[0]["options"]["schedule"]["sandwich"], 1);
+    assert_eq!(lines[2]["epoch"], 1);
+    assert!(lines[2]["seconds"].as_f64().unwrap() > 0.0);
+
+    let none = [
+        "--epochs",
+        "0",
+        "--recalibrate=2",
+        "-o",
+        "dynamic.nest.onnx",
+    ];
+    let dynamic = flow.json(&[&train[..], &common, &none].concat());
+    assert_eq!(dynamic["epochs"], 0);
+    let evaluated = flow.json(&["eval", "dynamic.nest.onnx", "--data", &data]);
+    assert_eq!(
+        levels(&evaluated, "accuracy_top1"),
+        levels(&dynamic, "accuracy_top1")
+    );
+
+    // Both sets are read before anything is refused, and every wrong flag is named.
+    let error = flow.refused(
+        2,
+        &[
+            &train[..],
+            &[
+                "--block",
+                "2",
+                "--method",
+                "width",
+                "--average",
+                "1",
+                "--epochs",
+                "0",
+            ],
+            &["-o", "no.nest.onnx"],
+        ]
+        .concat(),
+    );
+    for flag in ["--epochs", "--average", "--method width"] {
+        assert!(error.contains(flag), "{error}");
+    }
+}
