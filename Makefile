@@ -73,9 +73,9 @@ study: data setup-device build ## Compare nested levels with their alternatives,
 		docs/study.md >$(STUDY_DIR)/page.md
 	mv $(STUDY_DIR)/page.md docs/study.md
 
-acceptance: data setup-device setup-qemu setup-python ## Hold the accuracy bars on full CIFAR-10, and on NESTC_MODELS=folder of models
+acceptance: data setup-device setup-qemu setup-python ## Hold the accuracy bars on full CIFAR-10, and on NESTC_MODELS=folder of models, NESTC_DATA=folder of pictures
 	$(CARGO) test --release -p nestc --test acceptance -- --include-ignored --nocapture \
-		$(if $(NESTC_MODELS),,--skip third_party)
+		$(if $(NESTC_MODELS),,--skip third_party) $(if $(NESTC_DATA),,--skip detectors)
 	@if [ -n "$(NESTC_MODELS)" ]; then \
 		NESTC_MODELS="$(abspath $(NESTC_MODELS))" $(CARGO) test --release -p nestc --test onnx --test firmware -- --include-ignored; \
 	fi
