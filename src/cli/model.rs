@@ -5,7 +5,7 @@ use std::path::Path;
 use super::printer::Printer;
 use crate::data::{DataSpec, Dataset, Split};
 use crate::detect::Head;
-use crate::diag::{Diagnostic, NO_CALIBRATION, OUTPUT_IS_INPUT, Result};
+use crate::diag::{Diagnostic, IMAGE_SIZES, NO_CALIBRATION, OUTPUT_IS_INPUT, Result};
 use crate::import;
 use crate::ir::float::FloatGraph;
 use crate::ir::nested::NestedModel;
@@ -31,12 +31,25 @@ pub fn load(path: &Path, printer: &Printer) -> Result<NestedModel> {
     Ok(model)
 }
 
-/// Reads a data set for `model`: prepared as the model was trained unless the specification says
-/// otherwise, and checked against the model's input.
+/// Reads a data set for `model`: prepared and brought to size as the model was trained unless the
+/// specification says otherwise, and checked against the model's input.
 pub fn load_data(spec: &DataSpec, split: Split, model: &NestedModel) -> Result<Dataset> {
-    let spec = spec.with_split(split);
-    let data = spec.load(model.preprocessing.as_ref())?;
-    data.expect_shape(&spec.to_string(), model.graph.input_shape())?;
+    let mut spec = spec.with_split(split);
+    if let (Some(recorded), None) = (recorded_data(model), spec.resize) {
+        spec.take_size(&recorded);
+    }
+    let input = model.graph.input_shape();
+    let data = spec
+        .load(model.preprocessing.as_ref())
+        .map_err(|mut faults| {
+            for fault in faults.0.iter_mut().filter(|f| f.code == IMAGE_SIZES) {
+                let [h, w] = [input.h, input.w];
+                fault.hint =
+                    format!("add resize={h}x{w}, the network's input, to the specification");
+            }
+            faults
+        })?;
+    data.expect_shape(&spec.to_string(), input)?;
     Ok(data)
 }
 

@@ -53,27 +53,36 @@ pub(super) fn read_all(
         pixels: room(folder, paths.len(), shape)?,
         placements: Vec::with_capacity(paths.len()),
     };
+    let mut others: Option<(&Path, Shape)> = None;
+    let mut other_count = 0;
     for batch in paths.chunks(BATCH) {
         let decoded: Vec<_> = batch.par_iter().map(|path| decode(path, form)).collect();
-        for (path, picture) in batch.iter().zip(decoded) {
+        for (&path, picture) in batch.iter().zip(decoded) {
             match picture {
                 Err(fault) => faults.push(fault),
-                Ok(picture) if picture.shape != shape => faults.push(Diagnostic::new(
-                    IMAGE_SIZES,
-                    path.display().to_string(),
-                    format!(
-                        "this picture is {}, and the first, {}, is {shape}",
-                        picture.shape,
-                        model.unwrap_or(path).display()
-                    ),
-                    format!("add resize={}x{} to the specification", shape.h, shape.w),
-                )),
+                Ok(picture) if picture.shape != shape => {
+                    others.get_or_insert((path, picture.shape));
+                    other_count += 1;
+                }
                 Ok(picture) => {
                     pictures.pixels.extend_from_slice(&picture.pixels);
                     pictures.placements.push(picture.placement);
                 }
             }
         }
+    }
+    // One finding for all: photographs usually all differ, and the remedy is one.
+    if let Some((path, other)) = others {
+        faults.push(Diagnostic::new(
+            IMAGE_SIZES,
+            path.display().to_string(),
+            format!(
+                "this picture is {other}, and the first, {}, is {shape}; {other_count} of {} are not as the first",
+                model.unwrap_or(path).display(),
+                paths.len()
+            ),
+            "add resize=HxW, the extent of the network's input, to the specification",
+        ));
     }
     Ok(pictures)
 }

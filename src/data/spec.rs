@@ -233,6 +233,17 @@ impl DataSpec {
         spec
     }
 
+    /// Brings pictures to size as `other` does, as far as the own kind can: arrays have the size they
+    /// have, and only picture files are letterboxed.
+    pub fn take_size(&mut self, other: &Self) {
+        if self.kind != Kind::Npy {
+            self.resize = other.resize;
+        }
+        if matches!(self.kind, Kind::Folder | Kind::Voc) {
+            self.letterbox = other.letterbox;
+        }
+    }
+
     /// The same specification from any working directory: its paths made absolute. A specification
     /// whose absolute path has no text form (it holds a comma) is left as it is.
     ///
@@ -578,5 +589,19 @@ mod tests {
         assert_eq!(split("npy:x.npy"), None);
         assert_eq!(split("voc:d"), Some(Split::Test));
         assert_eq!(split("voc:d,set=val"), None);
+    }
+
+    #[test]
+    fn a_size_is_taken_as_far_as_the_kind_has_one() {
+        let recorded = DataSpec::parse("folder:p,resize=8x9,letterbox=3,order=bgr").unwrap();
+        for (own, sized) in [
+            ("voc:d", "voc:d,resize=8x9,letterbox=3"),
+            ("cifar10:d", "cifar10:d,resize=8x9"),
+            ("npy:x.npy", "npy:x.npy"),
+        ] {
+            let mut spec = DataSpec::parse(own).unwrap();
+            spec.take_size(&recorded);
+            assert_eq!(spec.to_string(), sized);
+        }
     }
 }

@@ -191,9 +191,34 @@ fn detectors_are_measured_by_average_precision() {
     let document: Value = serde_json::from_slice(&run.stdout).unwrap();
     assert_eq!(document["levels"][1]["map50"], 0.5);
 
+    // It also remembers the size that pictures were brought to.
+    let large = folder.join("large");
+    picture(&large, "1", &[(3, 1, B)], &[("b", 3, 1)]);
+    let colours = image::open(large.join("JPEGImages/1.png")).unwrap();
+    let nearest = image::imageops::FilterType::Nearest;
+    colours
+        .resize_exact(8, 2, nearest)
+        .save(large.join("JPEGImages/1.png"))
+        .unwrap();
+    let xml = fs::read_to_string(large.join("Annotations/1.xml")).unwrap();
+    let wide = xml.replace(">3<", ">6<").replace(">4<", ">8<");
+    fs::write(large.join("Annotations/1.xml"), wide).unwrap();
+    let record = json!({ "head": HEAD, "data": "voc:set,resize=2x4" });
+    model.training = Some(record);
+    nestc::export::write_nest(&model, &folder.join("sized.nest.onnx")).unwrap();
+    let run = nestc(
+        folder,
+        &["eval", "sized.nest.onnx", "--data", "voc:large", "--json"],
+    );
+    assert_eq!(run.status.code(), Some(0), "{}", stderr(&run));
+    let document: Value = serde_json::from_slice(&run.stdout).unwrap();
+    assert_eq!(document["levels"][1]["map50"], 1.0);
+    picture(&large, "2", &[], &[]);
+
     let mut refusals = String::new();
     for args in [
-        &["plain.nest.onnx", "--data", "voc:set"][..],
+        &["d.nest.onnx", "--data", "voc:large"][..],
+        &["plain.nest.onnx", "--data", "voc:set"],
         &["d.nest.onnx", "--data", "voc:set", "--precision", "int8"],
         &["d.nest.onnx", "--data", "voc:none"],
         &["d.nest.onnx", "--data", "folder:flat", "--head", HEAD],
