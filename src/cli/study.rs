@@ -43,8 +43,7 @@ pub fn run(args: &StudyArgs, printer: &Printer) -> Result<io::Result<()>> {
     let outputs = model::output_count(&plain.graph);
     evaluation.expect_labels(&args.data.to_string(), outputs)?;
     make_folders(&args.output)?;
-    // Written into every model, so that it must hold from any folder.
-    let data = args.data.absolute()?.to_string();
+    let data = args.data.to_string();
     let material = Material {
         name: &plain.graph.name,
         graph: &plain.graph,
