@@ -124,7 +124,7 @@ codes! {
         "The document or the tensors of the levels do not fit the network in the same file, usually because another tool rewrote it. Take the file as nestc wrote it; other tools may read it but not change it.";
     // E2xx: what the graph says (operators, shapes, weights)
     UNSUPPORTED_OP "E200" Input "an operator is not supported"
-        "Supported are: Add, AveragePool, BatchNormalization, Cast, Clip (0 to 6 or 0 up), Conv, Div, Dropout, Flatten, Gemm, GlobalAveragePool, Identity, MatMul, MaxPool, Mul, Pad (constant), ReduceMean (over the picture), Relu, Reshape, Shape, Slice, Softmax, Squeeze, Sub, Transpose, Unsqueeze; over constants also Concat, Constant, ConstantOfShape, Gather, Neg, Sqrt. `nestc check` lists every unsupported node of a model at once.";
+        "Supported are: Add, AveragePool, BatchNormalization, Cast, Clip, Concat, Conv, DepthToSpace, Div, Dropout, Elu, Exp, Expand, Flatten, Gather (constant indices), Gemm, GlobalAveragePool, GlobalMaxPool, HardSigmoid, HardSwish, Identity, LeakyRelu, MatMul, Max, MaxPool, Min, Mul, Neg, PRelu, Pad, ReduceMax, ReduceMean, Relu, Reshape, Resize (nearest, linear), Shape, Sigmoid, Slice, Softmax, SpaceToDepth, Split, Squeeze, Sub, Tanh, Transpose, Unsqueeze; over constants also Constant, ConstantOfShape, Floor, Range, Sqrt. Not all of them run on the device yet: see E502. `nestc check` lists every unsupported node of a model at once.";
     CONTROL_FLOW "E201" Input "control flow is not supported"
         "If, Loop and Scan hold graphs of their own that run depending on data. Firmware has one fixed sequence of layers: trace the model at export so that the choice is made then, and simplify it.";
     ATTRIBUTE "E202" Input "an attribute is missing, unknown or of the wrong type"
@@ -145,16 +145,16 @@ codes! {
         "BatchNormalization divides by sqrt(variance + epsilon), which must be positive.";
     TRAINING_MODE "E210" Input "the model was exported in training mode"
         "In training mode normalisation uses the batch's own statistics and dropout drops. Call model.eval() before export.";
-    CLIP_BOUNDS "E211" Input "Clip has other bounds than ReLU or ReLU6"
-        "Clip to 0..6 and to 0.. are activations with kernels of their own. Other bounds are not supported.";
-    BROADCAST "E212" Input "a broadcast that is not one constant per channel"
-        "Elementwise operators take two values of the same extents or one constant per channel. Squeeze-and-excitation (a value times a gate) and constants per pixel are not supported.";
-    LAYOUT "E213" Input "axes are moved in the middle of the network"
-        "nestc follows Transpose, Reshape and the like at the edges of the network and wherever they only flatten or name axes. What moves data between layers (channel shuffle, attention) is not supported.";
+    CLIP_BOUNDS "E211" Input "Clip has bounds that contradict each other"
+        "The lower bound is above the upper one, or one of them is not a number: no value lies between them. The file is damaged, or its bounds were computed wrongly.";
+    BROADCAST "E212" Input "extents that cannot be broadcast"
+        "Elementwise operators take two values, or a value and a constant, whose extents along each axis are the same or 1. A constant does not enlarge a value.";
+    LAYOUT "E213" Input "images of a batch are mixed"
+        "nestc follows Transpose, Reshape and the like through the network, image by image: the batch must stay the first axis. An operator over more than three axes of an image that are longer than 1 may not be possible either.";
     GRAPH_INPUT "E214" Input "the graph's input is not one picture"
         "nestc compiles networks of one input: a batch of pictures (NxCxHxW or NxHxWxC) or of vectors (NxC) with fixed extents. The batch may be open.";
     GRAPH_OUTPUT "E215" Input "the graph's output is unusable"
-        "A graph needs at least one output; each must be computed from the picture, in channel-major or pixel-major order, and differ from the others.";
+        "A graph needs at least one output; each must be computed from the picture, have the batch as its first axis, and differ from the others.";
     VALUE_TOO_LARGE "E216" Input "a value is too large"
         "A value of more than 2^24 elements is a sign of a damaged file, or of a network far beyond a microcontroller.";
     CANNOT_FOLD "E217" Input "a constant cannot be computed at import"

@@ -7,9 +7,9 @@ use super::node::{NodeReader, Operand, Step};
 use super::proto::TensorProto;
 use super::structure::Structure;
 use super::tensor::{Constant, MAX_ELEMENTS, TensorReader, element_count};
-use super::view::{Axis, Extents, Form, View};
+use super::view::{Dims, Form, Groups, Run, View, choose_groups, grouped, nchw, rearrangement};
 use crate::diag::{self, Diagnostic, Diagnostics};
-use crate::ir::float::{FloatGraph, FloatOp, Node, Shape, Value};
+use crate::ir::float::{Axis, FloatGraph, FloatOp, Node, Shape, Value};
 use crate::ir::ids::{NodeId, ValueId};
 
 /// What the exporter appends to the name of the node that adds the shift of an affine step.
@@ -36,8 +36,8 @@ pub struct Builder<'m> {
     structure: &'m Structure<'m>,
     reader: TensorReader,
     operands: HashMap<&'m str, Operand>,
-    /// The flattened form of a value, where one was made.
-    flattened: HashMap<ValueId, ValueId>,
+    /// Values in another order or shape, where they were made.
+    rearranged: HashMap<(ValueId, Vec<Run>, Shape), ValueId>,
 }
 
 impl<'m> Builder<'m> {
@@ -53,7 +53,7 @@ impl<'m> Builder<'m> {
             structure,
             reader,
             operands: HashMap::new(),
-            flattened: HashMap::new(),
+            rearranged: HashMap::new(),
         }
     }
 
@@ -119,21 +119,58 @@ impl<'m> Builder<'m> {
         !self.faithful || node.proto.name.strip_suffix(SHIFT) == Some(first)
     }
 
-    /// The extents behind a view.
-    pub fn extents(&self, view: &View) -> Extents {
-        Extents {
-            batch: self.batch,
-            shape: self.graph.shape(view.value),
-        }
+    /// The extent of the value behind a view.
+    pub fn shape(&self, view: &View) -> Shape {
+        self.graph.shape(view.value)
     }
 
     /// Input `index` in `N x C x H x W` order.
     pub fn map(&mut self, node: &NodeReader<'m>, index: usize) -> Step<ValueId> {
-        let view = node.view(index)?;
-        match view.as_map(self.extents(view)) {
-            Some(Form::AsIs) => Ok(view.value),
-            Some(Form::Flattened) => Ok(self.flatten(view.value, &node.proto.input[index])),
-            Some(Form::Permuted(_)) | None => Err(self.wrong_layout(node, index, "NxCxHxW")),
+        let view = node.view(index)?.clone();
+        let plain: Groups = [vec![1], vec![2], vec![3]];
+        if view.dims.len() != 4 || view.batch_axes() != Some(1) {
+            return Err(self.wrong_layout(node, index, "NxCxHxW"));
+        }
+        Ok(self.with_groups(&view, &plain, node.input_name(index)))
+    }
+
+    /// The value behind a view, or a rearranged form of it, whose axes are these ONNX axes.
+    pub fn with_groups(&mut self, view: &View, groups: &Groups, name: &str) -> ValueId {
+        if view.has_groups(self.shape(view), groups) {
+            return view.value;
+        }
+        let (shape, _) = grouped(groups, &view.extents(), view.batch());
+        let runs = view.runs(groups.iter().flatten().copied());
+        self.rearrange(view.value, runs, shape, name)
+    }
+
+    /// Input `index` over a value each of whose axes is one ONNX axis or several whole ones; ONNX
+    /// axis `keep` is alone on its axis.
+    pub fn aligned(
+        &mut self,
+        node: &NodeReader<'m>,
+        index: usize,
+        keep: Option<usize>,
+    ) -> Step<Aligned> {
+        let view = node.view(index)?.clone();
+        let shape = self.shape(&view);
+        let chosen = (view.groups(shape))
+            .filter(|groups| keep.is_none_or(|keep| groups.iter().flatten().any(|&i| i == keep)))
+            .or_else(|| choose_groups(&view, shape, keep));
+        match chosen {
+            Some(groups) => Ok(self.aligned_to(&view, &groups, node.input_name(index))),
+            None => Err(self.wrong_layout(node, index, "a batch")),
+        }
+    }
+
+    /// A view over a value whose axes are `groups` of the ONNX axes.
+    pub fn aligned_to(&mut self, view: &View, groups: &Groups, name: &str) -> Aligned {
+        let value = self.with_groups(view, groups, name);
+        Aligned {
+            value,
+            groups: groups.clone(),
+            extents: view.extents(),
+            batch: view.batch(),
         }
     }
 
@@ -145,7 +182,7 @@ impl<'m> Builder<'m> {
         axis: usize,
     ) -> Step<(ValueId, Option<Vec<usize>>)> {
         let view = node.view(index)?;
-        let form = view.as_vector(axis, self.extents(view));
+        let form = view.as_vector(axis, self.shape(view));
         let value = view.value;
         match form {
             Some(Form::AsIs) => Ok((value, None)),
@@ -161,38 +198,48 @@ impl<'m> Builder<'m> {
     /// A finding: the axes of input `index` do not lie as the operator needs them.
     pub fn wrong_layout(&self, node: &NodeReader<'m>, index: usize, wanted: &str) -> Diagnostic {
         let found = match node.input(index) {
-            Some(Operand::View(view)) => format!("{:?}", view.extents(self.extents(view))),
+            Some(Operand::View(view)) => format!("{:?}", view.extents()),
             _ => "unknown extents".to_owned(),
         };
         node.finding(
             diag::LAYOUT,
             format!(
-                "input '{}' of extents {found} is not {wanted} in the order the image has",
+                "input '{}' of extents {found} is not {wanted}, images in front",
                 node.input_name(index)
             ),
-            "keep Transpose and Reshape to the edges of the network; export channels-first (tf2onnx --inputs-as-nchw)",
+            "keep the batch the first axis, and export for a batch of 1 or an open one",
         )
     }
 
     /// The value read as a vector; the node is made once.
     pub fn flatten(&mut self, value: ValueId, name: &str) -> ValueId {
-        let shape = self.graph.shape(value);
-        if shape.pixels() == 1 {
+        let extent = self.graph.shape(value).len();
+        let whole = Run { extent, stride: 1 };
+        self.rearrange(value, vec![whole], Shape::vector(extent), name)
+    }
+
+    /// The value of extents `shape` whose elements in order are those of `value` that `runs` go
+    /// through; `name` is the tensor that is read so. The node is made once.
+    fn rearrange(&mut self, value: ValueId, runs: Vec<Run>, shape: Shape, name: &str) -> ValueId {
+        let Some(op) = rearrangement(&runs, self.graph.shape(value), shape) else {
             return value;
-        }
-        if let Some(&flat) = self.flattened.get(&value) {
-            return flat;
+        };
+        let key = (value, runs, shape);
+        if let Some(&made) = self.rearranged.get(&key) {
+            return made;
         }
         // The file's own Flatten or Reshape lends its names, if there is one.
-        let synthetic = format!("{name}.flatten");
+        let synthetic = match op {
+            FloatOp::Flatten => format!("{name}.flatten"),
+            _ => format!("{name}.rearranged"),
+        };
         let (node, output) = match self.structure.givers.get(name) {
             Some(node) if self.graph.values[value].name != name => (NodeReader::name(node), name),
             _ => (synthetic.as_str(), synthetic.as_str()),
         };
-        let shape = Shape::vector(shape.len());
-        let flat = self.push(node, FloatOp::Flatten, vec![value], shape, output);
-        self.flattened.insert(value, flat);
-        flat
+        let made = self.push(node, op, vec![value], shape, output);
+        self.rearranged.insert(key, made);
+        made
     }
 
     fn push(
@@ -263,21 +310,45 @@ impl<'m> Builder<'m> {
     }
 
     /// Input `index` under other axes: no operation at all.
-    pub fn realias(
-        &self,
-        node: &NodeReader<'m>,
-        index: usize,
-        dims: Vec<Vec<Axis>>,
-    ) -> Step<Operand> {
+    pub fn realias(&self, node: &NodeReader<'m>, index: usize, dims: Dims) -> Step<Operand> {
         let view = node.view(index)?;
         Ok(Operand::View(
             view.alias(dims, self.is_only_reader(node, index)),
         ))
     }
+
+    /// A newly made value as ONNX orders feature maps.
+    pub fn fresh_map(&self, value: ValueId) -> Operand {
+        fresh(value, nchw(self.graph.shape(value), self.batch))
+    }
+}
+
+/// A view of a value whose axes are ONNX axes.
+#[derive(Clone, Debug)]
+pub struct Aligned {
+    /// The value.
+    pub value: ValueId,
+    /// The ONNX axes of each of its axes.
+    pub groups: Groups,
+    /// Extents of the ONNX tensor.
+    pub extents: Vec<usize>,
+    batch: usize,
+}
+
+impl Aligned {
+    /// The value's axis that ONNX axis `index` is, if it is one alone.
+    pub fn axis(&self, index: usize) -> Option<Axis> {
+        (Axis::ALL.into_iter()).find(|&axis| self.groups[axis as usize] == [index])
+    }
+
+    /// A newly made value of the same axes, of these ONNX extents.
+    pub fn made(&self, value: ValueId, extents: &[usize]) -> Operand {
+        fresh(value, grouped(&self.groups, extents, self.batch).1)
+    }
 }
 
 /// A newly made value under these axes.
-pub fn fresh(value: ValueId, dims: Vec<Vec<Axis>>) -> Operand {
+pub fn fresh(value: ValueId, dims: Dims) -> Operand {
     Operand::View(View {
         value,
         dims,

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::builder::Builder;
 use super::node::{NodeReader, Operand, Step};
-use super::ops::layout;
+use super::ops::{layout, moving};
 use super::proto::data_type;
 use super::tensor::{Constant, Elements, element_count};
 use crate::diag;
@@ -24,11 +24,17 @@ pub fn knows(op_type: &str) -> bool {
             | "Constant"
             | "ConstantOfShape"
             | "Div"
+            | "Exp"
+            | "Expand"
             | "Flatten"
+            | "Floor"
             | "Gather"
             | "Identity"
+            | "Max"
+            | "Min"
             | "Mul"
             | "Neg"
+            | "Range"
             | "Reshape"
             | "Shape"
             | "Slice"
@@ -62,7 +68,13 @@ pub fn fold<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operan
         "Mul" => binary(node, &inputs, |a, b| a * b, i64::checked_mul)?,
         // Integer division of ONNX truncates.
         "Div" => binary(node, &inputs, |a, b| a / b, i64::checked_div)?,
+        "Max" => binary(node, &inputs, f32::max, |a, b| Some(a.max(b)))?,
+        "Min" => binary(node, &inputs, f32::min, |a, b| Some(a.min(b)))?,
         "Neg" => unary(node, x, |v| -v, Some(i64::checked_neg))?,
+        "Exp" => unary(node, x, |v| f64::from(v).exp() as f32, None)?,
+        "Floor" => unary(node, x, f32::floor, None)?,
+        "Expand" => expand(node, x, &inputs)?,
+        "Range" => range(node, &inputs)?,
         "Sqrt" => unary(node, x, f32::sqrt, None)?,
         "Cast" => cast(node, x)?,
         "Concat" => concat(node, &inputs)?,
@@ -316,6 +328,51 @@ fn concat(node: &NodeReader<'_>, inputs: &[Rc<Constant>]) -> Step<Constant> {
     Ok(Constant { dims, elements })
 }
 
+/// Repeats axes of extent 1, and adds axes in front.
+fn expand(node: &NodeReader<'_>, x: &Constant, inputs: &[Rc<Constant>]) -> Step<Constant> {
+    let wanted = inputs.get(1).and_then(|c| c.integers()).unwrap_or_default();
+    let wanted = (wanted.iter().map(|&d| usize::try_from(d)))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|_| cannot(node, "to a negative extent"))?;
+    let rank = wanted.len().max(x.dims.len());
+    let mut dims = vec![1; rank - x.dims.len()];
+    dims.extend(&x.dims);
+    let strides = broadcast_strides(&x.dims, rank);
+    for (d, &extent) in dims[rank - wanted.len()..].iter_mut().zip(&wanted) {
+        match (*d, extent) {
+            (_, 1) => {}
+            (1, extent) => *d = extent,
+            (d, extent) if d == extent => {}
+            _ => return Err(cannot(node, &format!("from {:?} to {wanted:?}", x.dims))),
+        }
+    }
+    bounded(node, &dims, x.elements.len())?;
+    Ok(Constant {
+        elements: select(&x.elements, &places(&dims, &strides, 0)),
+        dims,
+    })
+}
+
+/// Integers from a start to before a limit.
+fn range(node: &NodeReader<'_>, inputs: &[Rc<Constant>]) -> Step<Constant> {
+    let one = |i: usize| match inputs.get(i).and_then(|c| c.integers()) {
+        Some(&[v]) => Ok(v),
+        _ => Err(cannot(node, "of other than three integers")),
+    };
+    let (start, limit, delta) = (one(0)?, one(1)?, one(2)?);
+    let room = limit.checked_sub(start).filter(|_| delta != 0);
+    let room = room.ok_or_else(|| cannot(node, "of such integers"))?;
+    let count = match room.signum() == delta.signum() {
+        true => room.unsigned_abs().div_ceil(delta.unsigned_abs()),
+        false => 0,
+    };
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    bounded(node, &[count], 0)?;
+    Ok(Constant::ints(
+        (0..count as i64).map(|i| start + i * delta).collect(),
+    ))
+}
+
 fn constant_of_shape<'m>(
     builder: &Builder<'m>,
     node: &NodeReader<'m>,
@@ -367,70 +424,38 @@ fn gather(node: &NodeReader<'_>, x: &Constant, inputs: &[Rc<Constant>]) -> Step<
         return Err(cannot(node, "with float indices"));
     }
     bounded(node, &dims, x.elements.len())?;
-    let outer: usize = x.dims[..axis].iter().product();
-    let inner: usize = x.dims[axis + 1..].iter().product();
-    let mut from = Vec::new();
-    for o in 0..outer {
-        for &i in &at {
-            let start = (o * x.dims[axis] + i) * inner;
-            from.extend(start..start + inner);
-        }
-    }
     Ok(Constant {
         dims,
-        elements: select(&x.elements, &from),
+        elements: take(x, axis, &at).elements,
     })
 }
 
 fn slice(node: &NodeReader<'_>, x: &Constant) -> Step<Constant> {
-    let strides = row_major(&x.dims);
-    let mut steps = strides.clone();
-    let mut dims = x.dims.clone();
-    let mut base = 0;
-    // torch reverses its pads by a slice of step -1, which values never need.
-    if let Some(reversed) = reversed_axis(node, &x.dims)? {
-        let d = x.dims[reversed];
-        let (outer, inner): (usize, usize) = (
-            x.dims[..reversed].iter().product(),
-            x.dims[reversed + 1..].iter().product(),
-        );
-        let from: Vec<usize> = (0..outer)
-            .flat_map(|o| (0..d).rev().map(move |i| (o * d + i) * inner))
-            .flat_map(|start| start..start + inner)
-            .collect();
-        return Ok(Constant {
-            dims,
-            elements: select(&x.elements, &from),
-        });
+    let mut result = x.clone();
+    for b in moving::bounds(node, &x.dims)? {
+        result = take(&result, b.axis, &b.positions());
     }
-    for b in layout::bounds(node, &x.dims)? {
-        base += b.start * strides[b.axis];
-        steps[b.axis] = b.step * strides[b.axis];
-        dims[b.axis] = b.count;
-    }
-    let from = places(&dims, &steps, base);
-    Ok(Constant {
-        dims,
-        elements: select(&x.elements, &from),
-    })
+    Ok(result)
 }
 
-/// The axis a `Slice` turns round whole (`[::-1]`), if that is what it does.
-fn reversed_axis(node: &NodeReader<'_>, dims: &[usize]) -> Step<Option<usize>> {
-    let one = |index: usize| -> Step<Option<i64>> {
-        Ok(match node.optional_integers(index)? {
-            Some(&[v]) => Some(v),
-            _ => None,
+/// The elements at these positions along an axis.
+fn take(x: &Constant, axis: usize, positions: &[usize]) -> Constant {
+    let outer: usize = x.dims[..axis].iter().product();
+    let inner: usize = x.dims[axis + 1..].iter().product();
+    let from: Vec<usize> = (0..outer)
+        .flat_map(|o| {
+            positions
+                .iter()
+                .map(move |&i| (o * x.dims[axis] + i) * inner)
         })
-    };
-    let (Some(start), Some(end), Some(-1)) = (one(1)?, one(2)?, one(4)?) else {
-        return Ok(None);
-    };
-    let axis = node.resolve_axis(one(3)?.unwrap_or(0), dims.len())?;
-    let extent = dims[axis] as i64;
-    let from_last = start == -1 || start >= extent - 1;
-    let to_first = end < -extent;
-    Ok((from_last && to_first).then_some(axis))
+        .flat_map(|start| start..start + inner)
+        .collect();
+    let mut dims = x.dims.clone();
+    dims[axis] = positions.len();
+    Constant {
+        dims,
+        elements: select(&x.elements, &from),
+    }
 }
 
 fn row_major(dims: &[usize]) -> Vec<usize> {

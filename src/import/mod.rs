@@ -23,7 +23,7 @@ use std::path::Path;
 use prost::Message;
 
 use crate::diag::{self, Diagnostic, Diagnostics, Result};
-use crate::ir::float::{FloatGraph, Shape, Value};
+use crate::ir::float::{FloatGraph, OutputLayout, Shape, Value};
 use crate::ir::ids::ValueId;
 use crate::ir::nested::NestedModel;
 use crate::ir::verify::{Breach, verify_nested};
@@ -32,7 +32,7 @@ use node::Operand;
 use proto::{DimensionValue, GraphProto, ModelProto, TypeValue, ValueInfoProto, data_type};
 use structure::Structure;
 use tensor::{TensorReader, element_count};
-use view::{Axis, View};
+use view::{Dims, Run, View, choose_groups};
 
 /// ONNX operator sets nestc reads.
 pub const OPSETS: std::ops::RangeInclusive<i64> = 11..=21;
@@ -370,7 +370,7 @@ fn quantised(structure: &Structure<'_>, place: &str, findings: &mut Diagnostics)
 /// The graph's input as the file states it.
 struct Input {
     shape: Shape,
-    dims: Vec<Vec<Axis>>,
+    dims: Dims,
     layout: Layout,
     batch: Option<usize>,
     warning: Option<Diagnostic>,
@@ -478,14 +478,22 @@ fn read_input(
             "the file is damaged, or the network is far beyond a microcontroller",
         )));
     }
+    let images = batch.unwrap_or(1);
     let (shape, dims, layout) = match *sizes.as_slice() {
         [h, w, c] if channels_last(&input.name, structure) => {
-            let mut dims = view::nchw();
+            let shape = Shape::map(c, h, w);
+            let mut dims = view::nchw(shape, images);
             dims[1..].rotate_left(1);
-            (Shape::map(c, h, w), dims, Layout::Nhwc)
+            (shape, dims, Layout::Nhwc)
         }
-        [c, h, w] => (Shape::map(c, h, w), view::nchw(), Layout::Nchw),
-        _ => (Shape::vector(sizes[0]), view::vector(), Layout::Nchw),
+        [c, h, w] => {
+            let shape = Shape::map(c, h, w);
+            (shape, view::nchw(shape, images), Layout::Nchw)
+        }
+        _ => {
+            let shape = Shape::vector(sizes[0]);
+            (shape, view::vector(shape, images), Layout::Nchw)
+        }
     };
     Ok(Input {
         shape,
@@ -570,7 +578,7 @@ fn outputs<'m>(builder: &mut Builder<'m>, graph: &'m GraphProto, place: &str) ->
         } else {
             output_value(builder, &view, &output.name).ok_or_else(|| {
                 refuse(
-                    "has its axes in an order that is neither channel-major nor pixel-major",
+                    "does not have the batch as its first axis",
                     "remove the last Transpose or Reshape before export",
                 )
             })
@@ -585,35 +593,61 @@ fn outputs<'m>(builder: &mut Builder<'m>, graph: &'m GraphProto, place: &str) ->
             Ok((value, layout)) => {
                 builder.graph.values[value].name.clone_from(&output.name);
                 builder.graph.outputs.push(value);
-                layouts.push(layout);
+                layouts.push(match layout.pixel_major {
+                    true => Layout::Nhwc,
+                    false => Layout::Nchw,
+                });
+                builder.graph.output_layouts.push(layout);
             }
             Err(finding) => builder.findings.push(finding),
         }
     }
+    let graph = &mut builder.graph;
+    let shapes = graph.outputs.iter().map(|&v| graph.values[v].shape);
+    if (graph.output_layouts.iter().zip(shapes)).all(|(layout, shape)| layout.is_plain(shape)) {
+        graph.output_layouts.clear();
+    }
     layouts
 }
 
-/// The value behind an output, flattened if the file's is, and its layout.
-fn output_value(builder: &mut Builder<'_>, view: &View, name: &str) -> Option<(ValueId, Layout)> {
-    let e = builder.extents(view);
-    let long: Vec<Vec<Axis>> = (view.dims.iter().map(|g| e.long(g)))
-        .filter(|g| !g.is_empty() && *g != [Axis::N])
-        .collect();
-    let axes: Vec<Axis> = long.iter().flatten().copied().collect();
-    if axes.contains(&Axis::N) {
-        return None;
-    }
-    if axes.is_sorted() {
-        let merged = matches!(long.as_slice(), [one] if one.len() > 1);
-        let value = if merged {
-            builder.flatten(view.value, name)
-        } else {
-            view.value
+/// The value behind an output, flattened if the file's is, and how the file lays it out.
+fn output_value(
+    builder: &mut Builder<'_>,
+    view: &View,
+    name: &str,
+) -> Option<(ValueId, OutputLayout)> {
+    let data = view.batch_axes()?..view.dims.len();
+    let dims = view.extents()[data.clone()].to_vec();
+    let plain = |pixel_major| OutputLayout {
+        pixel_major,
+        dims: dims.clone(),
+    };
+    let shape = builder.shape(view);
+    let runs = view.runs(data.clone());
+    if runs.len() <= 1 {
+        let long = data.filter(|&i| !view.dims[i].is_empty()).count();
+        let axes = shape.extents().into_iter().filter(|&n| n > 1).count();
+        let value = match long == 1 && axes > 1 {
+            true => builder.flatten(view.value, name),
+            false => view.value,
         };
-        return Some((value, Layout::Nchw));
+        return Some((value, plain(false)));
     }
-    let mut last = axes.clone();
-    last.rotate_right(1);
-    let pixel_major = long.iter().all(|g| g.len() == 1) && last.is_sorted();
-    pixel_major.then_some((view.value, Layout::Nhwc))
+    let pixel_major = [
+        Run {
+            extent: shape.pixels(),
+            stride: 1,
+        },
+        Run {
+            extent: shape.c,
+            stride: shape.pixels(),
+        },
+    ];
+    if runs == pixel_major {
+        return Some((view.value, plain(true)));
+    }
+    let groups = choose_groups(view, shape, None)?;
+    let value = builder.with_groups(view, &groups, name);
+    let order: Vec<usize> = groups.iter().flatten().copied().collect();
+    Some((value, plain(!order.is_sorted())))
 }

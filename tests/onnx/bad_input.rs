@@ -222,8 +222,9 @@ const CASES: &[(&str, Change)] = &[
         at(m, "m").output.push("indices".into());
         graph(m).output.push(value("indices", &[-1, 4, 4, 4]));
     }),
-    ("mean over channels", |m| {
-        insert(m, "ReduceMean", &[], vec![ints("axes", &[1])])
+    ("mean over images", |m| {
+        graph(m).input[0] = value("x", &[2, 3, 8, 8]);
+        insert(m, "ReduceMean", &[], vec![ints("axes", &[0])])
     }),
     // Normalisation.
     ("normalisation of another size", |m| {
@@ -255,9 +256,9 @@ const CASES: &[(&str, Change)] = &[
     }),
     ("Gemm on a map", |m| at(m, "d").input[0] = "pool".into()),
     // Elementwise.
-    ("other clip bounds", |m| {
+    ("clip bounds crossed", |m| {
         insert(m, "Clip", &["lo", "hi"], vec![]);
-        for (name, bound) in [("lo", -1.0), ("hi", 1.0)] {
+        for (name, bound) in [("lo", 1.0), ("hi", -1.0)] {
             let mut tensor = floats(name, &[]);
             tensor.float_data = vec![bound];
             graph(m).initializer.push(tensor);
@@ -266,12 +267,24 @@ const CASES: &[(&str, Change)] = &[
     ("sum of different extents", |m| {
         insert(m, "Add", &["x"], vec![])
     }),
-    ("product of two values", |m| {
-        insert(m, "Mul", &["conv"], vec![])
+    ("infinite slope", |m| {
+        let mut alpha = int("alpha", 0);
+        alpha.r#type = attribute_type::FLOAT;
+        alpha.f = Some(f32::INFINITY);
+        insert(m, "LeakyRelu", &[], vec![alpha]);
     }),
-    ("constant per pixel", |m| {
+    ("slope per pixel", |m| {
+        insert(m, "PRelu", &["each"], vec![]);
+        graph(m).initializer.push(floats("each", &[4, 8, 8]));
+    }),
+    ("constant of another size", |m| {
         insert(m, "Add", &["each"], vec![]);
-        graph(m).initializer.push(floats("each", &[8, 8]));
+        graph(m).initializer.push(floats("each", &[8, 7]));
+    }),
+    ("constant for each image", |m| {
+        graph(m).input[0] = value("x", &[2, 3, 8, 8]);
+        insert(m, "Add", &["each"], vec![]);
+        graph(m).initializer.push(floats("each", &[2, 4, 8, 8]));
     }),
     ("division by zero", |m| {
         insert(m, "Div", &["zero"], vec![]);
@@ -279,21 +292,22 @@ const CASES: &[(&str, Change)] = &[
         tensor.float_data = vec![0.0];
         graph(m).initializer.push(tensor);
     }),
-    ("softmax over a map", |m| {
-        insert(m, "Softmax", &[], vec![int("axis", 1)])
+    ("softmax over the batch", |m| {
+        graph(m).input[0] = value("x", &[2, 3, 8, 8]);
+        insert(m, "Softmax", &[], vec![int("axis", 0)])
     }),
     // Layout.
-    ("transpose in the middle", |m| {
-        insert(m, "Transpose", &[], vec![ints("perm", &[0, 2, 1, 3])]);
+    ("batch moved", |m| {
+        graph(m).input[0] = value("x", &[2, 3, 8, 8]);
+        insert(m, "Transpose", &[], vec![ints("perm", &[1, 0, 2, 3])]);
     }),
     ("perm names an axis twice", |m| {
         insert(m, "Transpose", &[], vec![ints("perm", &[0, 1, 1, 3])]);
     }),
-    ("channel shuffle", |m| {
+    ("batch cut apart", |m| {
+        graph(m).input[0] = value("x", &[6, 3, 8, 8]);
         insert(m, "Reshape", &["shape"], vec![]);
-        graph(m)
-            .initializer
-            .push(integers("shape", &[-1, 2, 2, 8, 8]));
+        graph(m).initializer.push(integers("shape", &[4, 6, 8, 8]));
     }),
     ("reshape to another size", |m| {
         insert(m, "Reshape", &["shape"], vec![]);
@@ -305,17 +319,23 @@ const CASES: &[(&str, Change)] = &[
             .initializer
             .push(integers("shape", &[i64::MAX, i64::MAX, -1]));
     }),
-    ("reflecting pad", |m| {
-        insert(m, "Pad", &["pads"], vec![text("mode", "reflect")]);
+    ("pad in another way", |m| {
+        insert(m, "Pad", &["pads"], vec![text("mode", "mirror")]);
         graph(m)
             .initializer
             .push(integers("pads", &[0, 0, 1, 1, 0, 0, 1, 1]));
     }),
-    ("cropping pad", |m| {
+    ("pad of the batch", |m| {
         insert(m, "Pad", &["pads"], vec![]);
         graph(m)
             .initializer
-            .push(integers("pads", &[0, 0, -1, 0, 0, 0, 0, 0]));
+            .push(integers("pads", &[1, 0, 0, 0, 0, 0, 0, 0]));
+    }),
+    ("crop to nothing", |m| {
+        insert(m, "Pad", &["pads"], vec![]);
+        graph(m)
+            .initializer
+            .push(integers("pads", &[0, 0, -4, 0, 0, 0, -4, 0]));
     }),
     ("huge pad", |m| {
         insert(m, "Pad", &["pads"], vec![]);
@@ -327,11 +347,31 @@ const CASES: &[(&str, Change)] = &[
         graph(m).initializer.push(integers("start", &[0, 5]));
         graph(m).initializer.push(integers("end", &[1, 5]));
     }),
-    ("slice backwards", |m| {
+    ("slice by no step", |m| {
         insert(m, "Slice", &["start", "end", "axes", "steps"], vec![]);
-        for (name, v) in [("start", -1), ("end", -9), ("axes", 3), ("steps", -1)] {
+        for (name, v) in [("start", -1), ("end", -9), ("axes", 3), ("steps", 0)] {
             graph(m).initializer.push(integers(name, &[v]));
         }
+    }),
+    ("split that leaves something", |m| {
+        insert(m, "Split", &[], vec![int("axis", 1), ints("split", &[3])])
+    }),
+    ("gather of a map by a table", |m| {
+        insert(m, "Gather", &["table"], vec![int("axis", 1)]);
+        let mut table = integers("table", &[0, 1, 2, 3]);
+        table.dims = vec![2, 2];
+        graph(m).initializer.push(table);
+    }),
+    ("gather beyond the channels", |m| {
+        insert(m, "Gather", &["index"], vec![int("axis", 1)]);
+        graph(m).initializer.push(integers("index", &[4]));
+    }),
+    ("expand of a long axis", |m| {
+        insert(m, "Expand", &["shape"], vec![]);
+        graph(m).initializer.push(integers("shape", &[1, 4, 8, 9]));
+    }),
+    ("blocks that do not fit", |m| {
+        insert(m, "DepthToSpace", &[], vec![int("blocksize", 3)])
     }),
     ("squeeze of a long axis", |m| {
         insert(m, "Squeeze", &[], vec![ints("axes", &[1])])
@@ -351,11 +391,30 @@ const CASES: &[(&str, Change)] = &[
             ..FunctionProto::default()
         });
     }),
-    ("concat", |m| {
-        insert(m, "Concat", &["conv"], vec![int("axis", 1)])
+    ("concat of different extents", |m| {
+        insert(m, "Concat", &["x"], vec![int("axis", 2)])
     }),
-    ("resize", |m| insert(m, "Resize", &["", "scales"], vec![])),
-    ("sigmoid", |m| insert(m, "Sigmoid", &[], vec![])),
+    ("concat without axis", |m| {
+        insert(m, "Concat", &["conv"], vec![])
+    }),
+    ("concat with a constant", |m| {
+        insert(m, "Concat", &["each"], vec![int("axis", 1)]);
+        graph(m).initializer.push(floats("each", &[1, 4, 8, 8]));
+    }),
+    ("cubic resize", |m| {
+        insert(m, "Resize", &["", "scales"], vec![text("mode", "cubic")]);
+        graph(m).initializer.push(floats("scales", &[4]));
+    }),
+    ("resize by nothing", |m| {
+        insert(m, "Resize", &["", ""], vec![])
+    }),
+    ("resize of channels too", |m| {
+        insert(m, "Resize", &["", "", "sizes"], vec![]);
+        graph(m)
+            .initializer
+            .push(integers("sizes", &[1, 8, 16, 16]));
+    }),
+    ("error function", |m| insert(m, "Erf", &[], vec![])),
     ("if", |m| {
         let branch = AttributeProto {
             name: "then_branch".into(),
@@ -426,7 +485,7 @@ const CASES: &[(&str, Change)] = &[
     // Several faults at once.
     ("many faults", |m| {
         m.opset_import[0].version = 7;
-        insert(m, "Sigmoid", &[], vec![]);
+        insert(m, "Erf", &[], vec![]);
         set(m, "c", ints("strides", &[0, 0]));
         weights(m, "dw").float_data[0] = f32::NAN;
         weights(m, "db").dims = vec![3, 3];

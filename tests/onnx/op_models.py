@@ -277,6 +277,248 @@ def exporters():
         net.add("Flatten", None).add("Gemm", None, net.weight(4, 3)).add("Softmax", None)
 
 
+def functions():
+    """Elementwise functions."""
+    for op, attributes in (
+        ("LeakyRelu", {}),
+        ("LeakyRelu", {"alpha": 0.2}),
+        ("Elu", {}),
+        ("Elu", {"alpha": 0.7}),
+        ("Sigmoid", {}),
+        ("HardSigmoid", {}),
+        ("HardSigmoid", {"alpha": 1 / 6, "beta": 0.4}),
+        ("HardSwish", {}),
+        ("Tanh", {}),
+        ("Exp", {}),
+        ("Neg", {}),
+    ):
+        net = Net(f"{op.lower()}_{len(attributes)}").add("Mul", None, MODELS[-1].const(np.float32(3)))
+        net.add(op, None, **attributes)
+        net.add("Relu", None) if op == "Neg" else None
+    net = Net("silu").conv(4, 3, (3, 3))
+    conv = net.last
+    net.add("Sigmoid", None).add("Mul", conv, None)
+    net = Net("silu_gate_first").conv(4, 3, (3, 3))
+    conv = net.last
+    net.add("Sigmoid", None).add("Mul", None, conv).add("GlobalMaxPool", None)
+    net = Net("sigmoid_read_twice").conv(4, 3, (3, 3))
+    conv = net.last
+    net.add("Sigmoid", None)
+    gate = net.last
+    net.add("Mul", conv, None).add("Add", None, gate)
+    net = Net("hard_swish_in_parts")
+    net.add("Add", None, net.const(np.float32(3))).add("Clip", None, net.const(np.float32(0)), net.const(np.float32(6)))
+    net.add("Mul", "x", None).add("Div", None, net.const(np.float32(6)))
+    for name, slope in (("one", ()), ("channels", (3, 1, 1)), ("batch", (1, 3, 1, 1))):
+        net = Net(f"prelu_{name}")
+        net.add("PRelu", None, net.weight(*slope) if slope else net.const(np.float32([0.3])))
+    net = Net("prelu_on_vector", ("N", 5))
+    net.add("PRelu", None, net.weight(5))
+    for name, low, high in (("both", -0.5, 0.75), ("above", None, 0.5), ("below", -0.25, None), ("six", 0.0, 4.0)):
+        net = Net(f"clip_{name}")
+        bounds = ["" if b is None else net.const(np.float32(b)) for b in (low, high)]
+        net.add("Clip", None, *bounds)
+
+
+def pairs():
+    """Functions of two values, or of a value and a constant, that broadcast."""
+    for op in ("Add", "Sub", "Mul", "Div", "Min", "Max"):
+        away = lambda net: net.add("Clip", None, net.const(np.float32(0.5)), net.const(np.float32(4)))
+        for name, shape in (("map", None), ("vector", (4, 1, 1)), ("row", (6,)), ("pixels", (6, 6)), ("all", (4, 6, 6)), ("number", ())):
+            net = Net(f"pair_{op.lower()}_{name}").conv(4, 3, (3, 3))
+            if shape is None:
+                conv = net.last
+                net.add("Conv", "x", net.weight(4, 3, 3, 3))
+                away(net).add(op, conv, None)
+            else:
+                net.add(op, None, net.const(np.float32(1.5) + net.rng.random(shape).astype(np.float32)))
+        for constant_first in (("Div", (4, 1, 1)), ("Sub", (6, 1)), ("Max", (4, 1, 6))):
+            if constant_first[0] == op:
+                net = Net(f"pair_{op.lower()}_constant_first").conv(4, 3, (3, 3))
+                away(net).add(op, net.weight(*constant_first[1]), None)
+        net = Net(f"pair_{op.lower()}_gate").conv(4, 3, (3, 3))
+        conv = net.last
+        away(net.add("GlobalAveragePool", None)).add(op, conv, None)
+        net = Net(f"pair_{op.lower()}_gate_first").conv(4, 3, (3, 3))
+        away(net)
+        conv = net.last
+        net.add("ReduceMean", None, axes=[1], keepdims=1).add(op, None, conv)
+    net = Net("squeeze_and_excitation").conv(8, 3, (3, 3))
+    conv = net.last
+    net.add("ReduceMean", None, axes=[2, 3], keepdims=1).conv(2, 8, (1, 1)).add("Relu", None).conv(8, 2, (1, 1))
+    net.add("HardSigmoid", None).add("Mul", None, conv)
+    net = Net("squeeze_and_excitation_dense").conv(8, 3, (3, 3))
+    conv = net.last
+    net.add("GlobalAveragePool", None).add("Flatten", None).add("Gemm", None, net.weight(8, 8)).add("Sigmoid", None)
+    net.add("Reshape", None, net.const(np.array([-1, 8, 1, 1], np.int64))).add("Mul", conv, None)
+    net = Net("square").conv(4, 3, (3, 3))
+    net.add("Mul", net.last, net.last)
+    net = Net("nhwc_constant_per_pixel", ("N", 6, 5, 3))
+    net.add("Mul", None, net.weight(1, 6, 5, 1)).add("Transpose", None, perm=[0, 3, 1, 2]).conv(4, 3, (3, 3))
+    net = Net("nhwc_gate").conv(4, 3, (3, 3)).add("Transpose", None, perm=[0, 2, 3, 1])
+    turned = net.last
+    net.add("ReduceMean", None, axes=[1, 2], keepdims=1).add("Mul", turned, None)
+    net = Net("grid_on_split_axis", (1, 12, 2, 3))
+    net.add("Reshape", None, net.const(np.array([1, 3, 4, 2, 3], np.int64))).add("Transpose", None, perm=[0, 1, 3, 4, 2])
+    net.add("Sigmoid", None).add("Add", None, net.weight(1, 1, 2, 3, 4)).add("Mul", None, net.weight(1, 3, 1, 1, 4))
+
+
+def moving():
+    """What joins, cuts, turns and resamples."""
+    for axis in (1, 2, 3, -1):
+        net = Net(f"concat_{axis % 4}_{axis < 0}").conv(3, 3, (3, 3), pads=[1] * 4)
+        net.add("Concat", None, "x", None, axis=axis)
+    net = Net("concat_vectors", ("N", 5)).add("Gemm", None, MODELS[-1].weight(5, 3))
+    net.add("Concat", "x", None, axis=1).add("Relu", None)
+    net = Net("concat_channels_last").conv(4, 3, (3, 3)).add("Transpose", None, perm=[0, 2, 3, 1])
+    turned = net.last
+    net.add("Relu", None).add("Concat", None, turned, axis=3).add("Transpose", None, perm=[0, 3, 1, 2]).conv(2, 8, (1, 1))
+    net = Net("concat_flattened", (1, 3, 4, 4)).conv(2, 3, (3, 3), pads=[1] * 4).add("Flatten", None)
+    flat = net.last
+    net.add("Flatten", "x").add("Concat", None, flat, axis=1).add("Gemm", None, net.weight(80, 3))
+    for opset, attributes in ((11, {"split": [1, 2, 3]}), (13, {}), (18, {"num_outputs": 3})):
+        net = Net(f"split_{opset}", ("N", 6, 4, 4), opset=opset)
+        parts = ["a", "b", "c"]
+        inputs = ["x"] + ([net.const(np.array([3, 1, 2], np.int64))] if opset == 13 else [])
+        net.nodes.append(helper.make_node("Split", inputs, parts, name="split", axis=1, **attributes))
+        net.add("Concat", "c", "a", "b", axis=1).add("Relu", None)
+    net = Net("split_of_rows", ("N", 2, 6, 4))
+    net.nodes.append(helper.make_node("Split", ["x"], ["a", "b"], name="split", axis=-2))
+    net.add("Mul", "a", "b").add("Sub", None, "b")
+    for name, axis, indices in (("one", 1, 2), ("list", 1, [3, 0, 0, 1]), ("last", -1, -1), ("rows", 2, [0, 2, 1]), ("step", 3, [0, 2])):
+        net = Net(f"gather_{name}", ("N", 4, 3, 5))
+        net.add("Gather", None, net.const(np.array(indices, np.int64)), axis=axis).add("Relu", None)
+    net = Net("slice_backwards", ("N", 4, 3, 5))
+    backwards = ([-1, 2], [-9, 0], [3, 1], [-2, -1])
+    net.add("Slice", None, *(net.const(np.array(v, np.int64)) for v in backwards)).add("Relu", None)
+    for name, split in (("two", [1, 2, 3, 4, 4]), ("three", [1, 3, 2, 4, 4]), ("flat", [1, 2, 3, 16])):
+        net = Net(f"shuffle_{name}", (1, 6, 4, 4)).conv(6, 6, (1, 1))
+        perm = [0, 2, 1] + list(range(3, len(split)))
+        net.add("Reshape", None, net.const(np.array(split, np.int64))).add("Transpose", None, perm=perm)
+        net.add("Reshape", None, net.const(np.array([1, 6, 4, 4], np.int64))).conv(4, 6, (3, 3))
+    net = Net("shuffle_and_take", (1, 6, 4, 4)).conv(6, 6, (1, 1))
+    net.add("Reshape", None, net.const(np.array([3, 2, 16], np.int64))).add("Transpose", None, perm=[1, 0, 2])
+    net.add("Reshape", None, net.const(np.array([2, -1, 3, 4, 4], np.int64)))
+    shuffled = net.last
+    net.add("Gather", shuffled, net.const(np.int64(0)), axis=0).conv(3, 3, (1, 1))
+    first = net.last
+    net.add("Gather", shuffled, net.const(np.int64(1)), axis=0).add("Concat", first, None, axis=1)
+    for mode in ("DCR", "CRD"):
+        net = Net(f"depth_to_space_{mode.lower()}", ("N", 8, 3, 2)).conv(8, 8, (1, 1))
+        net.add("DepthToSpace", None, blocksize=2, mode=mode).conv(3, 2, (3, 3))
+    Net("depth_to_space_output", ("N", 12, 3, 2)).add("Relu", None).add("DepthToSpace", None, blocksize=2)
+    net = Net("space_to_depth", ("N", 2, 6, 4)).add("SpaceToDepth", None, blocksize=2).conv(3, 8, (1, 1))
+    net = Net("focus", ("N", 3, 8, 8))
+    parts = []
+    for row in (0, 1):
+        for column in (0, 1):
+            bounds = ([row, column], [9, 9], [2, 3], [2, 2])
+            net.add("Slice", "x", *(net.const(np.array(v, np.int64)) for v in bounds))
+            parts.append(net.last)
+    net.add("Concat", *parts, axis=1).conv(4, 12, (3, 3))
+    net = Net("rows_and_columns_turned", ("N", 3, 4, 6)).conv(2, 3, (1, 1)).add("Transpose", None, perm=[0, 1, 3, 2])
+    net.conv(3, 2, (3, 1)).add("Transpose", None, perm=[0, 1, 3, 2])
+    net = Net("reshape_across_axes", (1, 6, 4, 4)).add("Relu", None)
+    net.add("Reshape", None, net.const(np.array([1, 3, 8, 4], np.int64))).conv(2, 3, (3, 3))
+    net = Net("reshape_turned_across_axes", (1, 1, 4, 6)).add("Transpose", None, perm=[0, 1, 3, 2]).add("Relu", None)
+    net.add("Reshape", None, net.const(np.array([1, 1, 8, 3], np.int64))).conv(2, 1, (2, 2))
+    for mode in ("reflect", "edge"):
+        net = Net(f"pad_{mode}")
+        net.add("Pad", None, net.const(np.array([0, 0, 2, 1, 0, 0, 0, 3], np.int64)), mode=mode).conv(2, 3, (3, 3))
+    net = Net("pad_and_crop")
+    net.add("Pad", None, net.const(np.array([0, 1, -2, 1, 0, 0, 3, -4], np.int64)), net.const(np.float32(0.5)))
+    net = Net("expand_gate", (1, 4, 5, 3)).add("GlobalAveragePool", None)
+    net.add("Expand", None, net.const(np.array([1, 4, 5, 3], np.int64))).add("Concat", None, "x", axis=1)
+    net = Net("softmax_channels").conv(5, 3, (3, 3)).add("Softmax", None, axis=1)
+    net = Net("softmax_columns").conv(5, 3, (3, 3)).add("Softmax", None)
+    net = Net("softmax_rows").conv(5, 3, (3, 3)).add("Softmax", None, axis=2)
+    net = Net("softmax_11_picture", (1, 3, 4, 4), opset=11).add("Relu", None).add("Softmax", None, axis=2)
+    net = Net("mean_of_rows", ("N", 3, 4, 5)).add("ReduceMean", None, axes=[2], keepdims=0).add("Relu", None)
+    net = Net("largest_of_channels", ("N", 3, 4, 5)).add("ReduceMax", None, axes=[1], keepdims=1).add("Add", None, "x")
+    Net("global_max_pool", ("N", 3, 4, 5)).add("GlobalMaxPool", None).add("Flatten", None)
+    Net("largest_of_picture", ("N", 3, 4, 5)).add("ReduceMax", None, axes=[2, 3], keepdims=0)
+    net = Net("matmul_of_pixels", (1, 4, 3, 5)).add("Transpose", None, perm=[0, 2, 3, 1])
+    net.add("MatMul", None, net.weight(4, 6)).add("Add", None, net.weight(6)).add("Relu", None)
+    for size in (6, 7, 8, 9):
+        for pads in ([0] * 4, [1] * 4):
+            net = Net(f"average_pool_ceil_counted_{size}_{pads[0]}", ("N", 2, size, size))
+            net.add("AveragePool", None, kernel_shape=[3, 3], strides=[2, 2], pads=pads, ceil_mode=1, count_include_pad=1)
+    for kernel in (5, 9):
+        net = Net(f"spatial_pyramid_{kernel}", ("N", 3, 7, 7))
+        net.add("MaxPool", None, kernel_shape=[kernel] * 2, strides=[1, 1], pads=[kernel // 2] * 4)
+
+
+def resizing():
+    coordinates = ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric")
+    for number, scales in enumerate(([1, 1, 2, 2], [1, 1, 1.7, 0.6], [1, 1, 0.5, 3])):
+        scales = np.array(scales, np.float32)
+        for mode in coordinates:
+            for rounding in ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil"):
+                net = Net(f"resize_{number}_{mode}_{rounding}", ("N", 2, 5, 4))
+                net.add("Resize", None, "", net.const(scales), coordinate_transformation_mode=mode, mode="nearest", nearest_mode=rounding)
+            net = Net(f"resize_{number}_{mode}_linear", ("N", 2, 5, 4))
+            net.add("Resize", None, "", net.const(scales), coordinate_transformation_mode=mode, mode="linear")
+    net = Net("resize_sizes", (1, 2, 5, 4), opset=13)
+    net.add("Resize", None, "", "", net.const(np.array([1, 2, 11, 3], np.int64)), mode="linear", coordinate_transformation_mode="half_pixel")
+    net = Net("resize_axes", (1, 2, 5, 4), opset=18)
+    net.add("Resize", None, "", net.const(np.array([2, 1.5], np.float32)), axes=[2, 3], coordinate_transformation_mode="asymmetric", nearest_mode="floor")
+    net = Net("resize_to_one", (1, 2, 5, 4), opset=13)
+    net.add("Resize", None, "", "", net.const(np.array([1, 2, 1, 1], np.int64)), mode="linear", coordinate_transformation_mode="pytorch_half_pixel")
+    net = Net("resize_channels_last", ("N", 5, 4, 3)).add("Transpose", None, perm=[0, 3, 1, 2]).conv(3, 3, (1, 1)).add("Transpose", None, perm=[0, 2, 3, 1])
+    net.add("Resize", None, "", net.const(np.array([1, 2, 2, 1], np.float32)), coordinate_transformation_mode="asymmetric", nearest_mode="floor")
+    net.add("Transpose", None, perm=[0, 3, 1, 2]).conv(2, 3, (3, 3))
+    net = Net("torch_upsample", ("N", 3, 4, 4), opset=13).conv(2, 3, (3, 3), pads=[1] * 4)
+    conv = net.last
+    net.add("Shape", None).add("Slice", None, *(net.const(np.array([v], np.int64)) for v in (0, 2, 0)))
+    net.add("Concat", None, net.const(np.array([8, 8], np.int64)), axis=0)
+    net.add("Resize", conv, "", "", net.last, coordinate_transformation_mode="asymmetric", nearest_mode="floor").conv(2, 2, (3, 3))
+
+
+def heads():
+    """Outputs as detectors give them."""
+    net = Net("head_of_anchors", (1, 3, 4, 5)).conv(8, 3, (1, 1)).add("Transpose", None, perm=[0, 2, 3, 1])
+    net.add("Reshape", None, net.const(np.array([1, -1, 4], np.int64)))
+    net = Net("heads_of_two_scales", (1, 3, 8, 8))
+    joined = {"scores": [], "boxes": []}
+    for stride, name, values in ((2, "scores", 2), (2, "boxes", 4), (4, "scores", 2), (4, "boxes", 4)):
+        net.add("Conv", "x", net.weight(3 * values, 3, 3, 3), strides=[stride] * 2, pads=[1] * 4)
+        net.add("Transpose", None, perm=[0, 2, 3, 1]).add("Reshape", None, net.const(np.array([1, -1, values], np.int64)))
+        joined[name].append(net.last)
+    net.add("Concat", *joined["scores"], axis=1).add("Softmax", None, axis=2)
+    scores = net.last
+    net.add("Concat", *joined["boxes"], axis=1)
+    boxes = net.last
+    cut = lambda first, last: [net.const(np.array([v], np.int64)) for v in (first, last, 2, 1)]
+    net.add("Slice", boxes, *cut(0, 2)).add("Mul", None, net.weight(1, 60, 2)).add("Add", None, net.weight(1, 60, 2))
+    centres = net.last
+    net.add("Slice", boxes, *cut(2, 9)).add("Mul", None, net.const(np.float32(0.2))).add("Exp", None).add("Mul", None, net.weight(60, 2))
+    net.add("Div", None, net.const(np.float32(2)))
+    halves = net.last
+    net.add("Sub", centres, halves)
+    low = net.last
+    net.add("Add", centres, halves).add("Concat", low, None, axis=2)
+    net.outputs = [scores, net.last]
+    net = Net("head_of_yolo", (1, 3, 4, 5)).conv(18, 3, (1, 1)).add("Reshape", None, MODELS[-1].const(np.array([1, 3, 6, 4, 5], np.int64)))
+    net.add("Transpose", None, perm=[0, 1, 3, 4, 2]).add("Sigmoid", None)
+    all_ = net.last
+    cut = lambda first, last: [net.const(np.array([v], np.int64)) for v in (first, last, 4)]
+    net.add("Slice", all_, *cut(0, 2)).add("Mul", None, net.const(np.float32(2))).add("Add", None, net.weight(1, 3, 4, 5, 2))
+    centre = net.last
+    net.add("Slice", all_, *cut(2, 4)).add("Mul", None, net.last).add("Mul", None, net.weight(1, 3, 1, 1, 2))
+    size = net.last
+    net.add("Slice", all_, *cut(4, 6)).add("Concat", centre, size, None, axis=4)
+    net.add("Reshape", None, net.const(np.array([1, -1, 6], np.int64)))
+    net = Net("head_of_columns", (1, 3, 4, 5)).conv(7, 3, (1, 1)).add("Reshape", None, MODELS[-1].const(np.array([1, 7, 20], np.int64)))
+    first = net.last
+    net.add("Conv", "x", net.weight(7, 3, 3, 3), strides=[2, 2], pads=[1] * 4).add("Reshape", None, net.const(np.array([1, 7, -1], np.int64)))
+    net.add("Concat", first, None, axis=2).add("Transpose", None, perm=[0, 2, 1])
+    net = Net("one_map_twice", (1, 3, 4, 5)).conv(4, 3, (1, 1))
+    conv = net.last
+    net.add("Relu", None).add("Transpose", None, perm=[0, 2, 3, 1])
+    net.outputs = [conv, net.last]
+    net = Net("turned_output", ("N", 3, 4, 5)).conv(2, 3, (1, 1)).add("Transpose", None, perm=[0, 3, 1, 2])
+
+
 class External(Net):
     """Weights in a file beside the model."""
 
@@ -306,6 +548,11 @@ def main(folder):
     linear()
     layout()
     exporters()
+    functions()
+    pairs()
+    moving()
+    resizing()
+    heads()
     External("external_data").conv(4, 3, (3, 3)).add("Relu", None)
     Typed("typed_initializers", opset=11).conv(4, 3, (3, 3)).add("Relu", None)
     for net in MODELS:

@@ -1,9 +1,8 @@
 //! Convolutions and what they share with pooling: the sliding window.
 
 use crate::diag;
-use crate::import::builder::{Builder, fresh};
+use crate::import::builder::Builder;
 use crate::import::node::{NodeReader, Operand, Step};
-use crate::import::view::nchw;
 use crate::ir::float::{Conv, FloatOp, Shape, Window};
 
 /// Largest kernel extent, stride, dilation or padding: enough for anything real, and no product of
@@ -204,5 +203,6 @@ pub fn conv<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operan
         groups,
         window,
     });
-    Ok(fresh(builder.emit(node, op, vec![input])?, nchw()))
+    let value = builder.emit(node, op, vec![input])?;
+    Ok(builder.fresh_map(value))
 }

@@ -1,20 +1,89 @@
-//! Operators that keep every element in its place: activations, sums, normalisation, softmax.
+//! Operators that keep every element in its place: activations, normalisation, softmax.
 
 use crate::diag;
 use crate::import::builder::{Builder, fresh};
 use crate::import::node::{NodeReader, Operand, Step};
 use crate::import::proto::data_type;
-use crate::import::tensor::Constant;
-use crate::import::view::{Axis, Form, View};
-use crate::ir::float::{BatchNorm, FloatOp};
-use crate::ir::ids::{NodeId, ValueId};
+use crate::import::view::Dims;
+use crate::ir::float::{BatchNorm, FloatOp, Unary};
+use crate::ir::ids::ValueId;
+
+use super::arithmetic::constant_over;
+use super::linear::channels_last;
 
 /// `Relu`.
 pub fn relu<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operand> {
     builder.elementwise(node, FloatOp::Relu, 0)
 }
 
-/// `Clip` to 0..6 or 0..; the bounds are attributes or inputs.
+/// `LeakyRelu`.
+pub fn leaky_relu<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operand> {
+    let alpha = finite(node, "alpha", 0.01)?;
+    function(builder, node, Unary::LeakyRelu { alpha })
+}
+
+/// `Elu`.
+pub fn elu<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operand> {
+    let alpha = finite(node, "alpha", 1.0)?;
+    function(builder, node, Unary::Elu { alpha })
+}
+
+/// `HardSigmoid`.
+pub fn hard_sigmoid<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operand> {
+    let alpha = finite(node, "alpha", 0.2)?;
+    let beta = finite(node, "beta", 0.5)?;
+    function(builder, node, Unary::HardSigmoid { alpha, beta })
+}
+
+/// `Sigmoid`, `HardSwish`, `Tanh`, `Exp`.
+pub fn plain<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operand> {
+    let f = match node.proto.op_type.as_str() {
+        "Sigmoid" => Unary::Sigmoid,
+        "HardSwish" => Unary::HardSwish,
+        "Tanh" => Unary::Tanh,
+        _ => Unary::Exp,
+    };
+    function(builder, node, f)
+}
+
+fn function<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>, f: Unary) -> Step<Operand> {
+    builder.elementwise(node, FloatOp::Unary(f), 0)
+}
+
+fn finite(node: &NodeReader<'_>, name: &str, default: f32) -> Step<f32> {
+    let value = node.float(name)?.unwrap_or(default);
+    if value.is_finite() {
+        return Ok(value);
+    }
+    Err(node.finding(
+        diag::NON_FINITE,
+        format!("{name} is {value}"),
+        "the file is damaged: export the model again",
+    ))
+}
+
+/// `PRelu` with a slope a channel.
+pub fn prelu<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operand> {
+    let slope = node.parameters(1)?.clone();
+    let view = node.view(0)?.clone();
+    let (shape, data) = constant_over(builder, node, &view, &slope)?;
+    let channels = builder.shape(&view).c;
+    if shape.pixels() > 1 {
+        return Err(node.finding(
+            diag::BROADCAST,
+            format!(
+                "slopes of extents {} for a value of extents {:?}",
+                slope.extents(),
+                view.extents()
+            ),
+            "one slope a channel is supported: torch.nn.PReLU(channels)",
+        ));
+    }
+    let slope = (0..channels).map(|c| data[c % data.len()]).collect();
+    builder.elementwise(node, FloatOp::PRelu(slope), 0)
+}
+
+/// `Clip`; the bounds are attributes or inputs.
 pub fn clip<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operand> {
     let bound = |index: usize, name: &str, none: f32| -> Step<f32> {
         if let Some(value) = node.float(name)? {
@@ -32,18 +101,30 @@ pub fn clip<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operan
             )),
         }
     };
-    let min = bound(1, "min", f32::NEG_INFINITY)?;
-    let max = bound(2, "max", f32::INFINITY)?;
-    let op = if min == 0.0 && max == 6.0 {
-        FloatOp::Relu6
-    } else if min == 0.0 && max >= f32::MAX {
-        FloatOp::Relu
+    let low = bound(1, "min", f32::NEG_INFINITY)?;
+    let high = bound(2, "max", f32::INFINITY)?;
+    // Exporters write the ends of the type for a bound that is not there.
+    let low = if low <= f32::MIN {
+        f32::NEG_INFINITY
     } else {
+        low
+    };
+    let high = if high >= f32::MAX {
+        f32::INFINITY
+    } else {
+        high
+    };
+    if low.is_nan() || high.is_nan() || low > high {
         return Err(node.finding(
             diag::CLIP_BOUNDS,
-            format!("clips to {min}..{max}"),
-            "only 0..6 (ReLU6) and 0.. (ReLU) are supported: use one of them in the model",
+            format!("clips to {low}..{high}"),
+            "the lower bound must not be above the upper one: export the model again",
         ));
+    }
+    let op = match (low, high) {
+        (0.0, 6.0) => FloatOp::Relu6,
+        (0.0, f32::INFINITY) => FloatOp::Relu,
+        _ => FloatOp::Unary(Unary::Clip { low, high }),
     };
     builder.elementwise(node, op, 0)
 }
@@ -84,21 +165,24 @@ fn channels<'m>(
     builder: &mut Builder<'m>,
     node: &NodeReader<'m>,
     index: usize,
-) -> Step<(ValueId, Vec<Vec<Axis>>)> {
+) -> Step<(ValueId, Dims)> {
     let view = node.view(index)?.clone();
-    let e = builder.extents(&view);
-    let rank = view.dims.len();
-    if rank >= 2 && e.long(&view.dims[1]).iter().all(|&a| a == Axis::C) {
+    let shape = builder.shape(&view);
+    let own = view.groups(shape).filter(|groups| groups[0] == [1]);
+    if own.is_some() {
         return Ok((view.value, view.dims));
     }
-    if rank >= 2 && view.as_vector(1, e) == Some(Form::Flattened) {
-        let flat = builder.flatten(view.value, node.input_name(index));
-        let mut dims = vec![Vec::new(); rank];
-        dims[0] = vec![Axis::N];
-        dims[1] = vec![Axis::C];
-        return Ok((flat, dims));
+    let groups = (view.dims.len() >= 2)
+        .then(|| channels_last(&view, 1))
+        .flatten();
+    let Some(groups) = groups else {
+        return Err(builder.wrong_layout(node, index, "channels-first"));
+    };
+    let x = builder.aligned_to(&view, &groups, node.input_name(index));
+    match x.made(x.value, &x.extents) {
+        Operand::View(view) => Ok((view.value, view.dims)),
+        _ => Err(builder.wrong_layout(node, index, "channels-first")),
     }
-    Err(builder.wrong_layout(node, index, "channels-first"))
 }
 
 /// `BatchNormalization` with its stored statistics.
@@ -161,262 +245,33 @@ pub fn batch_norm<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<
     Ok(fresh(builder.emit(node, op, vec![input])?, dims))
 }
 
-/// `Softmax` over a vector.
+/// `Softmax` along one axis.
 pub fn softmax<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operand> {
     let view = node.view(0)?.clone();
     let rank = view.dims.len();
     // Up to operator set 12 all axes from `axis` on are one.
     let flattens = builder.opset < 13;
     let axis = node.int("axis")?.unwrap_or(if flattens { 1 } else { -1 });
-    let mut axis = node.resolve_axis(axis, rank)?;
+    let axis = node.resolve_axis(axis, rank)?;
+    let mut joined = vec![axis];
     if flattens {
-        let e = builder.extents(&view);
-        let long = |i: &usize| !e.long(&view.dims[*i]).is_empty();
-        axis = (axis..rank).find(long).unwrap_or(axis);
+        joined = (axis..rank).filter(|&i| !view.dims[i].is_empty()).collect();
+        if joined.is_empty() {
+            joined.push(axis);
+        }
     }
-    let vector = builder.vector(node, 0, axis);
-    let Ok((value, None)) = vector else {
-        return Err(node.finding(
-            diag::LAYOUT,
-            format!(
-                "softmax along axis {axis} of extents {:?}",
-                view.extents(builder.extents(&view))
-            ),
-            "only the softmax of a vector is supported: end the network before it",
-        ));
+    let shape = builder.shape(&view);
+    let own = view.groups(shape).is_some_and(|groups| groups[0] == joined);
+    if own {
+        let value = builder.emit(node, FloatOp::Softmax, vec![view.value])?;
+        return Ok(fresh(value, view.dims));
+    }
+    let first = view.batch_axes().filter(|&first| joined[0] >= first);
+    let Some(first) = first else {
+        return Err(builder.wrong_layout(node, 0, "a batch"));
     };
-    let mut dims = view.dims;
-    dims[axis] = vec![Axis::C];
-    Ok(fresh(
-        builder.emit(node, FloatOp::Softmax, vec![value])?,
-        dims,
-    ))
-}
-
-/// `Add` of two values, or of a constant per channel.
-pub fn add<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operand> {
-    match (node.input(0), node.input(1)) {
-        (Some(Operand::View(a)), Some(Operand::View(b))) => {
-            let (a, b) = (a.clone(), b.clone());
-            add_values(builder, node, &a, &b)
-        }
-        (Some(Operand::Constant(_)), _) => with_constant(builder, node, 1, 0, |c| (1.0, c)),
-        _ => with_constant(builder, node, 0, 1, |c| (1.0, c)),
-    }
-}
-
-/// `Sub` of a constant per channel, or from one.
-pub fn sub<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operand> {
-    if let Some(Operand::Constant(_)) = node.input(0) {
-        with_constant(builder, node, 1, 0, |c| (-1.0, c))
-    } else {
-        with_constant(builder, node, 0, 1, |c| (1.0, -c))
-    }
-}
-
-/// `Mul` by a constant per channel.
-pub fn mul<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operand> {
-    if let Some(Operand::Constant(_)) = node.input(0) {
-        with_constant(builder, node, 1, 0, |c| (c, 0.0))
-    } else {
-        with_constant(builder, node, 0, 1, |c| (c, 0.0))
-    }
-}
-
-/// `Div` by a constant per channel.
-pub fn div<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operand> {
-    with_constant(builder, node, 0, 1, |c| ((1.0 / f64::from(c)) as f32, 0.0))
-}
-
-fn add_values<'m>(
-    builder: &mut Builder<'m>,
-    node: &NodeReader<'m>,
-    a: &View,
-    b: &View,
-) -> Step<Operand> {
-    let (ea, eb) = (builder.extents(a), builder.extents(b));
-    let (found_a, found_b) = (a.extents(ea), b.extents(eb));
-    if found_a != found_b {
-        return Err(node.finding(
-            diag::BROADCAST,
-            format!("adds values of extents {found_a:?} and {found_b:?}"),
-            "both must have the same extents: broadcasting between values is not supported",
-        ));
-    }
-    let same_axes = (a.dims.iter().zip(&b.dims)).all(|(x, y)| ea.long(x) == eb.long(y));
-    if ea.shape == eb.shape && same_axes {
-        let value = builder.emit(node, FloatOp::Add, vec![a.value, b.value])?;
-        return Ok(fresh(value, a.dims.clone()));
-    }
-    // One of them was flattened on its way.
-    let last = a.dims.len().saturating_sub(1);
-    let (x, x_order) = builder.vector(node, 0, last)?;
-    let (y, y_order) = builder.vector(node, 1, last)?;
-    if x_order.is_some() || y_order.is_some() {
-        return Err(builder.wrong_layout(node, 0, "laid out like the other summand"));
-    }
-    let mut dims = vec![Vec::new(); last];
-    if let Some(first) = dims.first_mut() {
-        *first = vec![Axis::N];
-    }
-    dims.push(vec![Axis::C]);
-    Ok(fresh(builder.emit(node, FloatOp::Add, vec![x, y])?, dims))
-}
-
-/// `scale * x + shift` for the value at input `of` and the constant at input `by`, where `f` turns
-/// an element of the constant into scale and shift.
-fn with_constant<'m>(
-    builder: &mut Builder<'m>,
-    node: &NodeReader<'m>,
-    of: usize,
-    by: usize,
-    f: impl Fn(f32) -> (f32, f32),
-) -> Step<Operand> {
-    if let (Some(Operand::View(_)), Some(Operand::View(_))) = (node.input(of), node.input(by)) {
-        return Err(node.finding(
-            diag::BROADCAST,
-            format!("{} of two values computed at run time", node.proto.op_type),
-            "only a constant per channel is supported there; squeeze-and-excitation and gates are not",
-        ));
-    }
-    let constant = node.parameters(by)?.clone();
-    let mut view = node.view(of)?.clone();
-    let e = builder.extents(&view);
-    let along = channel_constant(builder, node, &view, &constant)?;
-    if along == Along::Flattened {
-        let axis = view.dims.len() - 1;
-        let (flat, _) = builder.vector(node, of, axis)?;
-        view.exclusive &= flat == view.value;
-        view.value = flat;
-        view.dims[axis] = vec![Axis::C];
-    }
-    let channels = builder.graph.shape(view.value).c;
-    let values = constant.floats().unwrap_or_default();
-    let at = |c: usize| values[if values.len() == 1 { 0 } else { c }];
-    let (scale, shift): (Vec<f32>, Vec<f32>) = (0..channels).map(|c| f(at(c))).unzip();
-    if let Some(c) = (scale.iter().chain(&shift)).position(|v| !v.is_finite()) {
-        let c = c % channels;
-        return Err(node.finding(
-            diag::NON_FINITE,
-            format!("{} by {} in channel {c}", node.proto.op_type, at(c)),
-            "the model divides by zero: check its normalisation constants",
-        ));
-    }
-    view.exclusive &= builder.is_only_reader(node, of);
-    // A constant with more axes than the value adds axes of extent 1 in front.
-    let missing = constant.dims.len().saturating_sub(view.dims.len());
-    let mut dims = vec![Vec::new(); missing];
-    dims.extend(view.dims.clone());
-    debug_assert_eq!(e.batch, builder.batch);
-    let value = affine(builder, node, &view, scale, shift)?;
-    Ok(fresh(value, dims))
-}
-
-/// Which elements of a value one element of a constant goes with.
-#[derive(PartialEq)]
-enum Along {
-    /// A channel (or everything).
-    Channel,
-    /// One element of the flattened value.
-    Flattened,
-}
-
-fn channel_constant<'m>(
-    builder: &Builder<'m>,
-    node: &NodeReader<'m>,
-    view: &View,
-    constant: &Constant,
-) -> Step<Along> {
-    let e = builder.extents(view);
-    let found = view.extents(e);
-    let refuse = || {
-        node.finding(
-            diag::BROADCAST,
-            format!(
-                "a constant of extents {} with a value of extents {found:?}",
-                constant.extents()
-            ),
-            "only one constant per channel is supported",
-        )
-    };
-    let rank = view.dims.len();
-    let mut along = Vec::new();
-    for (back, &extent) in constant.dims.iter().rev().enumerate() {
-        if extent == 1 {
-            continue;
-        }
-        let i = rank.checked_sub(back + 1).ok_or_else(refuse)?;
-        if found[i] != extent {
-            return Err(refuse());
-        }
-        along.push(i);
-    }
-    let axes: Vec<Axis> = along.iter().flat_map(|&i| e.long(&view.dims[i])).collect();
-    if axes.iter().all(|&a| a == Axis::C) {
-        return Ok(Along::Channel);
-    }
-    let flattened = along == [rank - 1] && view.as_vector(rank - 1, e) == Some(Form::Flattened);
-    if flattened {
-        Ok(Along::Flattened)
-    } else {
-        Err(refuse())
-    }
-}
-
-/// `scale * x + shift` on a view, merged into the node before where that changes nothing else.
-fn affine<'m>(
-    builder: &mut Builder<'m>,
-    node: &NodeReader<'m>,
-    view: &View,
-    scale: Vec<f32>,
-    shift: Vec<f32>,
-) -> Step<ValueId> {
-    let producer = builder.graph.producer(view.value);
-    let shifts = matches!(node.proto.op_type.as_str(), "Add" | "Sub");
-    if let Some(id) = producer.filter(|_| view.exclusive)
-        && builder.may_merge(id, node)
-        && merge(builder, id, &scale, &shift, shifts)
-    {
-        if let Some(output) = node.proto.output.first() {
-            builder.graph.values[view.value].name.clone_from(output);
-        }
-        return Ok(view.value);
-    }
-    builder.emit(
-        node,
-        FloatOp::ChannelAffine { scale, shift },
-        vec![view.value],
-    )
-}
-
-/// Whether node `id` could take the affine step into itself: a convolution or fully connected
-/// layer takes a shift (which `shifts` says this is) into its bias, another affine step takes
-/// everything.
-fn merge(
-    builder: &mut Builder<'_>,
-    id: NodeId,
-    scale: &[f32],
-    shift: &[f32],
-    shifts: bool,
-) -> bool {
-    let only_shift = shifts && scale.iter().all(|&s| s == 1.0);
-    let bias = match &mut builder.graph.nodes[id].op {
-        FloatOp::Conv(conv) if only_shift => &mut conv.bias,
-        FloatOp::Dense(dense) if only_shift => &mut dense.bias,
-        FloatOp::ChannelAffine { scale: s, shift: t } => {
-            let composed =
-                |a: f32, b: f32, c: f32| (f64::from(a) * f64::from(b) + f64::from(c)) as f32;
-            for c in 0..scale.len() {
-                t[c] = composed(t[c], scale[c], shift[c]);
-                s[c] = composed(s[c], scale[c], 0.0);
-            }
-            return true;
-        }
-        _ => return false,
-    };
-    match bias {
-        Some(bias) => bias.iter_mut().zip(shift).for_each(|(b, s)| *b += s),
-        None => *bias = Some(shift.to_vec()),
-    }
-    true
+    let others = (first..rank).filter(|i| !joined.contains(i)).collect();
+    let x = builder.aligned_to(&view, &[joined, vec![], others], node.input_name(0));
+    let value = builder.emit(node, FloatOp::Softmax, vec![x.value])?;
+    Ok(x.made(value, &x.extents))
 }

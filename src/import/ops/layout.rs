@@ -1,13 +1,13 @@
-//! Operators that move, name, cut or pad axes. Most of them make no node at all: they give another
-//! view of the same value.
+//! Operators that move, name, split or join axes. They make no node: they give another view of the
+//! same value.
+
+use std::rc::Rc;
 
 use crate::diag;
 use crate::import::builder::{Builder, fresh};
 use crate::import::node::{NodeReader, Operand, Step};
-use crate::import::tensor::{Constant, MAX_ELEMENTS};
-use crate::import::view::{Axis, View};
-use crate::ir::float::{FloatOp, Pad, Slice};
-use std::rc::Rc;
+use crate::import::tensor::Constant;
+use crate::import::view::vector;
 
 /// `Identity`.
 pub fn identity<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operand> {
@@ -43,7 +43,7 @@ pub fn permutation(node: &NodeReader<'_>, rank: usize) -> Step<Vec<usize>> {
 /// `Reshape`.
 pub fn reshape<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operand> {
     let view = node.view(0)?;
-    let found = view.extents(builder.extents(view));
+    let found = view.extents();
     let Some(wanted) = node.optional_integers(1)? else {
         return Err(node.finding(
             diag::NODE_ARITY,
@@ -93,25 +93,38 @@ fn reshaped<'m>(
     node: &NodeReader<'m>,
     target: &[usize],
 ) -> Step<Operand> {
-    let view = node.view(0)?;
-    let e = builder.extents(view);
-    match view.reshaped(target, e) {
-        Some(dims) => builder.realias(node, 0, dims),
-        None => Err(node.finding(
+    let view = node.view(0)?.clone();
+    if let Some(dims) = view.reshaped(target) {
+        return builder.realias(node, 0, dims);
+    }
+    // Axes are cut across: the elements must be brought into their order first.
+    let axes = view
+        .batch_axes()
+        .map(|first| (first..view.dims.len()).collect());
+    let joined = axes.map(|axes| {
+        let value = builder.with_groups(&view, &[axes, vec![], vec![]], node.input_name(0));
+        (value, vector(builder.graph.shape(value), view.batch()))
+    });
+    let reshaped = joined.and_then(|(value, dims)| {
+        let view = view.alias(dims, false);
+        Some(fresh(value, view.reshaped(target)?))
+    });
+    reshaped.ok_or_else(|| {
+        node.finding(
             diag::LAYOUT,
             format!(
-                "reshapes {:?} to {target:?}, which cuts an axis apart",
-                view.extents(e)
+                "reshapes {:?} to {target:?}, which cuts the batch apart",
+                view.extents()
             ),
-            "only flattening and adding or removing axes of extent 1 are supported (no channel shuffle)",
-        )),
-    }
+            "keep the batch the first axis, and export for a batch of 1 or an open one",
+        )
+    })
 }
 
 /// `Flatten`.
 pub fn flatten<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operand> {
     let view = node.view(0)?;
-    let found = view.extents(builder.extents(view));
+    let found = view.extents();
     let axis = node.int("axis")?.unwrap_or(1);
     let axis = if axis == found.len() as i64 {
         found.len()
@@ -128,7 +141,7 @@ pub fn flatten<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Ope
 /// `Squeeze`.
 pub fn squeeze<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operand> {
     let view = node.view(0)?;
-    let found = view.extents(builder.extents(view));
+    let found = view.extents();
     let target = squeezed(node, &found)?;
     reshaped(builder, node, &target)
 }
@@ -162,7 +175,7 @@ pub fn squeezed(node: &NodeReader<'_>, found: &[usize]) -> Step<Vec<usize>> {
 /// `Unsqueeze`.
 pub fn unsqueeze<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operand> {
     let view = node.view(0)?;
-    let found = view.extents(builder.extents(view));
+    let found = view.extents();
     let target = unsqueezed(node, &found)?;
     reshaped(builder, node, &target)
 }
@@ -195,9 +208,9 @@ pub fn unsqueezed(node: &NodeReader<'_>, found: &[usize]) -> Step<Vec<usize>> {
 }
 
 /// `Shape`: known at import; a symbolic batch counts as 1.
-pub fn shape<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operand> {
+pub fn shape<'m>(_: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operand> {
     let view = node.view(0)?;
-    let found = view.extents(builder.extents(view));
+    let found = view.extents();
     Ok(Operand::Constant(Rc::new(shape_of(node, &found)?)))
 }
 
@@ -211,222 +224,76 @@ pub fn shape_of(node: &NodeReader<'_>, found: &[usize]) -> Step<Constant> {
     Ok(Constant::ints(kept.collect()))
 }
 
-/// What a list over ONNX axes says about channel, row and column; `refuse` gives the finding for an
-/// axis that is none of them alone.
-fn image_axis(node: &NodeReader<'_>, view: &View, index: usize, what: &str) -> Step<usize> {
-    match view.single_axis(index) {
-        Some(Axis::C) => Ok(0),
-        Some(Axis::H) => Ok(1),
-        Some(Axis::W) => Ok(2),
-        Some(Axis::N) => Err(node.finding(
-            diag::ATTRIBUTE_VALUE,
-            format!("{what} along the batch"),
-            "only channels, rows and columns can be cut or padded",
-        )),
-        None => Err(node.finding(
-            diag::LAYOUT,
-            format!("{what} along axis {index}, which is no single axis of the picture"),
-            "cut and pad before flattening",
-        )),
+/// A square block of pixels and the extents of input 0, `N x C x H x W`.
+fn block<'m>(node: &NodeReader<'m>) -> Step<(usize, [usize; 4])> {
+    let found = node.view(0)?.extents();
+    let block = node.int("blocksize")?.unwrap_or(0);
+    let refuse = || {
+        node.finding(
+            diag::SHAPE_MISMATCH,
+            format!("blocks of {block}x{block} over extents {found:?}"),
+            "the file is damaged: export the model again",
+        )
+    };
+    let extents: [usize; 4] = found.as_slice().try_into().map_err(|_| refuse())?;
+    let size = usize::try_from(block).map_err(|_| refuse())?;
+    let [_, c, h, w] = extents;
+    let divides = match node.proto.op_type.as_str() {
+        "DepthToSpace" => size > 0 && size <= c && c.is_multiple_of(size * size),
+        _ => size > 0 && h.is_multiple_of(size) && w.is_multiple_of(size),
+    };
+    if divides {
+        Ok((size, extents))
+    } else {
+        Err(refuse())
     }
 }
 
-/// `Pad` by a constant.
-pub fn pad<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operand> {
-    let mode = node.text("mode")?.unwrap_or_default();
-    if !matches!(mode.as_str(), "" | "constant") {
-        return Err(node.finding(
+/// Input 0 split to `split`, turned by `perm` and joined to `joined`.
+fn turned<'m>(
+    builder: &mut Builder<'m>,
+    node: &NodeReader<'m>,
+    split: &[usize],
+    perm: &[usize],
+    joined: &[usize],
+) -> Step<Operand> {
+    let view = node.view(0)?;
+    let dims = view.reshaped(split).and_then(|dims| {
+        let turned = perm.iter().map(|&i| dims[i].clone()).collect();
+        view.alias(turned, false).reshaped(joined)
+    });
+    match dims {
+        Some(dims) => builder.realias(node, 0, dims),
+        None => Err(builder.wrong_layout(node, 0, "NxCxHxW")),
+    }
+}
+
+/// `DepthToSpace`.
+pub fn depth_to_space<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operand> {
+    let (b, [n, c, h, w]) = block(node)?;
+    let deep = c / (b * b);
+    let joined = [n, deep, h * b, w * b];
+    match node.text("mode")?.as_deref() {
+        None | Some("DCR") => {
+            let split = [n, b, b, deep, h, w];
+            turned(builder, node, &split, &[0, 3, 4, 1, 5, 2], &joined)
+        }
+        Some("CRD") => {
+            let split = [n, deep, b, b, h, w];
+            turned(builder, node, &split, &[0, 1, 4, 2, 5, 3], &joined)
+        }
+        Some(mode) => Err(node.finding(
             diag::ATTRIBUTE_VALUE,
             format!("mode = '{mode}'"),
-            "only constant padding is supported: use padding_mode='zeros'",
-        ));
+            "mode is DCR or CRD: export the model again",
+        )),
     }
-    let view = node.view(0)?.clone();
-    let rank = view.dims.len();
-    let pads = match node.ints("pads")? {
-        Some(pads) => pads.to_vec(),
-        None => node.optional_integers(1)?.unwrap_or_default().to_vec(),
-    };
-    let value = match (node.float("value")?, node.optional_parameters(2)?) {
-        (Some(value), _) => value,
-        (None, None) => 0.0,
-        (None, Some(constant)) => match constant.floats() {
-            Some(&[value]) => value,
-            _ => {
-                return Err(node.finding(
-                    diag::ATTRIBUTE_VALUE,
-                    format!("constant_value of extents {}", constant.extents()),
-                    "padding needs a single value",
-                ));
-            }
-        },
-    };
-    let axes: Vec<usize> = match node.optional_integers(3)? {
-        None => (0..rank).collect(),
-        Some(axes) => {
-            let resolved = axes.iter().map(|&a| node.resolve_axis(a, rank));
-            resolved.collect::<Step<_>>()?
-        }
-    };
-    if pads.len() != 2 * axes.len() {
-        return Err(node.finding(
-            diag::ATTRIBUTE_VALUE,
-            format!("{} pads for {} axes", pads.len(), axes.len()),
-            "pads must hold a start and an end for every axis: export the model again",
-        ));
-    }
-    let mut amount = [[0; 2]; 3];
-    for (i, &axis) in axes.iter().enumerate() {
-        for (side, &n) in [pads[i], pads[i + axes.len()]].iter().enumerate() {
-            if n == 0 {
-                continue;
-            }
-            let n = usize::try_from(n)
-                .ok()
-                .filter(|&n| n <= MAX_ELEMENTS)
-                .ok_or_else(|| {
-                    node.finding(
-                        diag::ATTRIBUTE_VALUE,
-                        format!("pads = {pads:?}"),
-                        "padding must not be negative (use Slice to crop) nor huge",
-                    )
-                })?;
-            amount[image_axis(node, &view, axis, "padding")?][side] += n;
-        }
-    }
-    if amount == [[0; 2]; 3] {
-        return builder.realias(node, 0, view.dims);
-    }
-    if !value.is_finite() {
-        return Err(node.finding(
-            diag::NON_FINITE,
-            format!("pads with {value}"),
-            "pad with a finite value; a MaxPool ignores its own padding",
-        ));
-    }
-    let [c, h, w] = amount;
-    let op = FloatOp::Pad(Pad { c, h, w, value });
-    Ok(fresh(builder.emit(node, op, vec![view.value])?, view.dims))
 }
 
-/// The bounds of a `Slice` along one axis: first element, step and number of elements.
-pub struct Bounds {
-    /// ONNX axis.
-    pub axis: usize,
-    /// First element.
-    pub start: usize,
-    /// Distance.
-    pub step: usize,
-    /// Elements.
-    pub count: usize,
-}
-
-/// Reads the bounds of a `Slice` over `found`, as attributes or as inputs.
-pub fn bounds(node: &NodeReader<'_>, found: &[usize]) -> Step<Vec<Bounds>> {
-    let list = |name: &str, index: usize| -> Step<Option<Vec<i64>>> {
-        if let Some(values) = node.ints(name)? {
-            return Ok(Some(values.to_vec()));
-        }
-        Ok(node.optional_integers(index)?.map(<[i64]>::to_vec))
-    };
-    let (Some(starts), Some(ends)) = (list("starts", 1)?, list("ends", 2)?) else {
-        return Err(node.finding(
-            diag::ATTRIBUTE,
-            "starts or ends are missing",
-            "the file is damaged: export the model again",
-        ));
-    };
-    let axes = list("axes", 3)?.unwrap_or_else(|| (0..starts.len() as i64).collect());
-    let steps = list("steps", 4)?.unwrap_or_else(|| vec![1; starts.len()]);
-    if [ends.len(), axes.len(), steps.len()] != [starts.len(); 3] {
-        return Err(node.finding(
-            diag::ATTRIBUTE_VALUE,
-            format!(
-                "{} starts, {} ends, {} axes, {} steps",
-                starts.len(),
-                ends.len(),
-                axes.len(),
-                steps.len()
-            ),
-            "all must have the same length: export the model again",
-        ));
-    }
-    let mut all: Vec<Bounds> = Vec::with_capacity(starts.len());
-    for i in 0..starts.len() {
-        let axis = node.resolve_axis(axes[i], found.len())?;
-        let extent = found[axis] as i64;
-        let resolve = |v: i64| (if v < 0 { v.saturating_add(extent) } else { v }).clamp(0, extent);
-        let (start, end) = (resolve(starts[i]), resolve(ends[i]));
-        let step = steps[i];
-        if step < 1 || all.iter().any(|b| b.axis == axis) {
-            return Err(node.finding(
-                diag::ATTRIBUTE_VALUE,
-                format!("slices axis {axis} by step {step}"),
-                "steps must be positive and axes named once",
-            ));
-        }
-        let count = (end - start).max(0) as usize;
-        // A step beyond the extent takes the first element alone.
-        let step = step.min(extent.max(1)) as usize;
-        all.push(Bounds {
-            axis,
-            start: start as usize,
-            step,
-            count: count.div_ceil(step),
-        });
-    }
-    Ok(all)
-}
-
-/// `Slice` with positive steps.
-pub fn slice<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operand> {
-    let view = node.view(0)?.clone();
-    let e = builder.extents(&view);
-    let found = view.extents(e);
-    let image = [e.shape.c, e.shape.h, e.shape.w];
-    let mut slice = Slice {
-        start: [0; 3],
-        step: [1; 3],
-        count: image,
-    };
-    for b in bounds(node, &found)? {
-        if b.count == 0 {
-            return Err(node.finding(
-                diag::SHAPE_MISMATCH,
-                format!("slices axis {} of extents {found:?} to nothing", b.axis),
-                "check the picture size the model was exported for",
-            ));
-        }
-        if b.count == found[b.axis] {
-            continue;
-        }
-        let axis = image_axis(node, &view, b.axis, "slicing")?;
-        slice.start[axis] = b.start;
-        slice.step[axis] = b.step;
-        slice.count[axis] = b.count;
-    }
-    if slice.count == image {
-        return builder.realias(node, 0, view.dims);
-    }
-    let exclusive = view.exclusive && builder.is_only_reader(node, 0);
-    let producer = builder.graph.producer(view.value).filter(|_| exclusive);
-    if let Some(id) = producer
-        && builder.may_merge(id, node)
-        && let FloatOp::Slice(before) = &builder.graph.nodes[id].op
-    {
-        // torch cuts one axis at a time; one selection does the same.
-        let merged = Slice {
-            start: std::array::from_fn(|i| before.start[i] + slice.start[i] * before.step[i]),
-            step: std::array::from_fn(|i| before.step[i] * slice.step[i]),
-            count: slice.count,
-        };
-        builder.graph.nodes[id].op = FloatOp::Slice(merged);
-        builder.graph.values[view.value] = crate::ir::float::Value {
-            name: node.proto.output.first().cloned().unwrap_or_default(),
-            shape: crate::ir::float::Shape::map(slice.count[0], slice.count[1], slice.count[2]),
-        };
-        return Ok(fresh(view.value, view.dims));
-    }
-    let value = builder.emit(node, FloatOp::Slice(slice), vec![view.value])?;
-    Ok(fresh(value, view.dims))
+/// `SpaceToDepth`.
+pub fn space_to_depth<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operand> {
+    let (b, [n, c, h, w]) = block(node)?;
+    let split = [n, c, h / b, b, w / b, b];
+    let joined = [n, c * b * b, h / b, w / b];
+    turned(builder, node, &split, &[0, 3, 5, 1, 2, 4], &joined)
 }

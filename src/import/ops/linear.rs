@@ -4,8 +4,8 @@ use crate::diag;
 use crate::import::builder::{Builder, fresh};
 use crate::import::node::{NodeReader, Operand, Step};
 use crate::import::tensor::Constant;
-use crate::import::view::Axis;
-use crate::ir::float::{Dense, FloatOp};
+use crate::import::view::{Groups, View, vector};
+use crate::ir::float::{Conv, Dense, FloatOp, Shape, Window};
 
 /// `Gemm`: `alpha * A * B + beta * C` with constant B and C.
 pub fn gemm<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operand> {
@@ -106,14 +106,11 @@ fn weights(node: &NodeReader<'_>, b: &Constant, transposed: bool) -> Step<Dense>
 
 /// Appends the layer over the input's last axis.
 fn emit<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>, mut dense: Dense) -> Step<Operand> {
-    let view = node.view(0)?;
-    let Some((_, leading)) = view.dims.split_last() else {
+    let view = node.view(0)?.clone();
+    let Some(last) = view.dims.len().checked_sub(1) else {
         return Err(builder.wrong_layout(node, 0, "a batch of vectors"));
     };
-    let mut dims = leading.to_vec();
-    dims.push(vec![Axis::C]);
-    let (input, order) = builder.vector(node, 0, dims.len() - 1)?;
-    let found = builder.graph.shape(input).len();
+    let found = view.extents()[last];
     if found != dense.in_features {
         return Err(node.finding(
             diag::SHAPE_MISMATCH,
@@ -125,6 +122,10 @@ fn emit<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>, mut dense: Dense) 
             "the picture size or the weights are another network's: export the model again",
         ));
     }
+    if view.as_vector(last, builder.shape(&view)).is_none() {
+        return each_vector(builder, node, dense);
+    }
+    let (input, order) = builder.vector(node, 0, last)?;
     if let Some(order) = order {
         // The file flattens its picture in another order than ours: move the columns instead.
         let mut moved = vec![0.0; dense.weight.len()];
@@ -135,6 +136,45 @@ fn emit<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>, mut dense: Dense) 
         }
         dense.weight = moved;
     }
+    let outputs = Shape::vector(dense.out_features);
+    let mut dims = view.dims;
+    dims[last] = vector(outputs, 1).remove(1);
     let value = builder.emit(node, FloatOp::Dense(dense), vec![input])?;
     Ok(fresh(value, dims))
+}
+
+/// The layer on each of several vectors of an image: a convolution of one pixel.
+fn each_vector<'m>(
+    builder: &mut Builder<'m>,
+    node: &NodeReader<'m>,
+    dense: Dense,
+) -> Step<Operand> {
+    let view = node.view(0)?.clone();
+    let last = view.dims.len() - 1;
+    let groups = channels_last(&view, last)
+        .ok_or_else(|| builder.wrong_layout(node, 0, "a batch of vectors"))?;
+    let x = builder.aligned_to(&view, &groups, node.input_name(0));
+    let mut extents = x.extents.clone();
+    extents[last] = dense.out_features;
+    let conv = Conv {
+        weight: dense.weight,
+        bias: dense.bias,
+        out_channels: dense.out_features,
+        group_channels: dense.in_features,
+        groups: 1,
+        window: Window::UNIT,
+    };
+    let value = builder.emit(node, FloatOp::Conv(conv), vec![x.value])?;
+    Ok(x.made(value, &extents))
+}
+
+/// ONNX axis `channel` as channels, all others behind the batch as rows and columns.
+pub fn channels_last(view: &View, channel: usize) -> Option<Groups> {
+    let first = view.batch_axes()?;
+    let others: Vec<usize> = (first..view.dims.len()).filter(|&i| i != channel).collect();
+    let (rows, columns) = match others.split_first() {
+        Some((first, rest)) if !rest.is_empty() => (vec![*first], rest.to_vec()),
+        _ => (Vec::new(), others),
+    };
+    (channel >= first).then(|| [vec![channel], rows, columns])
 }

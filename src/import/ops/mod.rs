@@ -1,9 +1,11 @@
 //! The operators nestc imports: one row each.
 
+mod arithmetic;
 mod conv;
 mod elementwise;
 pub(super) mod layout;
 mod linear;
+pub(super) mod moving;
 mod pool;
 
 use std::ops::RangeInclusive;
@@ -59,13 +61,16 @@ const POOL: &[&str] = &[
     "storage_order",
     "strides",
 ];
+const REDUCE: &[&str] = &["axes", "keepdims", "noop_with_empty_axes"];
+/// As many inputs as a node may ever have.
+const MANY: usize = i32::MAX as usize;
 
 /// Operators all of whose inputs but the first are parameters.
 const PARAMETERISED: &[&str] = &["BatchNormalization", "Conv", "Gemm", "MatMul"];
 
 /// All operators over values, in alphabetical order. Over constants alone, [`fold`] knows more.
 static ROWS: &[Row] = &[
-    row("Add", 2..=2, &[], elementwise::add),
+    row("Add", 2..=2, &[], arithmetic::arithmetic),
     row("AveragePool", 1..=1, POOL, pool::average),
     row(
         "BatchNormalization",
@@ -80,10 +85,21 @@ static ROWS: &[Row] = &[
         elementwise::cast,
     ),
     row("Clip", 1..=3, &["min", "max"], elementwise::clip),
+    row("Concat", 1..=MANY, &["axis"], moving::concat),
     row("Conv", 2..=3, CONV, conv::conv),
-    row("Div", 2..=2, &[], elementwise::div),
+    row(
+        "DepthToSpace",
+        1..=1,
+        &["blocksize", "mode"],
+        layout::depth_to_space,
+    ),
+    row("Div", 2..=2, &[], arithmetic::arithmetic),
     row("Dropout", 1..=3, &["ratio", "seed"], elementwise::dropout),
+    row("Elu", 1..=1, &["alpha"], elementwise::elu),
+    row("Exp", 1..=1, &[], elementwise::plain),
+    row("Expand", 2..=2, &[], moving::expand),
     row("Flatten", 1..=1, &["axis"], layout::flatten),
+    row("Gather", 2..=2, &["axis"], moving::gather),
     row(
         "Gemm",
         2..=3,
@@ -91,24 +107,63 @@ static ROWS: &[Row] = &[
         linear::gemm,
     ),
     row("GlobalAveragePool", 1..=1, &[], pool::global_average),
-    row("Identity", 1..=1, &[], layout::identity),
-    row("MatMul", 2..=2, &[], linear::matmul),
-    row("MaxPool", 1..=1, POOL, pool::max),
-    row("Mul", 2..=2, &[], elementwise::mul),
-    row("Pad", 1..=4, &["mode", "pads", "value"], layout::pad),
+    row("GlobalMaxPool", 1..=1, &[], pool::global_max),
     row(
-        "ReduceMean",
-        1..=2,
-        &["axes", "keepdims", "noop_with_empty_axes"],
-        pool::reduce_mean,
+        "HardSigmoid",
+        1..=1,
+        &["alpha", "beta"],
+        elementwise::hard_sigmoid,
     ),
+    row("HardSwish", 1..=1, &[], elementwise::plain),
+    row("Identity", 1..=1, &[], layout::identity),
+    row("LeakyRelu", 1..=1, &["alpha"], elementwise::leaky_relu),
+    row("MatMul", 2..=2, &[], linear::matmul),
+    row("Max", 1..=MANY, &[], arithmetic::extremum),
+    row("MaxPool", 1..=1, POOL, pool::max),
+    row("Min", 1..=MANY, &[], arithmetic::extremum),
+    row("Mul", 2..=2, &[], arithmetic::arithmetic),
+    row("Neg", 1..=1, &[], arithmetic::negate),
+    row("PRelu", 2..=2, &[], elementwise::prelu),
+    row("Pad", 1..=4, &["mode", "pads", "value"], moving::pad),
+    row("ReduceMax", 1..=2, REDUCE, pool::reduce_max),
+    row("ReduceMean", 1..=2, REDUCE, pool::reduce_mean),
     row("Relu", 1..=1, &[], elementwise::relu),
     row("Reshape", 2..=2, &["allowzero"], layout::reshape),
+    row(
+        "Resize",
+        1..=4,
+        &[
+            "antialias",
+            "axes",
+            "coordinate_transformation_mode",
+            "cubic_coeff_a",
+            "exclude_outside",
+            "extrapolation_value",
+            "keep_aspect_ratio_policy",
+            "mode",
+            "nearest_mode",
+        ],
+        moving::resize,
+    ),
     row("Shape", 1..=1, &["start", "end"], layout::shape),
-    row("Slice", 1..=5, &["axes", "ends", "starts"], layout::slice),
+    row("Sigmoid", 1..=1, &[], elementwise::plain),
+    row("Slice", 1..=5, &["axes", "ends", "starts"], moving::slice),
     row("Softmax", 1..=1, &["axis"], elementwise::softmax),
+    row(
+        "SpaceToDepth",
+        1..=1,
+        &["blocksize"],
+        layout::space_to_depth,
+    ),
+    row(
+        "Split",
+        1..=2,
+        &["axis", "num_outputs", "split"],
+        moving::split,
+    ),
     row("Squeeze", 1..=2, &["axes"], layout::squeeze),
-    row("Sub", 2..=2, &[], elementwise::sub),
+    row("Sub", 2..=2, &[], arithmetic::arithmetic),
+    row("Tanh", 1..=1, &[], elementwise::plain),
     row("Transpose", 1..=1, &["perm"], layout::transpose),
     row("Unsqueeze", 1..=2, &["axes"], layout::unsqueeze),
 ];
@@ -135,6 +190,12 @@ pub fn is_standard(node: &NodeProto) -> bool {
 /// Imports one node; its first output stands for the result. Findings go to the builder, and what
 /// depends on a node with findings stays silent.
 pub fn import<'m>(builder: &mut Builder<'m>, proto: &'m NodeProto) {
+    if proto.op_type == "Split" {
+        // Defines what it can itself.
+        for output in &proto.output {
+            builder.define(output, Operand::UnknownValue);
+        }
+    }
     let operand = match operand(builder, proto) {
         Ok(operand) => operand,
         Err(finding) => {
@@ -147,7 +208,7 @@ pub fn import<'m>(builder: &mut Builder<'m>, proto: &'m NodeProto) {
         builder.define(first, operand);
     }
     // Unsupported nodes are reported whole.
-    let known = ROWS.iter().any(|row| row.name == proto.op_type);
+    let known = proto.op_type != "Split" && ROWS.iter().any(|row| row.name == proto.op_type);
     for extra in outputs.filter(|o| known && !o.is_empty()) {
         if builder.is_read(extra) {
             builder.findings.push(Diagnostic::new(
@@ -321,12 +382,8 @@ fn remedy(op_type: &str) -> &'static str {
         "If" | "Loop" | "Scan" => {
             "control flow is decided at export: trace the model (torch.onnx.export), then simplify it (onnxsim)"
         }
-        "Resize" | "Upsample" => "end the network before it and resize on the host",
-        "Concat" | "Split" => {
-            "use a network whose branches meet by addition, such as ResNet or MobileNetV2"
-        }
-        "Sigmoid" | "HardSigmoid" | "HardSwish" | "LeakyRelu" | "PRelu" | "Elu" | "Gelu"
-        | "Tanh" | "Mish" => {
+        "Upsample" => "export for operator set 11 or later, where it is Resize",
+        "Gelu" | "Mish" | "Softplus" | "Erf" => {
             "train the network with ReLU or ReLU6, which cost nothing on the device"
         }
         "ArgMax" | "TopK" | "NonMaxSuppression" => {
@@ -335,7 +392,6 @@ fn remedy(op_type: &str) -> &'static str {
         "LayerNormalization" | "InstanceNormalization" | "GroupNormalization" => {
             "use batch normalisation, which folds into the convolutions"
         }
-        "GlobalMaxPool" => "use global average pooling or a MaxPool over the whole map",
         _ => "`nestc explain E200` lists the operators; replace it in the model before export",
     }
 }

@@ -4,8 +4,8 @@ use super::conv::{StatedWindow, kernel_shape, window};
 use crate::diag;
 use crate::import::builder::{Builder, fresh};
 use crate::import::node::{NodeReader, Operand, Step};
-use crate::import::view::{Axis, nchw};
-use crate::ir::float::{FloatOp, Window};
+use crate::import::view::{Run, View};
+use crate::ir::float::{FloatOp, Pad, Window};
 use crate::ir::ids::ValueId;
 
 /// What `MaxPool` and `AveragePool` share: the input and the window as stated.
@@ -43,7 +43,8 @@ fn emit<'m>(
             "padding must be smaller than the kernel",
         ));
     }
-    Ok(fresh(builder.emit(node, op, vec![input])?, nchw()))
+    let value = builder.emit(node, op, vec![input])?;
+    Ok(builder.fresh_map(value))
 }
 
 /// `MaxPool`. Padding never wins, so `ceil_mode` is padding at the end.
@@ -55,15 +56,23 @@ pub fn max<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operand
 
 /// `AveragePool`.
 pub fn average<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operand> {
-    let (input, stated) = stated(builder, node)?;
-    let count_include_pad = node.flag("count_include_pad", false)?;
+    let (mut input, mut stated) = stated(builder, node)?;
+    let mut count_include_pad = node.flag("count_include_pad", false)?;
+    let window = &mut stated.window;
     if count_include_pad && stated.ceil_extra != [0; 2] {
-        // The room ceil_mode adds is not counted, the stated padding is: no one window says both.
-        return Err(node.finding(
-            diag::ATTRIBUTE_VALUE,
-            "ceil_mode and count_include_pad together, with a partial last window",
-            "set count_include_pad=False or ceil_mode=False in the model",
-        ));
+        // The room ceil_mode adds is not counted, the stated padding is: it becomes a part of the
+        // picture, so that what lies outside is not counted.
+        let [top, left, bottom, right] = std::mem::take(&mut window.pads);
+        if [top, left, bottom, right] != [0; 4] {
+            let op = FloatOp::Pad(Pad {
+                c: [0, 0],
+                h: [top, bottom],
+                w: [left, right],
+                value: 0.0,
+            });
+            input = builder.emit(node, op, vec![input])?;
+        }
+        count_include_pad = false;
     }
     let window = with_extra(&stated);
     let op = FloatOp::AvgPool {
@@ -84,13 +93,43 @@ fn with_extra(stated: &StatedWindow) -> Window {
 pub fn global_average<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operand> {
     let input = builder.map(node, 0)?;
     let value = builder.emit(node, FloatOp::GlobalAvgPool, vec![input])?;
-    Ok(fresh(value, nchw()))
+    Ok(builder.fresh_map(value))
 }
 
-/// `ReduceMean` over the whole picture, whichever way its axes lie.
+/// `GlobalMaxPool`: a window over the whole picture.
+pub fn global_max<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operand> {
+    let input = builder.map(node, 0)?;
+    let value = builder.emit(node, whole_maximum(builder, input), vec![input])?;
+    Ok(builder.fresh_map(value))
+}
+
+fn whole_maximum(builder: &Builder<'_>, input: ValueId) -> FloatOp {
+    let shape = builder.graph.shape(input);
+    FloatOp::MaxPool(Window {
+        kernel: [shape.h, shape.w],
+        ..Window::UNIT
+    })
+}
+
+/// `ReduceMean`.
 pub fn reduce_mean<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operand> {
+    reduce(builder, node, |_, _| FloatOp::GlobalAvgPool)
+}
+
+/// `ReduceMax`.
+pub fn reduce_max<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operand> {
+    reduce(builder, node, |builder, input| {
+        whole_maximum(builder, input)
+    })
+}
+
+/// An operation over whole pictures, whichever way the reduced axes lie.
+fn reduce<'m>(
+    builder: &mut Builder<'m>,
+    node: &NodeReader<'m>,
+    op: impl Fn(&Builder<'m>, ValueId) -> FloatOp,
+) -> Step<Operand> {
     let view = node.view(0)?.clone();
-    let e = builder.extents(&view);
     let rank = view.dims.len();
     let stated = node.axes(1)?.unwrap_or_default();
     if stated.is_empty() && node.flag("noop_with_empty_axes", false)? {
@@ -103,30 +142,57 @@ pub fn reduce_mean<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step
     if axes.is_empty() {
         axes = (0..rank).collect();
     }
-    let mut reduced: Vec<Axis> = axes.iter().flat_map(|&a| e.long(&view.dims[a])).collect();
-    reduced.sort();
-    reduced.dedup();
-    let picture = e.long(&[Axis::H, Axis::W]);
+    axes.sort_unstable();
+    axes.dedup();
     let keepdims = node.flag("keepdims", true)?;
-    let mut dims = Vec::new();
-    for (i, group) in view.dims.iter().enumerate() {
-        if !axes.contains(&i) {
-            dims.push(group.clone());
-        } else if keepdims {
-            // Still the picture's axis, now of extent 1.
-            dims.push(group.iter().copied().filter(|a| *a != Axis::C).collect());
+    let without_reduced = |view: &View| {
+        let mut dims = view.dims.clone();
+        axes.iter().for_each(|&a| dims[a].clear());
+        for &a in axes.iter().rev().filter(|_| !keepdims) {
+            dims.remove(a);
         }
+        dims
+    };
+    let long: Vec<usize> = (axes.iter().copied())
+        .filter(|&a| !view.dims[a].is_empty())
+        .collect();
+    if long.is_empty() {
+        return builder.realias(node, 0, without_reduced(&view));
     }
-    if reduced.is_empty() {
-        return builder.realias(node, 0, dims);
-    }
-    if reduced != picture {
+    let first = view.batch_axes().filter(|&first| long[0] >= first);
+    let Some(first) = first else {
         return Err(node.finding(
             diag::ATTRIBUTE_VALUE,
-            format!("mean over axes {axes:?} of extents {:?}", view.extents(e)),
-            "only the mean over the whole picture (axes 2 and 3) is supported",
+            format!("reduces axes {axes:?} of extents {:?}", view.extents()),
+            "only axes behind the batch can be reduced",
         ));
+    };
+    let pixels = builder.shape(&view).pixels();
+    let picture = [Run {
+        extent: pixels,
+        stride: 1,
+    }];
+    let mut reduced: Vec<Run> = long.iter().flat_map(|&a| view.dims[a].clone()).collect();
+    reduced.sort_by_key(|run| std::cmp::Reverse(run.stride));
+    if crate::import::view::merged(reduced) == picture {
+        let op = op(builder, view.value);
+        let value = builder.emit(node, op, vec![view.value])?;
+        // Strides of what is left count pixels.
+        let mut left = view.clone();
+        for run in left.dims.iter_mut().flatten().filter(|r| r.stride > 0) {
+            run.stride /= pixels;
+        }
+        return Ok(fresh(value, without_reduced(&left)));
     }
-    let value = builder.emit(node, FloatOp::GlobalAvgPool, vec![view.value])?;
-    Ok(fresh(value, dims))
+    // What is kept becomes channels, what is reduced the picture.
+    let kept: Vec<usize> = (first..rank).filter(|a| !axes.contains(a)).collect();
+    let x = builder.aligned_to(&view, &[kept, vec![], long], node.input_name(0));
+    let op = op(builder, x.value);
+    let value = builder.emit(node, op, vec![x.value])?;
+    let mut extents = x.extents.clone();
+    axes.iter().for_each(|&a| extents[a] = 1);
+    match x.made(value, &extents) {
+        Operand::View(view) => Ok(fresh(value, without_reduced(&view))),
+        operand => Ok(operand),
+    }
 }
