@@ -7,6 +7,7 @@ DEVICE := thumbv7em-none-eabihf
 CHIP ?= STM32H743ZITx
 CALIBRATE := target/calibrate/$(DEVICE)/release/calibrate
 VENV := target/venv
+TORCH := target/torch
 DEMO_DIR := target/demo
 SAMPLE := models/cifar10-sample
 CIFAR10 := data/cifar10
@@ -16,7 +17,7 @@ HOST_PACKAGES := -p nestc -p nest-format -p nest-kernels
 export NESTC_PYTHON := $(CURDIR)/$(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo check bench bless data train-model study acceptance anchors calibrate mutate setup-device setup-qemu setup-python
+.PHONY: help build demo check bench bench-training setup-torch bless data train-model study acceptance anchors calibrate mutate setup-device setup-qemu setup-python
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +42,10 @@ check: setup-device setup-qemu setup-python ## All tests and lints: exactly what
 
 bench: setup-device ## Cycles of every kernel and network in both settings, beside published figures, as Markdown
 	@$(CARGO) run --release --quiet --example cycles -- --report
+
+bench-training: setup-torch ## Training steps beside PyTorch's, interleaved, as Markdown (let the machine rest)
+	@$(CARGO) build --release --quiet --example training_speed
+	@$(TORCH)/bin/python tests/tools/training_speed.py
 
 bless: setup-device setup-qemu setup-python ## Record the expected texts of the tests anew
 	BLESS=1 $(CARGO) test --release $(HOST_PACKAGES)
@@ -113,4 +118,11 @@ setup-python: $(VENV)/ready
 $(VENV)/ready: tests/requirements.txt
 	@$(PYTHON) -m venv $(VENV) || { echo "the tests' oracles need Python's venv (Debian: apt-get install python3-venv)" >&2; exit 3; }
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	@touch $@
+
+setup-torch: $(TORCH)/ready
+
+$(TORCH)/ready:
+	@$(PYTHON) -m venv $(TORCH) || { echo "PyTorch needs Python's venv (Debian: apt-get install python3-venv)" >&2; exit 3; }
+	$(TORCH)/bin/pip install --quiet --disable-pip-version-check numpy torch==2.15.0
 	@touch $@
