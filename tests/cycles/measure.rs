@@ -53,7 +53,7 @@ pub fn compile(network: Network, preferences: Preferences) -> (ImageReport, Comp
     let out = work.path().join("out");
     let build = BuildOptions {
         target_dir: Some(build_folder()),
-        cargo: None,
+        ..BuildOptions::default()
     };
     let image = image::compile(&program, &board, Budgets::default(), &out, &build)
         .unwrap_or_else(|e| panic!("{name}: {e}"));

@@ -217,8 +217,8 @@ fn findings_from_target_to_bench_read_as_recorded() {
         ),
     ] {
         let options = BuildOptions {
-            target_dir: None,
             cargo: Some(cargo),
+            ..BuildOptions::default()
         };
         // Compiling over an earlier output changes nothing of it.
         fs::write(out.join(ELF_NAME), "good").unwrap();

@@ -17,7 +17,7 @@ pub fn board() -> Board {
 pub fn build_options() -> BuildOptions {
     BuildOptions {
         target_dir: Some(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("firmware-build")),
-        cargo: None,
+        ..BuildOptions::default()
     }
 }
 
