@@ -40,7 +40,7 @@ impl Runner {
         let images = blocks(threads.count(), elements) * LANES;
         let every: Vec<ValueId>;
         let outputs = match fusion {
-            Fusion::Fused => &graph.outputs,
+            Fusion::Fused | Fusion::Rounded => &graph.outputs,
             Fusion::EveryValue => {
                 every = graph.values.ids().collect();
                 &every

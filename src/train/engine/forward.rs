@@ -6,6 +6,7 @@ use crate::train::simd::{LANES, Lanes};
 use super::local::{Local, Operand};
 use super::params::{Params, Running};
 use super::plan::{Pointwise, Scaling, SlotIx, Step};
+use super::rounding::Rounder;
 use super::run::{Block, Engine, Mode, Prepared, Scratch};
 use super::schedule::Forward;
 use super::softmax;
@@ -29,6 +30,10 @@ impl Engine {
                 let Running { mean, var } = &params.running[ix];
                 self.set_norm(ix, params, mean.clone(), var);
             }
+        }
+        let input = self.plan.input;
+        if self.rounding.is_some() {
+            self.each_block(|engine, _, block, _| engine.round_slot(block, input));
         }
         let schedule = self.schedule.clone();
         let segments = match mode {
@@ -81,6 +86,7 @@ impl Engine {
                 let mut out = std::mem::take(&mut block.values[step.output()]);
                 self.run_step(block, step, params, &mut out);
                 block.values[step.output()] = out;
+                self.round_slot(block, step.output());
             }
         }
     }
@@ -162,6 +168,7 @@ impl Engine {
         let terms = producer.map_or(Vec::new(), |p| self.terms(block, p, params));
         let bias = linear.bias.map(|b| params.tensors[b].as_slice());
         let prepared = &prepared.linear[step];
+        let mut rounder = Rounder::new(self, linear.input);
         let mut made = 0;
         let mut next = 0;
         while next < linear.out_rows() {
@@ -174,6 +181,7 @@ impl Engine {
                     linear.input_rows_for(next).max(made)
                 };
                 pointwise(self.isa, &terms, p.activation, &x_map, made..need, &mut x);
+                rounder.round(self, made..need, &mut x);
                 made = need;
             }
             linear.forward(
@@ -193,6 +201,9 @@ impl Engine {
         }
         drop(terms);
         block.values[linear.input] = x;
+        if producer.is_some() {
+            rounder.finish(block);
+        }
         if let Some(norm) = first {
             finish_block_moments(block, norm, &scratch.sums);
         }
@@ -202,6 +213,7 @@ impl Engine {
             finish_block_moments(block, norm, &scratch.sums);
         }
         block.values[linear.output] = out;
+        self.round_slot(block, linear.output);
     }
 
     pub(super) fn pointwise_step(&self, step: usize) -> &Pointwise {

@@ -13,6 +13,7 @@ mod local;
 mod params;
 mod plan;
 mod pool;
+mod rounding;
 mod run;
 mod schedule;
 mod softmax;
@@ -22,6 +23,7 @@ mod winograd;
 pub use forward::MOMENTUM;
 pub use params::{Params, Role, Running};
 pub use plan::{Fusion, Plan};
+pub use rounding::{Rounding, stored};
 pub use run::{Engine, Mode, Prepared, Threads};
 
 #[cfg(test)]

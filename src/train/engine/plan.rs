@@ -263,6 +263,8 @@ pub struct Plan {
 pub enum Fusion {
     /// Fewer passes; inner values are never written.
     Fused,
+    /// As many as integer inference has layers: both sides of an addition are written.
+    Rounded,
     /// Every value of the graph is written.
     EveryValue,
 }
@@ -288,8 +290,8 @@ impl<'g> Builder<'g> {
     fn new(graph: &'g FloatGraph, outputs: &[ValueId], fusion: Fusion) -> Self {
         let mut absorbed: IdVec<NodeId, bool> = graph.nodes.iter().map(|_| false).collect();
         let needed = needed(graph, outputs);
-        if fusion == Fusion::Fused {
-            mark_absorbed(graph, outputs, &mut absorbed);
+        if fusion != Fusion::EveryValue {
+            mark_absorbed(graph, outputs, fusion, &mut absorbed);
         }
         Self {
             graph,
@@ -595,7 +597,12 @@ fn needed(graph: &FloatGraph, outputs: &[ValueId]) -> IdVec<NodeId, bool> {
 }
 
 /// Marks the nodes that the pass of their only reader can take over.
-fn mark_absorbed(graph: &FloatGraph, outputs: &[ValueId], absorbed: &mut IdVec<NodeId, bool>) {
+fn mark_absorbed(
+    graph: &FloatGraph,
+    outputs: &[ValueId],
+    fusion: Fusion,
+    absorbed: &mut IdVec<NodeId, bool>,
+) {
     let consumers = graph.consumers();
     for (id, node) in graph.nodes.iter_enumerated() {
         let [reader] = consumers[node.output].as_slice() else {
@@ -606,7 +613,8 @@ fn mark_absorbed(graph: &FloatGraph, outputs: &[ValueId], absorbed: &mut IdVec<N
         }
         let reader = &graph.nodes[*reader].op;
         absorbed[id] = if is_scaling(&node.op) {
-            activation_of(reader).is_some() || matches!(reader, FloatOp::Add)
+            activation_of(reader).is_some()
+                || (fusion == Fusion::Fused && matches!(reader, FloatOp::Add))
         } else if matches!(node.op, FloatOp::Add) {
             activation_of(reader).is_some()
         } else {

@@ -11,6 +11,7 @@ use crate::train::simd::{Isa, LANES, Lanes};
 use super::linear::{Maps, PreparedLinear};
 use super::params::Params;
 use super::plan::{Fusion, Plan, SlotIx, Step};
+use super::rounding::Rounding;
 use super::schedule::Schedule;
 use super::winograd::Spare;
 
@@ -62,6 +63,8 @@ pub(super) struct Block {
     pub moments: Vec<Vec<f64>>,
     /// This block's gradient sums of each pointwise step, `[channel][1 + summands]`.
     pub sums: Vec<Vec<f64>>,
+    /// The range of each slot that is rounded, or empty before any is.
+    pub seen: Vec<[f32; 2]>,
 }
 
 /// What a thread needs while it works on a block.
@@ -90,6 +93,8 @@ pub struct Engine {
     pub(super) images: usize,
     pub(super) mode: Mode,
     pub(super) norms: Vec<NormState>,
+    /// One a slot, if anything is rounded.
+    pub(super) rounding: Option<Vec<Rounding>>,
     /// Ones and zeros for summands that are not scaled, as long as the widest map.
     pub(super) ones: Vec<f32>,
     pub(super) zeros: Vec<f32>,
@@ -167,6 +172,7 @@ impl Engine {
                 .map(|n| vec![0.0; 2 * n.channels])
                 .collect(),
             sums: vec![Vec::new(); plan.steps.len()],
+            seen: Vec::new(),
         };
         Self {
             isa,
@@ -174,6 +180,7 @@ impl Engine {
             images: 0,
             mode: Mode::Running,
             norms: vec![NormState::default(); plan.norms.len()],
+            rounding: None,
             ones: vec![1.0; widest],
             zeros: vec![0.0; widest],
             slopes: plan

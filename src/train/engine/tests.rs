@@ -8,6 +8,7 @@ use crate::train::reference;
 use crate::train::simd::Isa;
 
 mod operators;
+mod rounding;
 
 struct Numbers(u32);
 
@@ -389,7 +390,7 @@ fn forward_agrees_with_the_reference() {
     for (name, graph) in networks() {
         for n in [1, 16, 21] {
             let inputs = images(&graph, n);
-            for fusion in [Fusion::Fused, Fusion::EveryValue] {
+            for fusion in [Fusion::Fused, Fusion::Rounded, Fusion::EveryValue] {
                 for mode in [Mode::Running, Mode::Batch] {
                     let mut engine = engine(&graph, fusion, n, Isa::detect());
                     let params = Params::of(engine.plan(), &graph);

@@ -1,6 +1,7 @@
 //! What is trained and how: masks, routing of gradients, loss, optimiser, augmentation.
 
 pub mod augment;
+pub mod fake_quant;
 pub mod loss;
 pub mod masks;
 pub mod optimiser;
