@@ -198,6 +198,9 @@ pub struct FineArgs {
     /// Last epochs in which a level moves only the weights it adds. Example: --own-epochs 2
     #[arg(long, value_name = "N")]
     pub own_epochs: Option<u32>,
+    /// Last epochs in which weights and activations are rounded as int8 rounds them. Example: --qat 3
+    #[arg(long, value_name = "EPOCHS")]
+    pub qat: Option<u32>,
     /// The learning rate's course: cosine, linear or hold:SHARE (at its peak for that share of the
     /// run). Example: --rate hold:0.5
     #[arg(long, value_name = "SHAPE", value_parser = rate)]
@@ -303,6 +306,7 @@ impl FineArgs {
         set(&mut o.distillation.temperature, &self.temperature);
         set(&mut o.label_smoothing, &self.label_smoothing);
         set(&mut o.own_epochs, &self.own_epochs.map(|n| n as usize));
+        set(&mut o.qat_epochs, &self.qat.map(|n| n as usize));
         set(&mut o.rate, &self.rate);
         set(&mut o.warmup, &self.warmup);
         set(&mut o.weight_decay, &self.weight_decay);
@@ -399,7 +403,7 @@ mod tests {
             "--pruning", "gradual", "--ramp-end", "0.7", "--rank-every", "20",
             "--routing", "soft:0.25", "--level-weights", "1,1,2:4,2,1", "--schedule", "late:2",
             "--distill-from", "chain", "--distill-share", "0.4", "--temperature", "3",
-            "--label-smoothing", "0.1", "--own-epochs", "2", "--rate", "hold:0.6",
+            "--label-smoothing", "0.1", "--own-epochs", "2", "--qat", "3", "--rate", "hold:0.6",
             "--warmup", "1.5", "--weight-decay", "1e-4", "--average", "0.999", "--no-flip",
             "--recalibrate=64", "--validation-split", "500", "--log", "run.jsonl",
             "--epochs", "0",
@@ -425,6 +429,7 @@ mod tests {
             },
             label_smoothing: 0.1,
             own_epochs: 2,
+            qat_epochs: 3,
             rate: RateShape::Hold(0.6),
             warmup: 1.5,
             weight_decay: 1e-4,

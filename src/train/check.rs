@@ -237,6 +237,12 @@ fn arguments(o: &TrainOptions) -> Result<()> {
         &s,
         "from 0 to below 1",
     );
+    require(
+        "--qat",
+        o.qat_epochs <= o.epochs,
+        &o.qat_epochs,
+        &format!("at most the {} epochs there are", o.epochs),
+    );
     if let RateShape::Hold(until) = o.rate {
         require(
             "--rate hold",

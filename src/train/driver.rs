@@ -12,7 +12,7 @@ use crate::ir::nested::{LevelInfo, NestedModel};
 use super::batch_norm;
 use super::check::{self, Task};
 use super::checkpoint::{self, Fingerprint};
-use super::engine::{Engine, Fusion, Mode, Params, Prepared, Threads};
+use super::engine::{Engine, Fusion, Mode, Params, Prepared, Threads, stored};
 use super::evaluate::{Evaluation, evaluate_levels, raw_losses};
 use super::log::Log;
 use super::options::{
@@ -20,6 +20,7 @@ use super::options::{
     Trained, peak_rss_bytes,
 };
 use super::recipe::augment::Augment;
+use super::recipe::fake_quant::{self, Course};
 use super::recipe::masks::ramp;
 use super::recipe::optimiser::kept;
 use super::recipe::random::{permutation, split};
@@ -120,6 +121,9 @@ struct Run<'a> {
     sums: Vec<Vec<f32>>,
     augment: Augment,
     steps: usize,
+    /// When int8 is expected, if ever, and where it has tensors.
+    rounding: Option<Course>,
+    stored: Vec<bool>,
     fingerprint: Fingerprint,
     state: State,
 }
@@ -140,10 +144,14 @@ impl<'a> Run<'a> {
         let cutter = Cutter::new(&graph, options);
         check::cuts(&graph, &cutter, &sparsities)?;
         let values = task.values(&graph);
+        let fusion = match options.qat_epochs {
+            0 => Fusion::Fused,
+            _ => Fusion::Rounded,
+        };
         let mut engine = Engine::new(
             &graph,
             &values,
-            Fusion::Fused,
+            fusion,
             options.batch,
             true,
             Isa::detect(),
@@ -151,7 +159,14 @@ impl<'a> Run<'a> {
         );
         let levels = sparsities.len();
         let averaged = options.average.is_some();
-        let state = State::new(engine.plan(), &graph, levels, &cutter, averaged);
+        let mut state = State::new(engine.plan(), &graph, levels, &cutter, averaged);
+        let steps = kept.len() / options.batch;
+        let rounding = Course::new(options.qat_epochs, options.epochs, steps);
+        if rounding.is_some() {
+            for level in &mut state.levels {
+                level.ranges = vec![0.0; 2 * engine.plan().slots.len()];
+            }
+        }
         let raw = matches!(task, Task::Raw);
         let lessons = Lessons::new(options, train.labels.is_some() && !raw);
         let teacher = lessons.need_given(levels).then(|| {
@@ -175,7 +190,9 @@ impl<'a> Run<'a> {
                 }
                 sums
             },
-            steps: kept.len() / options.batch,
+            steps,
+            rounding,
+            stored: stored(engine.plan()),
             held_out: (!out.is_empty()).then(|| train.subset(&out)),
             kept,
             train,
@@ -367,6 +384,12 @@ impl<'a> Run<'a> {
         for sum in &mut self.sums {
             sum.fill(0.0);
         }
+        let rounds = self.rounding.is_some_and(|r| r.rounds(now));
+        let follows = self.rounding.is_some_and(|r| r.follows(now));
+        if rounds {
+            let state = &mut self.state;
+            self.threads.install(|| state.round_shared());
+        }
         // The densest level first, since others may learn from it.
         for level in (0..levels).rev() {
             if weights.factor[level] == 0.0 {
@@ -377,12 +400,21 @@ impl<'a> Run<'a> {
             let state = &mut self.state.levels[level];
             let prepared = &mut self.prepared[level];
             self.engine.prepare(&state.params, &state.masks(), prepared);
+            if rounds {
+                let roundings = fake_quant::roundings(&self.stored, &state.ranges);
+                self.engine.set_rounding(Some(roundings));
+            }
             let mut running = std::mem::take(&mut state.params.running);
             // The moments are centred on the statistics of before this step.
             state.params.running.clone_from(&running);
             self.engine
                 .forward(&state.params, prepared, Mode::Batch, Some(&mut running));
             state.params.running = running;
+            if follows {
+                fake_quant::follow(&mut state.ranges, &self.stored, |slot| {
+                    self.engine.seen(slot)
+                });
+            }
             let out = read_all(&self.engine);
             let share = if is_densest {
                 self.lessons.densest_share
@@ -427,6 +459,7 @@ impl<'a> Run<'a> {
             });
             self.state.levels[level].update(gradients, rate);
         }
+        self.engine.set_rounding(None);
         let sums = &self.sums;
         let of = |param: usize| sums[param].as_slice();
         (self.state).update_shared(&of, rate, options.weight_decay);

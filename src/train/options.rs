@@ -57,6 +57,9 @@ pub struct TrainOptions {
     pub label_smoothing: f64,
     /// In this many last epochs a level's loss moves only the weights it adds ([`Routing::Hard`]).
     pub own_epochs: usize,
+    /// In this many last epochs weights and activations are rounded as int8 inference rounds them,
+    /// while gradients pass as if they were not.
+    pub qat_epochs: usize,
     /// The learning rate's course.
     pub rate: RateShape,
     /// Epochs over which the learning rate rises to its peak, at most a quarter of all.
@@ -98,6 +101,7 @@ impl Default for TrainOptions {
             distillation: Distillation::default(),
             label_smoothing: 0.0,
             own_epochs: 0,
+            qat_epochs: 0,
             rate: RateShape::Cosine,
             warmup: 1.0,
             average: None,

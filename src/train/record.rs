@@ -76,6 +76,7 @@ fn flags(o: &TrainOptions, sparsities: &[f64]) -> Vec<(&'static str, String)> {
         ("--temperature", o.distillation.temperature.to_string()),
         ("--label-smoothing", o.label_smoothing.to_string()),
         ("--own-epochs", o.own_epochs.to_string()),
+        ("--qat", o.qat_epochs.to_string()),
         (
             "--rate",
             match o.rate {
@@ -125,6 +126,7 @@ pub(super) fn options_json(o: &TrainOptions, sparsities: &[f64]) -> Value {
         "distillation": o.distillation,
         "label_smoothing": o.label_smoothing,
         "own_epochs": o.own_epochs,
+        "qat_epochs": o.qat_epochs,
         "rate": o.rate,
         "warmup": o.warmup,
         "average": o.average,

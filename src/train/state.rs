@@ -10,6 +10,7 @@ use crate::ir::nested::{LevelParams, PRUNED};
 
 use super::engine::{Params, Plan, Role};
 use super::options::{Allocation, EpochSummary, Method, TrainOptions};
+use super::recipe::fake_quant;
 use super::recipe::masks::{Prunable, Rule};
 use super::recipe::optimiser::{average, nesterov};
 use super::recipe::width::Widths;
@@ -26,6 +27,8 @@ pub(super) struct Shared {
     pub velocity: Vec<f32>,
     /// Their running average; empty without one.
     pub average: Vec<f32>,
+    /// What int8 stands for in place of the weights; empty while nothing is rounded.
+    rounded: Vec<f32>,
     /// The sparsest level that holds each weight; `None` if this tensor is never pruned.
     pub owners: Option<Vec<u8>>,
     /// Input channels of a row, taps of a channel, output pixels.
@@ -60,6 +63,9 @@ pub(super) struct LevelState {
     pub masks: Vec<Option<Vec<bool>>>,
     /// Running averages of its own parameters and statistics; empty without.
     pub average: Params,
+    /// Both ends of the range of each of the engine's slots, where rounding follows it; empty if it
+    /// never does.
+    pub ranges: Vec<f32>,
     /// Parameters of whole channels that are left out: they stay zero.
     dead: Vec<(usize, Vec<usize>)>,
 }
@@ -198,6 +204,7 @@ impl State {
             .map(|(param, info)| {
                 let (channels, taps) = match &graph.nodes[info.node].op {
                     FloatOp::Conv(conv) => (conv.group_channels, conv.window.taps()),
+                    FloatOp::Dense(dense) => (dense.in_features, 1),
                     _ => (info.len, 1),
                 };
                 let weight = params.tensors[param].clone();
@@ -206,6 +213,7 @@ impl State {
                     average: if averaged { weight.clone() } else { Vec::new() },
                     weight,
                     velocity: vec![0.0; info.len],
+                    rounded: Vec::new(),
                     owners: prunable.contains(&info.node).then(|| vec![0; info.len]),
                     channels,
                     taps,
@@ -237,6 +245,7 @@ impl State {
             velocity,
             masks: vec![None; plan.params.len()],
             average,
+            ranges: Vec::new(),
             dead: Vec::new(),
         };
         let followers = match cutter {
@@ -316,7 +325,18 @@ impl State {
     /// Copies the shared weights into level `level`, masked.
     pub fn load_shared(&mut self, level: usize) {
         let LevelState { params, masks, .. } = &mut self.levels[level];
-        load(&self.shared, masks, |s| &s.weight, params);
+        load(&self.shared, masks, current, params);
+    }
+
+    /// Rounds the shared weights as int8 inference does, for [`State::load_shared`].
+    pub fn round_shared(&mut self) {
+        let densest = self.levels.len() - 1;
+        self.shared.par_iter_mut().for_each(|s| {
+            let row_len = s.row_len();
+            s.rounded.resize(s.weight.len(), 0.0);
+            let owners = s.owners.as_deref();
+            fake_quant::round_rows(&s.weight, owners, densest, row_len, &mut s.rounded);
+        });
     }
 
     /// Level `level` as it stands, by the running averages if there are such.
@@ -419,6 +439,9 @@ impl State {
                     see(&format!("level.{l}.{p}.average"), average);
                 }
             }
+            if !level.ranges.is_empty() {
+                see(&format!("level.{l}.ranges"), &mut level.ranges);
+            }
             let kinds = [
                 ("", &mut level.params.running),
                 (".average", &mut level.average.running),
@@ -486,6 +509,15 @@ impl State {
             weight_levels,
             level_params,
         }
+    }
+}
+
+/// The weights that a step computes with.
+fn current(shared: &Shared) -> &[f32] {
+    if shared.rounded.is_empty() {
+        &shared.weight
+    } else {
+        &shared.rounded
     }
 }
 

@@ -206,6 +206,7 @@ fn elaborate(folder: &std::path::Path) -> TrainOptions {
         recalibration_batches: 3,
         validation_split: 40,
         own_epochs: 1,
+        qat_epochs: 2,
         label_smoothing: 0.1,
         rate: RateShape::Hold(0.5),
         routing: Routing::Soft(0.3),
@@ -505,6 +506,7 @@ fn wrong_options_are_refused_together() {
             temperature: 0.0,
         },
         label_smoothing: 1.0,
+        qat_epochs: 5,
         rate: RateShape::Hold(1.0),
         warmup: f64::NAN,
         average: Some(1.0),
@@ -523,7 +525,7 @@ fn wrong_options_are_refused_together() {
     #[rustfmt::skip]
     let expected = [
         "--weight-decay", "--block", "--ramp-end", "--rank-every", "--routing soft", "--schedule",
-        "--distill-share", "--temperature", "--label-smoothing", "--rate hold", "--warmup",
+        "--distill-share", "--temperature", "--label-smoothing", "--qat", "--rate hold", "--warmup",
         "--average", "--recalibrate", "--level-weights", "--level-weights", "--method width",
         "--validation-split",
     ];

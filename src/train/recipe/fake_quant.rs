@@ -50,11 +50,12 @@ impl Course {
 pub fn round_rows(
     weight: &[f32],
     owners: Option<&[u8]>,
-    densest: u8,
+    densest: usize,
     row_len: usize,
     rounded: &mut [f32],
 ) {
-    let nested = owners.is_some_and(|o| o.iter().any(|&o| o > 0 && o <= densest));
+    let dead = |owner: u8| usize::from(owner) > densest;
+    let nested = owners.is_some_and(|o| o.iter().any(|&o| o > 0 && !dead(o)));
     let rows = weight.chunks_exact(row_len.max(1));
     let mut live = vec![0.0; row_len];
     for (r, (row, rounded)) in rows
@@ -64,7 +65,7 @@ pub fn round_rows(
         live.copy_from_slice(row);
         if let Some(owners) = owners {
             for (w, &owner) in live.iter_mut().zip(&owners[r * row_len..]) {
-                if owner > densest {
+                if dead(owner) {
                     *w = 0.0;
                 }
             }
@@ -99,15 +100,20 @@ fn grid(low: f32, high: f32) -> Grid {
     }
 }
 
-/// Moves the two ends of a range towards what was seen.
-pub fn follow(ends: &mut [f32], seen: [f32; 2]) {
-    let seen = [seen[0].min(0.0), seen[1].max(0.0)];
-    if ends == [0.0, 0.0] {
-        ends.copy_from_slice(&seen);
-        return;
-    }
-    for (end, seen) in ends.iter_mut().zip(seen) {
-        *end += (1.0 - KEPT) * (seen - *end);
+/// Moves the ends of the ranges of all `stored` slots towards what was seen of each.
+pub fn follow(ranges: &mut [f32], stored: &[bool], seen: impl Fn(usize) -> [f32; 2]) {
+    for (slot, (ends, &stored)) in ranges.chunks_exact_mut(2).zip(stored).enumerate() {
+        if !stored {
+            continue;
+        }
+        let [low, high] = seen(slot);
+        let seen = [low.min(0.0), high.max(0.0)];
+        if *ends == [0.0, 0.0] {
+            ends.copy_from_slice(&seen);
+        }
+        for (end, seen) in ends.iter_mut().zip(seen) {
+            *end += (1.0 - KEPT) * (seen - *end);
+        }
     }
 }
 
@@ -151,11 +157,13 @@ mod tests {
 
     #[test]
     fn ranges_follow_and_hold_zero() {
-        let mut ends = [0.0; 2];
-        follow(&mut ends, [0.5, 2.0]);
-        assert_eq!(ends, [0.0, 2.0]);
-        follow(&mut ends, [-1.0, 4.0]);
-        assert!((ends[0] + 0.05).abs() < 1e-6 && (ends[1] - 2.1).abs() < 1e-6);
+        let mut ranges = [0.0; 4];
+        let stored = [false, true];
+        follow(&mut ranges, &stored, |slot| [0.5, 2.0 * slot as f32]);
+        assert_eq!(ranges, [0.0, 0.0, 0.0, 2.0]);
+        follow(&mut ranges, &stored, |_| [-1.0, 4.0]);
+        assert_eq!(ranges[..2], [0.0, 0.0]);
+        assert!((ranges[2] + 0.05).abs() < 1e-6 && (ranges[3] - 2.1).abs() < 1e-6);
         let [leave, watch, round] =
             roundings(&[false, true, true], &[1.0, 1.0, 0.0, 0.0, 0.0, 2.55])[..]
         else {
