@@ -19,6 +19,8 @@ mod dense;
 mod depthwise;
 mod gradient;
 mod lists;
+#[cfg(test)]
+mod peak;
 
 /// Tap offsets with their furthest reach known.
 #[derive(Clone, Debug, Default)]

@@ -105,7 +105,16 @@ impl Simd for Portable {
     fn store(self, v: Self::V, to: &mut Lanes) {
         to.0 = v;
     }
-    #[inline(always)]
+    // Where the compiler may not use a fused instruction, every lane is a call: not to be repeated at
+    // each place of every unrolled kernel.
+    #[cfg_attr(
+        all(target_arch = "x86_64", not(target_feature = "fma")),
+        inline(never)
+    )]
+    #[cfg_attr(
+        not(all(target_arch = "x86_64", not(target_feature = "fma"))),
+        inline(always)
+    )]
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
         let mut out = [0.0; LANES];
         for i in 0..LANES {

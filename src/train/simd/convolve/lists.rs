@@ -1,9 +1,15 @@
 //! Rows of masked layers: every output has its own taps.
 //!
 //! Each multiply-add reads its pixel from memory, so a tile is as fast as the loads are: the
-//! accumulators of up to sixteen pixels share a tap's weight and address.
+//! accumulators of a few pixels share a tap's weight and address. What bounds it in most layers is the
+//! way from the second cache to the first: a tile's window must be narrow enough to leave something in
+//! the first cache for the next output.
 
 use super::{Lanes, Row, Simd, Tap, TapLists, share, write};
+
+/// Taps an output beyond which one output alone fills the first cache, so that nothing is left for the
+/// next one and wider tiles are better.
+const LONG: usize = 192;
 
 #[inline(always)]
 pub(super) fn row<S: Simd>(
@@ -45,9 +51,11 @@ unsafe fn tiles<S: Simd, const STEP: usize>(
     out: &mut [Lanes],
     row: &Row,
 ) {
+    let long = lists.len() > LONG * lists.outputs();
+    let most = S::LIST_PIXELS.min(if long { 8 } else { 6 });
     let mut col = 0;
     while col < row.cols {
-        let pixels = size(row.cols - col, S::LIST_PIXELS);
+        let pixels = share(row.cols - col, most);
         macro_rules! go {
             ($r:literal) => {
                 // A tile larger than the instruction set's never runs; it must not be compiled either.
@@ -71,10 +79,6 @@ unsafe fn tiles<S: Simd, const STEP: usize>(
             };
         }
         match pixels {
-            16 => go!(16),
-            14 => go!(14),
-            12 => go!(12),
-            10 => go!(10),
             8 => go!(8),
             7 => go!(7),
             6 => go!(6),
@@ -86,16 +90,6 @@ unsafe fn tiles<S: Simd, const STEP: usize>(
         }
         col += pixels;
     }
-}
-
-/// The pixels of the next tile: all sizes up to eight exist, even ones beyond.
-#[inline(always)]
-fn size(left: usize, most: usize) -> usize {
-    let pixels = share(left, most);
-    if pixels > 8 && pixels % 2 == 1 {
-        return left.div_ceil(left.div_ceil(most) + 1);
-    }
-    pixels
 }
 
 /// `R` pixels of one output.
