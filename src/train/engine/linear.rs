@@ -8,8 +8,8 @@ use std::ops::Range;
 
 use crate::ir::float::{FloatOp, Shape, Window};
 use crate::train::simd::convolve::{
-    Band, DenseWeights, Offsets, Row, Tap, TapLists, dense_gradient, dense_row, list_gradient,
-    list_row,
+    self, Band, DenseWeights, Offsets, Row, Tap, TapLists, Windows, dense_gradient, dense_row,
+    depthwise_gradient, depthwise_rows, list_gradient, list_row,
 };
 use crate::train::simd::winograd::{FREQUENCIES, Tiles};
 use crate::train::simd::{Isa, Lanes, Map};
@@ -69,6 +69,10 @@ impl Phase {
     }
     fn last(&self, axis: usize) -> isize {
         self.taps.iter().map(|t| t.1[axis]).max().unwrap_or(0)
+    }
+    /// Rows and columns of the window that its taps are without dilation.
+    fn kernel(&self) -> [usize; 2] {
+        [0, 1].map(|axis| (self.last(axis) - self.first(axis)) as usize + 1)
     }
 }
 
@@ -159,10 +163,29 @@ impl Linear {
             - self.window.pads[1]
     }
 
-    /// Whether this layer runs faster as lists: its weights are masked enough, or its groups are too
-    /// narrow for tiles. The result does not depend on it.
-    fn prefers_lists(&self, density: f64) -> bool {
-        density < 0.5 || self.group_out < 3
+    /// The form this layer runs fastest in when the share `density` of its weights lives: its window
+    /// slides if every channel has its own, and lists pay once they leave out enough, or where groups
+    /// are too narrow for tiles. But for the rounding of minimal filtering the result does not depend on it.
+    fn form(&self, density: f64) -> Form {
+        let Window {
+            kernel,
+            stride,
+            dilation,
+            ..
+        } = self.window;
+        let slides = self.group_in == 1
+            && self.group_out == 1
+            && dilation == [1, 1]
+            && convolve::Window::supports(kernel[1], stride[1]);
+        if slides {
+            Form::Windows
+        } else if density < if self.filtering { 0.45 } else { 0.6 } || self.group_out < 3 {
+            Form::Lists
+        } else if self.filtering {
+            Form::Filters
+        } else {
+            Form::Dense
+        }
     }
 
     /// Arranges `weight` for the kernels. `mask` tells the weights that live (the others are zero);
@@ -179,10 +202,9 @@ impl Linear {
         let density = mask.map_or(1.0, |m| {
             m.iter().filter(|&&live| live).count() as f64 / m.len().max(1) as f64
         });
-        prepared.lists = self.prefers_lists(density);
-        prepared.filtering = self.filtering && !prepared.lists;
+        prepared.form = self.form(density);
         let k = self.row_len();
-        if prepared.filtering {
+        if prepared.form == Form::Filters {
             let (out, inputs) = (self.out.c, self.shape.c);
             let taps =
                 |o: usize, i: usize| std::array::from_fn(|t| weight[(o * inputs + i) * 9 + t]);
@@ -193,7 +215,10 @@ impl Linear {
             prepared.turned_filters.prepare(isa, [inputs, out], turned);
             return;
         }
-        if prepared.lists {
+        if prepared.form == Form::Windows {
+            prepared.windows.clear();
+            prepared.windows.extend_from_slice(weight);
+        } else if prepared.form == Form::Lists {
             prepared.forward_lists.clear();
             prepared.places.clear();
             for o in 0..self.out.c {
@@ -224,7 +249,7 @@ impl Linear {
             .phases
             .resize_with(self.phases.len(), Default::default);
         for (phase, to) in self.phases.iter().zip(&mut prepared.phases) {
-            self.prepare_phase(isa, maps, weight, &live, prepared.lists, phase, to);
+            self.prepare_phase(isa, maps, weight, &live, prepared.form, phase, to);
         }
     }
 
@@ -235,7 +260,7 @@ impl Linear {
         maps: &Maps,
         weight: &[f32],
         live: &dyn Fn(usize) -> bool,
-        lists: bool,
+        form: Form,
         phase: &Phase,
         to: &mut PreparedPhase,
     ) {
@@ -251,7 +276,12 @@ impl Linear {
             let [ky, kx] = phase.taps[tap].0;
             ((o * self.group_in + i) * kh + ky) * kw + kx
         };
-        if lists {
+        if form == Form::Windows {
+            to.windows.clear();
+            for channel in 0..self.shape.c {
+                (to.windows).extend((0..taps).map(|tap| weight[place(channel, 0, tap)]));
+            }
+        } else if form == Form::Lists {
             to.lists.clear();
             for channel in 0..self.shape.c {
                 let (g, i) = (channel / self.group_in, channel % self.group_in);
@@ -290,7 +320,7 @@ impl Linear {
 
     /// How many output rows are best computed together.
     pub fn rows_at_once(&self, prepared: &PreparedLinear) -> usize {
-        if prepared.filtering {
+        if prepared.form == Form::Filters {
             self.band_rows()
         } else {
             1
@@ -333,7 +363,7 @@ impl Linear {
         out: &mut [Lanes],
         spare: &mut Spare,
     ) {
-        if prepared.filtering {
+        if prepared.form == Form::Filters {
             let extent = [rows.len(), self.out.w];
             let base = self.input_base(x_map, 0, rows.start);
             let from = self.tiles(extent, self.shape.c, base, x_map);
@@ -342,22 +372,37 @@ impl Linear {
             (prepared.filters).convolve(isa, &from, x, &to, bias, false, out, spare);
             return;
         }
+        let row = |group: usize, oy: usize| Row {
+            cols: self.out.w,
+            x_base: self.input_base(x_map, group * self.group_in, oy),
+            x_step: self.window.stride[1],
+            out_base: out_map.span(group * self.group_out, oy).start,
+            out_step: 1,
+            out_channel: out_map.channel,
+            accumulate: false,
+        };
+        if prepared.form == Form::Windows {
+            if !rows.is_empty() {
+                let windows = Windows {
+                    window: sliding(self.window.kernel, x_map),
+                    channels: self.out.c,
+                    weights: &prepared.windows,
+                    reversed: false,
+                    rows: rows.len(),
+                    x_row: self.window.stride[0] * x_map.row,
+                    out_row: out_map.row,
+                };
+                depthwise_rows(isa, &windows, bias, x, out, &row(0, rows.start));
+            }
+            return;
+        }
         for oy in rows {
-            let row = |group: usize| Row {
-                cols: self.out.w,
-                x_base: self.input_base(x_map, group * self.group_in, oy),
-                x_step: self.window.stride[1],
-                out_base: out_map.span(group * self.group_out, oy).start,
-                out_step: 1,
-                out_channel: out_map.channel,
-                accumulate: false,
-            };
-            if prepared.lists {
-                list_row(isa, &prepared.forward_lists, bias, x, out, &row(0));
+            if prepared.form == Form::Lists {
+                list_row(isa, &prepared.forward_lists, bias, x, out, &row(0, oy));
             } else {
                 for (g, packed) in prepared.forward.iter().enumerate() {
                     let bias = bias.map(|b| &b[g * self.group_out..][..self.group_out]);
-                    dense_row(isa, &prepared.offsets, packed, bias, x, out, &row(g));
+                    dense_row(isa, &prepared.offsets, packed, bias, x, out, &row(g, oy));
                 }
             }
         }
@@ -400,7 +445,7 @@ impl Linear {
         if groups.is_empty() {
             return;
         }
-        if let (true, [phase]) = (prepared.filtering, self.phases.as_slice()) {
+        if let (true, [phase]) = (prepared.form == Form::Filters, self.phases.as_slice()) {
             let extent = [groups.len(), self.shape.w];
             let base = phase.start(dy_map, groups.start);
             let from = self.tiles(extent, self.out.c, base, dy_map);
@@ -437,7 +482,19 @@ impl Linear {
                     out_channel: dx_map.channel,
                     accumulate: self.accumulate,
                 };
-                if prepared.lists {
+                if prepared.form == Form::Windows {
+                    let [kh, kw] = phase.kernel();
+                    let windows = Windows {
+                        window: sliding([kh, kw], dy_map),
+                        channels: self.shape.c,
+                        weights: &weights.windows,
+                        reversed: true,
+                        rows: 1,
+                        x_row: dy_map.row,
+                        out_row: dx_map.row,
+                    };
+                    depthwise_rows(isa, &windows, None, dy, dx, &row(0));
+                } else if prepared.form == Form::Lists {
                     list_row(isa, &weights.lists, None, dy, dx, &row(0));
                 } else {
                     for (g, packed) in weights.dense.iter().enumerate() {
@@ -462,9 +519,9 @@ impl Linear {
     /// then to [`Linear::finish_weight_gradient`].
     pub fn start_weight_gradient(&self, prepared: &PreparedLinear, sums: &mut Vec<f32>) {
         sums.clear();
-        if prepared.lists {
+        if prepared.form == Form::Lists {
             sums.resize(prepared.forward_lists.len(), 0.0);
-        } else if prepared.filtering {
+        } else if prepared.form == Form::Filters {
             sums.resize(FREQUENCIES * self.shape.c * self.out.c, 0.0);
         }
     }
@@ -485,7 +542,7 @@ impl Linear {
         gradient: &mut [f32],
         spare: &mut Spare,
     ) {
-        if prepared.filtering {
+        if prepared.form == Form::Filters {
             let extent = [rows.len(), self.out.w];
             let base = self.input_base(x_map, 0, rows.start);
             let from = self.tiles(extent, self.shape.c, base, x_map);
@@ -506,7 +563,11 @@ impl Linear {
                 rows.len(),
             )
         };
-        if prepared.lists {
+        if prepared.form == Form::Windows {
+            let band = band(0, self.out.c);
+            let window = sliding(self.window.kernel, x_map);
+            depthwise_gradient(isa, &window, x, dy, &band, gradient);
+        } else if prepared.form == Form::Lists {
             let band = band(0, self.out.c);
             list_gradient(isa, &prepared.forward_lists, x, dy, &band, sums);
         } else {
@@ -525,10 +586,10 @@ impl Linear {
         sums: &[f32],
         gradient: &mut [f32],
     ) {
-        if prepared.filtering {
+        if prepared.form == Form::Filters {
             winograd::finish_gradient(sums, gradient);
         }
-        if prepared.lists {
+        if prepared.form == Form::Lists {
             for (&place, sum) in prepared.places.iter().zip(sums) {
                 gradient[place as usize] += sum;
             }
@@ -551,6 +612,15 @@ pub fn bias_gradient(dy_map: &Map, dy: &[Lanes], gradient: &mut [f32]) {
     }
 }
 
+/// The window of a depthwise kernel that slides over `map`.
+fn sliding(kernel: [usize; 2], map: &Map) -> convolve::Window {
+    convolve::Window {
+        kernel,
+        row: map.row,
+        channel: map.channel,
+    }
+}
+
 /// Where a layer's input and its output's gradient lie.
 #[derive(Clone, Copy, Debug)]
 pub struct Maps {
@@ -563,8 +633,7 @@ pub struct Maps {
 /// A layer's weights, arranged for the kernels.
 #[derive(Clone, Debug, Default)]
 pub struct PreparedLinear {
-    lists: bool,
-    filtering: bool,
+    form: Form,
     filters: Weights,
     turned_filters: Weights,
     offsets: Offsets,
@@ -572,11 +641,28 @@ pub struct PreparedLinear {
     forward_lists: TapLists,
     /// The weight each entry of `forward_lists` is.
     places: Vec<u32>,
+    /// `[channel][ky][kx]`.
+    windows: Vec<f32>,
     phases: Vec<PreparedPhase>,
+}
+
+/// Which kernels a layer runs on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Form {
+    /// Tiles of outputs that share their taps.
+    #[default]
+    Dense,
+    /// Each output's own taps.
+    Lists,
+    /// A window a channel.
+    Windows,
+    /// Minimal filtering; see [`winograd`].
+    Filters,
 }
 
 #[derive(Clone, Debug, Default)]
 struct PreparedPhase {
+    windows: Vec<f32>,
     offsets: Offsets,
     dense: Vec<DenseWeights>,
     lists: TapLists,
