@@ -9,6 +9,7 @@ use crate::train::simd::Isa;
 
 mod operators;
 mod rounding;
+mod torch;
 
 struct Numbers(u32);
 
@@ -474,8 +475,8 @@ fn gradients_agree_with_finite_differences() {
     }
 }
 
-/// Masked layers through lists and through tiles (but not minimal filtering), on every instruction set and with any number of
-/// threads: the same bits.
+/// Masked layers through lists and through tiles (but not minimal filtering), on every instruction
+/// set and with any number of threads: the same bits.
 #[test]
 fn masks_threads_and_instruction_sets_do_not_change_a_bit() {
     let n = 50;
