@@ -16,7 +16,7 @@ use crate::ir::float::FloatOp;
 use crate::ir::ids::NodeId;
 use crate::ir::nested::NestedModel;
 use crate::ir::program::Program;
-use crate::passes::{Artefact, Preferences};
+use crate::passes::{self, Artefact, Preferences};
 use crate::target::Board;
 use crate::units::{Bytes, Cycles, Macs, group_thousands};
 
@@ -30,6 +30,9 @@ struct Checked {
     weights: u64,
     macs: Macs,
     levels: Vec<f64>,
+    /// Layers that no device runs yet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    float_only_layers: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     target: Option<Estimate>,
 }
@@ -96,6 +99,7 @@ fn describe(args: &CheckArgs, nested: &NestedModel) -> Checked {
         weights: graph.nodes.iter().map(|n| weights(&n.op)).sum(),
         macs: Macs(graph.nodes.ids().map(|id: NodeId| graph.macs(id)).sum()),
         levels: nested.levels.iter().map(|l| l.sparsity).collect(),
+        float_only_layers: passes::float_only(nested),
         target: None,
     }
 }
@@ -162,8 +166,13 @@ fn text(checked: &Checked) -> String {
         .map(|s| format!("{:.1} %", s * 100.0))
         .collect();
     let mut out = format!(
-        "{}: every node is supported\ninput   {}\noutput  {}\nnodes   {}\nweights {}\nMACs    {}\nlevels  {}\n",
+        "{}: {}\ninput   {}\noutput  {}\nnodes   {}\nweights {}\nMACs    {}\nlevels  {}\n",
         checked.model,
+        match checked.float_only_layers.len() {
+            0 => "every node is supported".to_owned(),
+            n =>
+                format!("every node can be read; {n} layers run in float only (--target says why)"),
+        },
         extent(checked.input),
         outputs.join(", "),
         checked.nodes,

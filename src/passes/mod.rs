@@ -36,6 +36,7 @@ pub use fidelity::{Fidelity, LayerFidelity};
 pub use fold::fold;
 pub use plan::{MemoryPlan, plan, plan_for};
 pub use quantise::quantise;
+pub use supported::float_only;
 
 /// A row of the table of passes.
 #[derive(Debug)]

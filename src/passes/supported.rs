@@ -27,6 +27,15 @@ pub(super) fn check(model: &NestedModel) -> Result<()> {
     found.into_result(())
 }
 
+/// The layers of a model, as they are called once it is folded, that are computed in float only.
+pub fn float_only(model: &NestedModel) -> Vec<String> {
+    let graph = super::fold(model.clone()).graph;
+    (graph.nodes.iter())
+        .filter(|n| obstacle(&n.op, graph.shape(n.inputs[0]).pixels()).is_some())
+        .map(|n| n.name.clone())
+        .collect()
+}
+
 /// What keeps an operation from running on the device, and what to do about it.
 fn obstacle(op: &FloatOp, pixels: usize) -> Option<(&'static str, &'static str)> {
     const NO_KERNEL: &str = "has no int8 kernel yet; it is computed in float only";

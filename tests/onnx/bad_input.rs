@@ -370,6 +370,22 @@ const CASES: &[(&str, Change)] = &[
         insert(m, "Expand", &["shape"], vec![]);
         graph(m).initializer.push(integers("shape", &[1, 4, 8, 9]));
     }),
+    ("transposed convolution of another size", |m| {
+        insert(m, "ConvTranspose", &["dw"], vec![])
+    }),
+    ("transposed convolution, dilated", |m| {
+        insert(m, "ConvTranspose", &["t"], vec![ints("dilations", &[2, 2])]);
+        graph(m).initializer.push(floats("t", &[4, 2, 3, 3]));
+    }),
+    ("transposed convolution padded away", |m| {
+        insert(
+            m,
+            "ConvTranspose",
+            &["t"],
+            vec![ints("pads", &[9, 0, 9, 0])],
+        );
+        graph(m).initializer.push(floats("t", &[4, 2, 3, 3]));
+    }),
     ("blocks that do not fit", |m| {
         insert(m, "DepthToSpace", &[], vec![int("blocksize", 3)])
     }),

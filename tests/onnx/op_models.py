@@ -448,6 +448,22 @@ def moving():
         net.add("MaxPool", None, kernel_shape=[kernel] * 2, strides=[1, 1], pads=[kernel // 2] * 4)
 
 
+def transposed_convolutions():
+    for name, kernel, attributes in (
+        ("plain", (3, 3), {}),
+        ("two", (2, 2), {"strides": [2, 2]}),
+        ("four", (4, 4), {"strides": [2, 2], "pads": [1, 1, 1, 1]}),
+        ("three", (3, 3), {"strides": [2, 2], "pads": [1, 1, 1, 1], "output_padding": [1, 1]}),
+        ("wide", (2, 5), {"strides": [3, 2], "pads": [0, 3, 1, 0], "output_padding": [2, 0]}),
+        ("cropped", (5, 3), {"strides": [2, 1], "pads": [4, 2, 3, 1]}),
+        ("far", (3, 3), {"strides": [4, 4], "output_padding": [3, 2]}),
+    ):
+        net = Net(f"conv_transpose_{name}", ("N", 3, 5, 4))
+        net.add("ConvTranspose", None, net.weight(3, 2, *kernel), net.weight(2), **attributes).add("Relu", None).conv(2, 2, (2, 2))
+    net = Net("conv_transpose_grouped", ("N", 4, 5, 4))
+    net.add("ConvTranspose", None, net.weight(4, 3, 3, 2), strides=[2, 2], group=2)
+
+
 def resizing():
     coordinates = ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric")
     for number, scales in enumerate(([1, 1, 2, 2], [1, 1, 1.7, 0.6], [1, 1, 0.5, 3])):
@@ -551,6 +567,7 @@ def main(folder):
     functions()
     pairs()
     moving()
+    transposed_convolutions()
     resizing()
     heads()
     External("external_data").conv(4, 3, (3, 3)).add("Relu", None)

@@ -18,7 +18,12 @@ pub struct StatedWindow {
 }
 
 /// Two integers of an attribute, each from `min` on.
-fn pair(node: &NodeReader<'_>, name: &str, min: i64, default: usize) -> Step<[usize; 2]> {
+pub(super) fn pair(
+    node: &NodeReader<'_>,
+    name: &str,
+    min: i64,
+    default: usize,
+) -> Step<[usize; 2]> {
     let Some(values) = node.ints(name)? else {
         return Ok([default; 2]);
     };
@@ -43,6 +48,23 @@ fn two(node: &NodeReader<'_>, name: &str, values: &[i64], min: i64) -> Step<[usi
     }
 }
 
+/// The attribute `pads`, `[top, left, bottom, right]`.
+pub(super) fn stated_pads(node: &NodeReader<'_>) -> Step<[usize; 4]> {
+    let Some(pads) = node.ints("pads")? else {
+        return Ok([0; 4]);
+    };
+    let [top, left, bottom, right] = *pads else {
+        return Err(node.finding(
+            diag::ATTRIBUTE_VALUE,
+            format!("pads has {} values, four are expected", pads.len()),
+            "only two-dimensional convolution and pooling are supported",
+        ));
+    };
+    let before = two(node, "pads", &[top, left], 0)?;
+    let after = two(node, "pads", &[bottom, right], 0)?;
+    Ok([before[0], before[1], after[0], after[1]])
+}
+
 /// Reads the window of a node whose kernel is `kernel` over an input of extent `input`.
 pub fn window(node: &NodeReader<'_>, kernel: [usize; 2], input: Shape) -> Step<StatedWindow> {
     let stride = pair(node, "strides", 1, 1)?;
@@ -57,18 +79,7 @@ pub fn window(node: &NodeReader<'_>, kernel: [usize; 2], input: Shape) -> Step<S
     let auto = node.text("auto_pad")?.unwrap_or_default();
     match auto.as_str() {
         "" | "NOTSET" => {
-            if let Some(pads) = node.ints("pads")? {
-                let [top, left, bottom, right] = *pads else {
-                    return Err(node.finding(
-                        diag::ATTRIBUTE_VALUE,
-                        format!("pads has {} values, four are expected", pads.len()),
-                        "only two-dimensional convolution and pooling are supported",
-                    ));
-                };
-                let before = two(node, "pads", &[top, left], 0)?;
-                let after = two(node, "pads", &[bottom, right], 0)?;
-                window.pads = [before[0], before[1], after[0], after[1]];
-            }
+            window.pads = stated_pads(node)?;
         }
         "VALID" => {}
         "SAME_UPPER" | "SAME_LOWER" => {

@@ -2,6 +2,7 @@
 
 mod arithmetic;
 mod conv;
+mod deconv;
 mod elementwise;
 pub(super) mod layout;
 mod linear;
@@ -51,6 +52,16 @@ const CONV: &[&str] = &[
     "pads",
     "strides",
 ];
+const CONV_TRANSPOSE: &[&str] = &[
+    "auto_pad",
+    "dilations",
+    "group",
+    "kernel_shape",
+    "output_padding",
+    "output_shape",
+    "pads",
+    "strides",
+];
 const POOL: &[&str] = &[
     "auto_pad",
     "ceil_mode",
@@ -66,7 +77,13 @@ const REDUCE: &[&str] = &["axes", "keepdims", "noop_with_empty_axes"];
 const MANY: usize = i32::MAX as usize;
 
 /// Operators all of whose inputs but the first are parameters.
-const PARAMETERISED: &[&str] = &["BatchNormalization", "Conv", "Gemm", "MatMul"];
+const PARAMETERISED: &[&str] = &[
+    "BatchNormalization",
+    "Conv",
+    "ConvTranspose",
+    "Gemm",
+    "MatMul",
+];
 
 /// All operators over values, in alphabetical order. Over constants alone, [`fold`] knows more.
 static ROWS: &[Row] = &[
@@ -87,6 +104,12 @@ static ROWS: &[Row] = &[
     row("Clip", 1..=3, &["min", "max"], elementwise::clip),
     row("Concat", 1..=MANY, &["axis"], moving::concat),
     row("Conv", 2..=3, CONV, conv::conv),
+    row(
+        "ConvTranspose",
+        2..=3,
+        CONV_TRANSPOSE,
+        deconv::conv_transpose,
+    ),
     row(
         "DepthToSpace",
         1..=1,

@@ -340,7 +340,7 @@ fn plain_slice<'m>(
 }
 
 /// The elements of `operand`, a view of input 0, at these positions along ONNX axis `index`.
-fn select<'m>(
+pub fn select<'m>(
     builder: &mut Builder<'m>,
     node: &NodeReader<'m>,
     operand: &Operand,

@@ -1,7 +1,10 @@
 //! Each rule has a sound graph and a change that breaks that rule.
 
 use super::*;
-use crate::ir::float::{Dense, Pad, Slice, Value};
+use crate::ir::float::{
+    Axis, Binary, Coordinates, Dense, Interpolation, OutputLayout, Pad, Rearrange, Resize, Slice,
+    Value, WithConstant,
+};
 use crate::ir::ids::{Id, NodeId};
 use crate::ir::nested::{ChannelOrder, LevelInfo, LevelParams, NestedModel, PRUNED, Preprocessing};
 
@@ -194,6 +197,81 @@ fn every_graph_rule_can_fail() {
             if let FloatOp::Slice(slice) = &mut g.nodes[node(6)].op {
                 slice.count[2] = 0;
             }
+        }),
+        ("V006", |g| {
+            g.nodes[node(3)].op = FloatOp::Unary(Unary::Clip {
+                low: 1.0,
+                high: -1.0,
+            });
+        }),
+        ("V006", |g| {
+            g.nodes[node(3)].op = FloatOp::Select {
+                axis: Axis::C,
+                indices: Vec::new(),
+            };
+        }),
+        ("V006", |g| {
+            g.nodes[node(3)].op = FloatOp::Rearrange(Rearrange {
+                factors: vec![usize::MAX, 2],
+                perm: vec![1, 0],
+                shape: Shape::map(2, 4, 4),
+            });
+        }),
+        ("V006", |g| {
+            g.nodes[node(3)].op = FloatOp::Resize(Resize {
+                size: [4, 4],
+                scale: [1.0, 0.0],
+                coordinates: Coordinates::Asymmetric,
+                interpolation: Interpolation::Linear,
+            });
+        }),
+        ("V007", |g| {
+            g.nodes[node(3)].op = FloatOp::WithConstant(WithConstant {
+                op: Binary::Mul,
+                shape: Shape::map(2, 1, 1),
+                data: vec![1.0],
+                constant_first: false,
+            });
+        }),
+        ("V008", |g| {
+            g.nodes[node(3)].op = FloatOp::PRelu(vec![0.5; 3])
+        }),
+        ("V008", |g| {
+            g.nodes[node(3)].op = FloatOp::Select {
+                axis: Axis::C,
+                indices: vec![0, 2],
+            };
+        }),
+        ("V008", |g| {
+            g.nodes[node(3)].op = FloatOp::ChannelShuffle { groups: 3 };
+        }),
+        ("V008", |g| {
+            g.nodes[node(3)].op = FloatOp::Rearrange(Rearrange {
+                factors: vec![8, 4],
+                perm: vec![0, 0],
+                shape: Shape::map(2, 4, 4),
+            });
+        }),
+        ("V008", |g| {
+            g.nodes[node(3)].op = FloatOp::WithConstant(WithConstant {
+                op: Binary::Mul,
+                shape: Shape::map(2, 3, 1),
+                data: vec![1.0; 6],
+                constant_first: false,
+            });
+        }),
+        ("V008", |g| g.nodes[node(2)].op = FloatOp::Concat(Axis::W)),
+        ("V010", |g| {
+            g.nodes[node(3)].op = FloatOp::Unary(Unary::Elu { alpha: f32::NAN });
+        }),
+        ("V012", |g| {
+            g.output_layouts = vec![OutputLayout::default(); 2];
+        }),
+        ("V012", |g| {
+            g.output_layouts = vec![OutputLayout {
+                pixel_major: false,
+                dims: vec![3],
+            }];
         }),
         ("V007", |g| {
             conv(g).weight.pop();

@@ -1,6 +1,7 @@
 //! Networks with the operations of `ir::float_ops`, each behind something trained.
 
 use super::*;
+use crate::ir::text;
 
 fn unary(op: Unary) -> FloatOp {
     FloatOp::Unary(op)
@@ -189,4 +190,19 @@ fn several_outputs() -> FloatGraph {
     let mut graph = net.finish(last);
     graph.outputs = vec![scores, stem, boxes, last];
     graph
+}
+
+/// Every operation, and outputs laid out in another way, as text.
+#[test]
+fn texts_of_all_networks_read_back() {
+    for (name, mut graph) in super::networks() {
+        graph.output_layouts = (graph.outputs.iter().enumerate())
+            .map(|(i, &v)| OutputLayout {
+                pixel_major: i % 2 == 0,
+                dims: vec![graph.shape(v).len()],
+            })
+            .collect();
+        let text = text::print(&graph, text::Weights::Full);
+        assert_eq!(text::parse(&text).as_ref(), Ok(&graph), "{name}");
+    }
 }
