@@ -189,7 +189,7 @@ impl Head {
                 for (&i, anchors) in order.iter().zip(anchors) {
                     let shape = outputs[i];
                     if shape.c != anchors.len() * (5 + classes) {
-                        let hint = if shape.c % anchors.len() == 0 {
+                        let hint = if shape.c.is_multiple_of(anchors.len()) {
                             as_many(shape.c / anchors.len(), 5)
                         } else {
                             "correct the number of anchors".into()

@@ -15,7 +15,7 @@ pub(super) fn exp(x: f32) -> f32 {
     // e^x = 2^n e^r with |r| <= ln(2) / 2; ln(2) in two parts keeps r exact.
     let scaled = x * core::f32::consts::LOG2_E;
     let n = (scaled + if scaled < 0.0 { -0.5 } else { 0.5 }) as i32;
-    let r = (x - n as f32 * 0.693_359_375) + n as f32 * 2.121_944_4e-4;
+    let r = (x - n as f32 * 0.693_359_4) + n as f32 * 2.121_944_4e-4;
     // Taylor's series: the eighth term is below 1e-8.
     let mut sum = 1.0;
     for k in (1..=8u8).rev() {

@@ -152,7 +152,7 @@ mod tests {
         assert_eq!(ints, [50, -127, 1]);
         assert_eq!(row_step(&[0.0; 4], true, 0.0), (1.0, false));
         let (step, coarser) = row_step(&row, true, 0.5);
-        assert!(coarser && step >= 0.5 && step < 0.500_001);
+        assert!(coarser && (0.5..0.500_001).contains(&step));
     }
 
     #[test]

@@ -65,7 +65,7 @@ pub fn tables(report: &StudyReport, command: &str) -> String {
     out += &by_level(report, report.variants.iter().filter(first), &|l| {
         with_spread(&l.accuracy_float, 100.0, 2)
     });
-    if report.variants.iter().any(|v| has_difference(v)) {
+    if report.variants.iter().any(has_difference) {
         out += "\n## Accuracy in float, less that of separately trained models, points\n\nSeed by seed.\n\n";
         let compared = report
             .variants

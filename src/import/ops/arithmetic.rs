@@ -296,7 +296,7 @@ pub fn constant_over<'m>(
             .and_then(|o| i.checked_sub(o))
             .map(|at| (constant.dims[at], strides[at]));
         let (extent, stride) = own.unwrap_or((1, 0));
-        if extent != 1 && extent != found[i] || extent != 1 && dim.iter().any(|r| r.stride == 0) {
+        if extent != 1 && (extent != found[i] || dim.iter().any(|r| r.stride == 0)) {
             return Err(refuse());
         }
         let stride = if extent == 1 { 0 } else { stride };

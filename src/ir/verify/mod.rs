@@ -266,10 +266,8 @@ fn ranges(place: &str, node: &Node, graph: &FloatGraph, breaches: &mut Vec<Breac
                 }
             }
         }
-        FloatOp::Select { indices, .. } => {
-            if indices.is_empty() || indices.len() > MAX_ELEMENTS {
-                breach(format!("takes {} elements", indices.len()));
-            }
+        FloatOp::Select { indices, .. } if indices.is_empty() || indices.len() > MAX_ELEMENTS => {
+            breach(format!("takes {} elements", indices.len()));
         }
         FloatOp::WithConstant(w) => {
             small(&w.shape.extents()).map(&mut breach);

@@ -206,7 +206,7 @@ fn shapes_and_dashes_tell_series_apart_without_colour() {
     let mut looks = BTreeSet::new();
     let groups = document.descendants().filter(|n| n.has_tag_name("g"));
     for group in groups.filter(|n| n.attribute("fill").is_some()) {
-        let Some(last) = group.children().filter(|n| n.has_tag_name("path")).last() else {
+        let Some(last) = group.children().rfind(|n| n.has_tag_name("path")) else {
             continue;
         };
         let hollow = group.attribute("fill") == Some("#ffffff");

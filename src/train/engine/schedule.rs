@@ -147,9 +147,9 @@ impl Schedule {
             self.pool[buffer] = self.pool[buffer].max(len);
             self.places[slot] = Place::Pool(buffer);
         }
-        for slot in 0..plan.slots.len() {
-            if aliases[slot] != slot {
-                self.places[slot] = self.places[aliases[slot]];
+        for (slot, &alias) in aliases.iter().enumerate() {
+            if alias != slot {
+                self.places[slot] = self.places[alias];
             }
         }
     }

@@ -9,6 +9,9 @@
 //!
 //! Transformed maps are `[frequency][channel][tile]` vectors, tiles row by row.
 
+// As in `convolve`: indexed loops over register arrays and no closures.
+#![allow(clippy::needless_range_loop)]
+
 use super::dispatched;
 use super::lanes::{Lanes, Simd};
 
@@ -143,8 +146,7 @@ fn pixels_generic<S: Simd>(simd: S, tiles: &Tiles, dy: &[Lanes], out: &mut [Lane
                     [simd.sub(zero, b[0]), simd.sub(zero, b[1])],
                 ];
                 let mut to = at + tx;
-                for i in 0..4 {
-                    let [p, q] = rows[i];
+                for [p, q] in rows {
                     simd.store(p, &mut out[to]);
                     simd.store(simd.add(p, q), &mut out[to + frequency]);
                     simd.store(simd.sub(p, q), &mut out[to + 2 * frequency]);

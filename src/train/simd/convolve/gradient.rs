@@ -177,10 +177,11 @@ unsafe fn list_tiles<S: Simd, const STEP: usize>(
                         for m in 0..$m {
                             tile[m] = taps[tap + m.min(count - 1)].offset as usize;
                         }
-                        // SAFETY: `band.check` covers every pixel of the band with the furthest
-                        // offset and the last channel.
-                        let acc =
-                            unsafe { list_sums::<S, $m, STEP>(simd, x, dy, band, &tile, channel) };
+                        let acc = {
+                            // SAFETY: `band.check` covers every pixel of the band with the
+                            // furthest offset and the last channel.
+                            unsafe { list_sums::<S, $m, STEP>(simd, x, dy, band, &tile, channel) }
+                        };
                         let to = &mut gradient[first + tap..][..count];
                         for quad in 0..($m as usize).div_ceil(4) {
                             let mut four = [simd.splat(0.0); 4];
