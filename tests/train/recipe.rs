@@ -374,8 +374,8 @@ fn networks_that_do_not_classify_learn_their_raw_outputs() {
         ..options(folder.path())
     };
     let mut graph = run(&network(), &pictures(600, 1), &pretrain).model.graph;
-    let inner = (graph.nodes.iter()).filter(|n| matches!(n.op, FloatOp::Relu));
-    let map = inner.last().unwrap().output;
+    let inner = (graph.nodes.iter()).rfind(|n| matches!(n.op, FloatOp::Relu));
+    let map = inner.unwrap().output;
     graph.outputs.push(map);
     let mut data = pictures(600, 1);
     data.labels = None;
