@@ -2,9 +2,12 @@
 
 use rayon::prelude::*;
 
-use crate::train::simd::elementwise::{Activation, Centred, Rows, Slope, fold, gate, slope};
+use crate::train::simd::elementwise::{
+    Activation, Centred, Rows, Slope, fold, gate, pointwise, slope,
+};
 use crate::train::simd::{LANES, Lanes, Map};
 
+use super::forward;
 use super::linear::bias_gradient;
 use super::local::Operand;
 use super::params::{Params, Role};
@@ -17,7 +20,6 @@ use super::softmax;
 struct Gate<'a> {
     activation: Activation,
     out_map: Map,
-    out: &'a [Lanes],
     map: Map,
     centred: Vec<Centred<'a>>,
 }
@@ -59,7 +61,7 @@ impl Engine {
         for segment in &schedule.backward {
             self.each_block(|engine, _, block, scratch| {
                 for task in segment {
-                    engine.run_backward(block, scratch, task, prepared);
+                    engine.run_backward(block, scratch, task, params, prepared);
                 }
             });
             for task in segment {
@@ -81,11 +83,12 @@ impl Engine {
         block: &mut Block,
         scratch: &mut Scratch,
         task: &Backward,
+        params: &Params,
         prepared: &Prepared,
     ) {
         match *task {
             Backward::Linear { step, slope, gate } => {
-                self.linear_backward(block, scratch, step, slope, gate, prepared);
+                self.linear_backward(block, scratch, step, slope, gate, params, prepared);
             }
             Backward::Run(step) => self.step_backward(block, step),
             Backward::Gate(step) => {
@@ -94,7 +97,8 @@ impl Engine {
                 if let Some(gate) = self.gate(block, step) {
                     self.start_sums(step, scratch);
                     let rows = 0..gate.map.h;
-                    self.add_gate(&gate, rows, &mut gradient, &mut scratch.sums);
+                    let out = &block.values[output];
+                    self.add_gate(&gate, out, rows, &mut gradient, &mut scratch.sums);
                     drop(gate);
                     finish_block_sums(block, step, &scratch.sums);
                 }
@@ -181,6 +185,7 @@ impl Engine {
     /// A convolution band by band: the gradient of its output through the normalisation behind it,
     /// the gradient of its weights, the rows of its input's gradient that are complete, and those
     /// through the activation before it.
+    #[allow(clippy::too_many_arguments)]
     fn linear_backward(
         &self,
         block: &mut Block,
@@ -188,6 +193,7 @@ impl Engine {
         step: usize,
         slope: Option<(usize, usize)>,
         gate: Option<usize>,
+        params: &Params,
         prepared: &Prepared,
     ) {
         let Step::Linear(linear) = &self.plan.steps[step] else {
@@ -219,13 +225,32 @@ impl Engine {
         if let Some(step) = gate_step {
             self.start_sums(step, scratch);
         }
-        let x = &block.values[linear.input];
+        let maker = self.schedule.makers[linear.input].map(|p| self.pointwise_step(p));
+        let mut made = match maker {
+            Some(_) => self.fresh_value(scratch, linear.input),
+            None => Vec::new(),
+        };
+        let terms = maker.map_or(Vec::new(), |p| self.terms(block, p, params));
+        let mut made_rows = 0;
         let mut groups = 0;
         for first in (0..linear.out_rows()).step_by(linear.band_rows()) {
             let rows = first..(first + linear.band_rows()).min(linear.out_rows());
             if let Some((p, summand)) = slope {
                 self.add_slope(block, p, summand, rows.clone(), &dz, &mut dy);
             }
+            let ready = linear.input_groups_for(rows.end);
+            let x = match maker {
+                Some(p) => {
+                    let need = (linear.input_rows_for(rows.end))
+                        .max(linear.input_rows_before(ready))
+                        .max(made_rows);
+                    let rows = made_rows..need;
+                    pointwise(self.isa, &terms, p.activation, &x_map, rows, &mut made);
+                    made_rows = need;
+                    &made
+                }
+                None => &block.values[linear.input],
+            };
             linear.weight_gradient(
                 self.isa,
                 prepared,
@@ -241,7 +266,6 @@ impl Engine {
             if !input.needs_gradient {
                 continue;
             }
-            let ready = linear.input_groups_for(rows.end);
             linear.input_gradient(
                 self.isa,
                 prepared,
@@ -254,13 +278,17 @@ impl Engine {
             );
             if let Some(gate) = &gate {
                 let rows = linear.input_rows_before(groups)..linear.input_rows_before(ready);
-                self.add_gate(gate, rows, &mut dx, &mut scratch.sums);
+                self.add_gate(gate, x, rows, &mut dx, &mut scratch.sums);
             }
             groups = ready;
         }
         linear.finish_weight_gradient(prepared, &scratch.numbers, &mut gradient);
         let gated = gate.is_some();
         drop(gate);
+        drop(terms);
+        if maker.is_some() {
+            scratch.value = made;
+        }
         if let Some(step) = gate_step.filter(|_| gated) {
             finish_block_sums(block, step, &scratch.sums);
         }
@@ -300,7 +328,6 @@ impl Engine {
         Some(Gate {
             activation: p.activation,
             out_map: slots[p.output].map(),
-            out: &block.values[p.output],
             map: slots[p.output].gradient_map(),
             centred: centred.collect(),
         })
@@ -323,12 +350,19 @@ impl Engine {
         scratch.sums.resize(channels * width, Lanes::ZERO);
     }
 
-    fn add_gate(&self, g: &Gate<'_>, rows: Rows, gradient: &mut [Lanes], sums: &mut [Lanes]) {
+    fn add_gate(
+        &self,
+        g: &Gate<'_>,
+        out: &[Lanes],
+        rows: Rows,
+        gradient: &mut [Lanes],
+        sums: &mut [Lanes],
+    ) {
         gate(
             self.isa,
             g.activation,
             &g.out_map,
-            g.out,
+            out,
             &g.map,
             rows,
             gradient,
@@ -472,18 +506,7 @@ fn plant(slot: &Slot, live: usize, seed: &[f32], gradient: &mut [Lanes]) {
 
 /// Makes the margins of a gradient zero: its buffer may have held another map.
 fn clear_margins(slot: &Slot, gradient: &mut [Lanes]) {
-    if slot.gradient_halo == Halo::default() {
-        return;
+    if slot.gradient_halo != Halo::default() {
+        forward::clear_margins(&slot.gradient_map(), slot.gradient_len(), gradient);
     }
-    let map = slot.gradient_map();
-    let end = slot.gradient_len();
-    let mut from = 0;
-    for y in 0..map.h {
-        for c in 0..map.c {
-            let span = map.span(c, y);
-            gradient[from..span.start].fill(Lanes::ZERO);
-            from = span.end;
-        }
-    }
-    gradient[from..end].fill(Lanes::ZERO);
 }

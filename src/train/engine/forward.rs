@@ -1,7 +1,7 @@
 //! The forward pass of a batch.
 
 use crate::train::simd::elementwise::{Rows, Term, fold, moments, pointwise};
-use crate::train::simd::{LANES, Lanes};
+use crate::train::simd::{LANES, Lanes, Map};
 
 use super::local::{Local, Operand};
 use super::params::{Params, Running};
@@ -119,7 +119,22 @@ impl Engine {
             .collect()
     }
 
-    fn terms<'a>(&'a self, block: &'a Block, p: &Pointwise, params: &'a Params) -> Vec<Term<'a>> {
+    /// A buffer for the values of a slot that are not kept, with its margins zero. It is given back to
+    /// `scratch.value`.
+    pub(super) fn fresh_value(&self, scratch: &mut Scratch, slot: SlotIx) -> Vec<Lanes> {
+        let mut value = std::mem::take(&mut scratch.value);
+        let slot = &self.plan.slots[slot];
+        value.resize(slot.len().max(value.len()), Lanes::ZERO);
+        clear_margins(&slot.map(), slot.len(), &mut value);
+        value
+    }
+
+    pub(super) fn terms<'a>(
+        &'a self,
+        block: &'a Block,
+        p: &Pointwise,
+        params: &'a Params,
+    ) -> Vec<Term<'a>> {
         p.summands
             .iter()
             .map(|t| {
@@ -154,7 +169,12 @@ impl Engine {
             self.plan.slots[linear.input].map(),
             self.plan.slots[linear.output].map(),
         );
-        let mut x = std::mem::take(&mut block.values[linear.input]);
+        let kept = self.schedule.makers[linear.input].is_none();
+        let mut x = if kept {
+            std::mem::take(&mut block.values[linear.input])
+        } else {
+            self.fresh_value(scratch, linear.input)
+        };
         let mut out = std::mem::take(&mut block.values[linear.output]);
         // A second normalisation of the same map is rare; it takes its moments behind the others.
         let (first, rest) = match norms.split_first() {
@@ -200,7 +220,11 @@ impl Engine {
             }
         }
         drop(terms);
-        block.values[linear.input] = x;
+        if kept {
+            block.values[linear.input] = x;
+        } else {
+            scratch.value = x;
+        }
         if producer.is_some() {
             rounder.finish(block);
         }
@@ -303,4 +327,18 @@ fn finish_block_moments(block: &mut Block, norm: usize, sums: &[Lanes]) {
     for (to, sum) in block.moments[norm].iter_mut().zip(sums) {
         *to = fold(sum, block.live);
     }
+}
+
+/// Makes what lies around the elements of a map zero: its buffer, of `len` vectors, may have held
+/// another map.
+pub(super) fn clear_margins(map: &Map, len: usize, buffer: &mut [Lanes]) {
+    let mut from = 0;
+    for y in 0..map.h {
+        for c in 0..map.c {
+            let span = map.span(c, y);
+            buffer[from..span.start].fill(Lanes::ZERO);
+            from = span.end;
+        }
+    }
+    buffer[from..len].fill(Lanes::ZERO);
 }

@@ -53,7 +53,7 @@ pub(super) struct Block {
     /// Lanes that hold an image.
     pub live: usize,
     pub mask: Lanes,
-    /// One entry a slot.
+    /// One entry a slot; empty where values are not kept, see [`Schedule::makers`].
     pub values: Vec<Vec<Lanes>>,
     /// Gradients; see [`Schedule::places`].
     pub pool: Vec<Vec<Lanes>>,
@@ -72,6 +72,8 @@ pub(super) struct Block {
 pub(super) struct Scratch {
     /// An image, or the sums of a list's weight gradient.
     pub numbers: Vec<f32>,
+    /// Values that one task makes and uses.
+    pub value: Vec<Lanes>,
     /// A gradient that one task makes and uses.
     pub gradient: Vec<Lanes>,
     /// Sums over rows, lane by lane.
@@ -146,7 +148,7 @@ impl Engine {
         threads: Threads,
     ) -> Self {
         let plan = Plan::new(graph, outputs, fusion);
-        let schedule = Schedule::new(&plan, training);
+        let schedule = Schedule::new(&plan, training, fusion != Fusion::Fused);
         let widest = plan.slots.iter().map(|s| s.shape.c).max().unwrap_or(0);
         let block = |_| Block {
             live: 0,
@@ -154,7 +156,8 @@ impl Engine {
             values: plan
                 .slots
                 .iter()
-                .map(|s| vec![Lanes::ZERO; s.len()])
+                .zip(&schedule.makers)
+                .map(|(s, maker)| vec![Lanes::ZERO; if maker.is_none() { s.len() } else { 0 }])
                 .collect(),
             pool: schedule
                 .pool

@@ -6,6 +6,9 @@
 //! elementwise pass before a convolution, the moments behind it, and on the way back the slope of the
 //! normalisation behind it, its two gradients, and the gate of the activation before it.
 //!
+//! A map that a pointwise step makes for one convolution alone is not kept: the way back makes its rows
+//! again, from what the step reads, which is read for the gate anyway.
+//!
 //! Tasks of a segment work on one block without waiting for the others; between segments the blocks'
 //! sums are joined.
 
@@ -73,15 +76,19 @@ pub struct Schedule {
     pub places: Vec<Place>,
     /// Vectors of each buffer of gradients.
     pub pool: Vec<usize>,
+    /// For each slot whose values are not kept, the pointwise step that makes its rows.
+    pub makers: Vec<Option<usize>>,
 }
 
 impl Schedule {
-    /// The schedule of `plan`; without the backward part if not `training`.
-    pub fn new(plan: &Plan, training: bool) -> Self {
+    /// The schedule of `plan`; without the backward part if not `training`. With `keep_values`, every
+    /// slot's values are there after a forward pass, and not only those that nothing can make again.
+    pub fn new(plan: &Plan, training: bool, keep_values: bool) -> Self {
         let mut schedule = Self {
             forward_batch: forward(plan, true),
             forward_running: forward(plan, false),
             places: vec![Place::Nowhere; plan.slots.len()],
+            makers: vec![None; plan.slots.len()],
             ..Self::default()
         };
         if training {
@@ -90,6 +97,9 @@ impl Schedule {
             fuse_gates(plan, &mut backward);
             let aliases = alias_identities(plan, &mut backward);
             schedule.place(plan, &backward, &aliases);
+            if !keep_values {
+                schedule.makers = makers(plan, &schedule.forward_batch, &backward);
+            }
             schedule.backward = backward;
         }
         schedule
@@ -280,13 +290,46 @@ fn gradients_of(plan: &Plan, task: &Backward) -> (Vec<SlotIx>, Vec<SlotIx>) {
     }
 }
 
+/// How many steps read each slot; outputs are read once more.
+fn readers(plan: &Plan) -> Vec<usize> {
+    let mut readers = vec![0; plan.slots.len()];
+    let inputs = plan.steps.iter().flat_map(Step::inputs);
+    for slot in inputs.chain(plan.outputs.iter().copied()) {
+        readers[slot] += 1;
+    }
+    readers
+}
+
+/// For each slot that one linear step alone reads, the pointwise step that makes it, if both ways run
+/// the two together.
+fn makers(plan: &Plan, forward: &[Vec<Forward>], backward: &[Vec<Backward>]) -> Vec<Option<usize>> {
+    let readers = readers(plan);
+    let mut makers = vec![None; plan.slots.len()];
+    for task in forward.iter().flatten() {
+        let Forward::Linear {
+            step,
+            producer: Some(producer),
+            ..
+        } = *task
+        else {
+            continue;
+        };
+        let slot = plan.steps[producer].output();
+        let together = backward.iter().flatten().any(|task| {
+            matches!(*task, Backward::Linear { step: s, gate, .. }
+                if s == step && gate == plan.slots[slot].needs_gradient.then_some(producer))
+        });
+        if readers[slot] == 1 && together {
+            makers[slot] = Some(producer);
+        }
+    }
+    makers
+}
+
 /// Moves the slope into the task of the linear step whose output it is the gradient of, where no
 /// other step reads that output.
 fn fuse_slopes(plan: &Plan, backward: &mut [Vec<Backward>]) {
-    let mut readers = vec![0; plan.slots.len()];
-    for input in plan.steps.iter().flat_map(Step::inputs) {
-        readers[input] += 1;
-    }
+    let readers = readers(plan);
     for segment in backward {
         let slopes: Vec<(usize, usize)> = segment
             .iter()
@@ -297,7 +340,7 @@ fn fuse_slopes(plan: &Plan, backward: &mut [Vec<Backward>]) {
             .collect();
         for (p, summand) in slopes {
             let slot = plan.steps[p].inputs()[summand];
-            if readers[slot] != 1 || plan.outputs.contains(&slot) {
+            if readers[slot] != 1 {
                 continue;
             }
             let target = segment.iter_mut().find_map(|task| match task {
