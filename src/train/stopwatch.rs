@@ -8,7 +8,7 @@ use super::batch_norm;
 use super::check;
 use super::engine::{Engine, Fusion, Mode, Prepared, Threads};
 use super::evaluate::logits_of;
-use super::options::TrainOptions;
+use super::options::{Allocation, TrainOptions};
 use super::simd::Isa;
 use super::state::{Cutter, State};
 use super::targets::Targets;
@@ -26,7 +26,7 @@ pub struct TrainingStep {
 
 impl TrainingStep {
     /// The step of the classifier `graph` on all of `data` as one batch. Every entry of `sparsities`
-    /// is a level under a uniform random mask; all levels are trained in each step. `[0.0]` is the
+    /// is a level with its own masks by magnitude; all levels are trained in each step. `[0.0]` is the
     /// dense network.
     ///
     /// # Errors
@@ -35,6 +35,7 @@ impl TrainingStep {
         graph: &FloatGraph,
         data: &Dataset,
         sparsities: &[f64],
+        allocation: Allocation,
         threads: usize,
     ) -> Result<Self, Diagnostics> {
         check::classifier(graph)?;
@@ -52,7 +53,11 @@ impl TrainingStep {
             Isa::detect(),
             threads.clone(),
         );
-        let cutter = Cutter::new(&graph, &TrainOptions::default());
+        let options = TrainOptions {
+            allocation,
+            ..TrainOptions::default()
+        };
+        let cutter = Cutter::new(&graph, &options);
         let mut state = State::new(engine.plan(), &graph, sparsities.len(), &cutter, false);
         state.rank(&cutter, sparsities);
         engine.load(data.len(), &|i, out| data.input(i, out));

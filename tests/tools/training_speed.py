@@ -148,8 +148,9 @@ def compare(network, batch, ours, rounds, seconds):
         Contender("PyTorch channels_last, tuned malloc", torch + ["--channels-last"], TUNED),
     ]
     base = [1, 2]
-    for name, sparsities in ours:
-        contenders.append(Contender(name, [NESTC, network, str(batch), sparsities]))
+    for name, sparsities, allocation in ours:
+        command = [NESTC, network, str(batch), sparsities, allocation]
+        contenders.append(Contender(name, command))
     for contender in contenders:
         contender.ready(seconds)
     for _ in range(rounds):
@@ -187,11 +188,14 @@ def main():
     if given.contend:
         return contend(given.contend[0], int(given.contend[1]), given.channels_last)
     compare("resnet8", 128, [
-        ("nestc dense", "0"),
-        ("nestc, 90 % masks", "90"),
-        ("nestc, levels 95, 90, 80, 50 and 0 in one step", "95,90,80,50,0"),
+        ("nestc dense", "0", "uniform"),
+        ("nestc, 90 % of every layer masked", "90", "uniform"),
+        ("nestc, 90 % of all weights masked", "90", "global"),
+        ("nestc, levels 95, 90, 80, 50, 0 of every layer in one step", "95,90,80,50,0", "uniform"),
+        ("nestc, the same of all weights", "95,90,80,50,0", "global"),
     ], given.rounds, given.slice)
-    compare("mobilenet", 64, [("nestc dense", "0")], given.rounds, given.slice)
+    dense = ("nestc dense", "0", "uniform")
+    compare("mobilenet", 64, [dense], given.rounds, given.slice)
 
 
 if __name__ == "__main__":

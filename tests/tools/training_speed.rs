@@ -1,8 +1,11 @@
 //! Times training steps on request, for `training_speed.py`, which interleaves them with other engines'.
 //!
 //! ```text
-//! cargo run --release --example training_speed -- resnet8|mobilenet BATCH SPARSITY[,SPARSITY...]
+//! cargo run --release --example training_speed -- resnet8|mobilenet BATCH SPARSITY[,SPARSITY...] uniform|global
 //! ```
+//!
+//! Masks are by magnitude: the same share of every layer, or one ranking over all as `nestc train` has
+//! it, which spares the layers at the front, where a weight costs most.
 //!
 //! Prints `{"ready": ...}`; then, for each number of steps read from standard input, one JSON line
 //! with the images a second of the median and of the fastest step, microseconds of processor time an
@@ -19,15 +22,20 @@ use anyhow::{Context, Result, bail};
 use nestc::data::{Dataset, Pixels};
 use nestc::ir::float::Shape;
 use nestc::ir::nested::Preprocessing;
-use nestc::train::peak_rss_bytes;
 use nestc::train::stopwatch::TrainingStep;
+use nestc::train::{Allocation, peak_rss_bytes};
 
 const THREADS: usize = 2;
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [network, batch, sparsities] = arguments.as_slice() else {
-        bail!("training_speed resnet8|mobilenet BATCH SPARSITY[,SPARSITY...]");
+    let [network, batch, sparsities, allocation] = arguments.as_slice() else {
+        bail!("training_speed resnet8|mobilenet BATCH SPARSITY[,SPARSITY...] uniform|global");
+    };
+    let allocation = match allocation.as_str() {
+        "uniform" => Allocation::Uniform,
+        "global" => Allocation::Global,
+        other => bail!("masks are uniform or global, not {other}"),
     };
     let batch: usize = batch.parse().context("BATCH")?;
     let sparsities: Vec<f64> = sparsities
@@ -42,7 +50,8 @@ fn main() -> Result<()> {
     };
     let shape = graph.shape(graph.input());
     let classes = graph.shape(graph.outputs[0]).len();
-    let mut step = TrainingStep::new(&graph, &noise(shape, classes, batch), &sparsities, THREADS)?;
+    let data = noise(shape, classes, batch);
+    let mut step = TrainingStep::new(&graph, &data, &sparsities, allocation, THREADS)?;
     for _ in 0..3 {
         step.run();
     }
