@@ -28,7 +28,7 @@ build: ## Build the nestc command
 demo: setup-device build ## Train on the CIFAR-10 sample, compile, run on the emulator (< 10 minutes)
 	@rm -rf $(DEMO_DIR) && mkdir -p $(DEMO_DIR)
 	$(NESTC) train models/resnet8_cifar10.onnx --data cifar10:$(SAMPLE),$(PREPARATION) \
-		--levels 90,80,50 --epochs 20 --batch 32 --lr 0.02 -o $(DEMO_DIR)/resnet8.nest.onnx
+		--levels 90,80,50 --epochs 20 --batch 64 --lr 0.01 -o $(DEMO_DIR)/resnet8.nest.onnx
 	$(NESTC) eval $(DEMO_DIR)/resnet8.nest.onnx --data cifar10:$(SAMPLE) --precision int8
 	$(NESTC) compile $(DEMO_DIR)/resnet8.nest.onnx --target stm32h743 -o $(DEMO_DIR)/firmware
 	$(NESTC) bench $(DEMO_DIR)/firmware --verify 2
