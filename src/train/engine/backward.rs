@@ -12,7 +12,7 @@ use super::linear::bias_gradient;
 use super::local::Operand;
 use super::params::{Params, Role};
 use super::plan::{Halo, Scaling, Slot, SlotIx, Step};
-use super::run::{Block, Engine, Mode, Prepared, Scratch};
+use super::run::{Block, Engine, Mode, Prepared, Scratch, grown};
 use super::schedule::{Backward, Place};
 use super::softmax;
 
@@ -207,8 +207,7 @@ impl Engine {
         let (behind, mut dy) = match slope {
             Some((p, _)) => {
                 let mut dy = std::mem::take(&mut scratch.gradient);
-                dy.resize(output.gradient_len(), Lanes::ZERO);
-                clear_margins(output, &mut dy);
+                clear_margins(output, grown(&mut dy, output.gradient_len()));
                 (Some(self.pointwise_step(p).output), dy)
             }
             None => (None, self.take_gradient(block, linear.output)),

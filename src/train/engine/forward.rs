@@ -7,7 +7,7 @@ use super::local::{Local, Operand};
 use super::params::{Params, Running};
 use super::plan::{Pointwise, Scaling, SlotIx, Step};
 use super::rounding::Rounder;
-use super::run::{Block, Engine, Mode, Prepared, Scratch};
+use super::run::{Block, Engine, Mode, Prepared, Scratch, grown};
 use super::schedule::Forward;
 use super::softmax;
 
@@ -124,8 +124,7 @@ impl Engine {
     pub(super) fn fresh_value(&self, scratch: &mut Scratch, slot: SlotIx) -> Vec<Lanes> {
         let mut value = std::mem::take(&mut scratch.value);
         let slot = &self.plan.slots[slot];
-        value.resize(slot.len().max(value.len()), Lanes::ZERO);
-        clear_margins(&slot.map(), slot.len(), &mut value);
+        clear_margins(&slot.map(), slot.len(), grown(&mut value, slot.len()));
         value
     }
 

@@ -515,8 +515,8 @@ impl Linear {
         }
     }
 
-    /// Sums of the weight gradient, where it is not summed in place, to be given to [`Linear::weight_gradient`] of every band and
-    /// then to [`Linear::finish_weight_gradient`].
+    /// Sums of the weight gradient, where it is not summed in place, to be given to
+    /// [`Linear::weight_gradient`] of every band and then to [`Linear::finish_weight_gradient`].
     pub fn start_weight_gradient(&self, prepared: &PreparedLinear, sums: &mut Vec<f32>) {
         sums.clear();
         if prepared.form == Form::Lists {

@@ -82,6 +82,15 @@ pub(super) struct Scratch {
     pub spare: Spare,
 }
 
+/// `buffer`, at least `len` vectors long. It never shrinks: what one layer leaves in it is not cleared
+/// for the next.
+pub(super) fn grown(buffer: &mut Vec<Lanes>, len: usize) -> &mut [Lanes] {
+    if buffer.len() < len {
+        buffer.resize(len, Lanes::ZERO);
+    }
+    buffer
+}
+
 /// A plan with the buffers to run it.
 #[derive(Debug)]
 pub struct Engine {

@@ -166,7 +166,7 @@ impl Schedule {
 }
 
 /// The normalisations that a step applies.
-pub fn norms_of(step: &Step) -> impl Iterator<Item = usize> + '_ {
+fn norms_of(step: &Step) -> impl Iterator<Item = usize> + '_ {
     let summands = match step {
         Step::Pointwise(p) => p.summands.as_slice(),
         _ => &[],

@@ -6,6 +6,8 @@ use crate::train::simd::winograd::{
 };
 use crate::train::simd::{Isa, Lanes};
 
+use super::run::grown;
+
 /// Channels from which the transforms cost less than they save.
 pub const LEAST_CHANNELS: usize = 8;
 
@@ -18,13 +20,6 @@ const AT_ONCE: usize = 8;
 pub struct Spare {
     input: Vec<Lanes>,
     output: Vec<Lanes>,
-}
-
-fn grown(buffer: &mut Vec<Lanes>, len: usize) -> &mut [Lanes] {
-    if buffer.len() < len {
-        buffer.resize(len, Lanes::ZERO);
-    }
-    buffer
 }
 
 /// Transformed weights, one dense layer for each frequency.
