@@ -179,8 +179,8 @@ pub struct FineArgs {
     #[arg(long, value_name = "LIST[:LIST]", value_parser = level_weights)]
     pub level_weights: Option<LevelWeights>,
     /// Which levels a step trains: all; sandwich[:K], the sparsest, the densest and K drawn ones
-    /// between; late[:K], as sandwich while masks change and all afterwards. Example: --schedule
-    /// sandwich:1
+    /// between; late[:K], as sandwich while masks change and all afterwards; sparsest[:K], the
+    /// sparsest and K drawn ones of the others. Example: --schedule sandwich:1
     #[arg(long, value_name = "RULE", value_parser = schedule)]
     pub schedule: Option<Schedule>,
     /// Whose outputs levels learn from. Example: --distill-from in-place
@@ -218,6 +218,10 @@ pub struct FineArgs {
     /// Do not mirror pictures (digits, writing).
     #[arg(long)]
     pub no_flip: bool,
+    /// Share of their extent that pictures are shifted by at most, at random. Example: --shift 0 for
+    /// digits that are centred
+    #[arg(long, value_name = "SHARE")]
+    pub shift: Option<f64>,
 }
 
 impl TrainArgs {
@@ -314,6 +318,7 @@ impl FineArgs {
             o.average = self.average;
         }
         o.flip &= !self.no_flip;
+        set(&mut o.shift, &self.shift);
     }
 }
 
@@ -342,7 +347,8 @@ fn schedule(text: &str) -> Result<Schedule, String> {
         ("all", None) => Ok(Schedule::All),
         ("sandwich", count) => Ok(Schedule::Sandwich(count.unwrap_or(1))),
         ("late", count) => Ok(Schedule::Late(count.unwrap_or(1))),
-        _ => Err("give all, sandwich[:K] or late[:K], for example sandwich:1".into()),
+        ("sparsest", count) => Ok(Schedule::Sparsest(count.unwrap_or(1))),
+        _ => Err("give all, sandwich[:K], late[:K] or sparsest[:K], for example sandwich:1".into()),
     }
 }
 
@@ -405,6 +411,7 @@ mod tests {
             "--distill-from", "chain", "--distill-share", "0.4", "--temperature", "3",
             "--label-smoothing", "0.1", "--own-epochs", "2", "--qat", "3", "--rate", "hold:0.6",
             "--warmup", "1.5", "--weight-decay", "1e-4", "--average", "0.999", "--no-flip",
+            "--shift", "0.0625",
             "--recalibrate=64", "--validation-split", "500", "--log", "run.jsonl",
             "--epochs", "0",
         ]);
@@ -435,6 +442,7 @@ mod tests {
             weight_decay: 1e-4,
             average: Some(0.999),
             flip: false,
+            shift: 0.0625,
             recalibrate: true,
             recalibration_batches: 64,
             validation_split: 500,

@@ -96,13 +96,15 @@ pub fn train_run(
         ..options.train.clone()
     });
     let fingerprint = fingerprint(material, &train, options);
+    let file = |suffix: &str| run_file(&options.folder, run, suffix);
+    train.checkpoint = file(CHECKPOINT);
     if let Some(record) = record(&options.folder, run)? {
         compare(&options.folder, run, &record.fingerprint, &fingerprint)?;
+        // A study killed between the record and this line's twin below leaves one behind.
+        let _ = fs::remove_file(&train.checkpoint);
         progress.kept(run);
         return Ok(());
     }
-    let file = |suffix: &str| run_file(&options.folder, run, suffix);
-    train.checkpoint = file(CHECKPOINT);
     train.resume = true;
     // Images held out are watched while training; test images are not.
     let watched = (options.validation_split > 0).then_some(material.evaluation);

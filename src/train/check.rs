@@ -222,7 +222,7 @@ fn arguments(o: &TrainOptions) -> Result<()> {
     if let Routing::Soft(s) = o.routing {
         require("--routing soft", share(f64::from(s)), &s, "from 0 to 1");
     }
-    if let Schedule::Sandwich(k) | Schedule::Late(k) = o.schedule {
+    if let Schedule::Sandwich(k) | Schedule::Late(k) | Schedule::Sparsest(k) = o.schedule {
         require("--schedule", k > 0, &k, "of at least 1");
     }
     if let Some(s) = o.distillation.share {
@@ -265,6 +265,12 @@ fn arguments(o: &TrainOptions) -> Result<()> {
             "from 0 to below 1",
         );
     }
+    require(
+        "--shift",
+        (0.0..1.0).contains(&o.shift),
+        &o.shift,
+        "from 0 to below 1",
+    );
     require(
         "--recalibrate",
         o.recalibration_batches > 0,

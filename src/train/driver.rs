@@ -181,7 +181,7 @@ impl<'a> Run<'a> {
         };
         Ok(Self {
             fingerprint: fingerprint(given, train, options, &sparsities),
-            augment: Augment::of(train, options.flip),
+            augment: Augment::of(train, options.flip, options.shift),
             prepared: vec![Prepared::default(); levels],
             sums: {
                 let mut sums = vec![Vec::new(); engine.plan().params.len()];

@@ -37,6 +37,9 @@ pub struct TrainOptions {
     pub routing: Routing,
     /// Whether half of the pictures are mirrored.
     pub flip: bool,
+    /// Share of their extent that pictures are shifted by at most, up and down, left and right, 0
+    /// (not at all) to below 1.
+    pub shift: f64,
     /// Weight decay of convolution and fully connected weights.
     pub weight_decay: f32,
     /// What a level leaves out.
@@ -91,6 +94,7 @@ impl Default for TrainOptions {
             checkpoint: PathBuf::from("nestc-train.checkpoint"),
             routing: Routing::OwnerMean,
             flip: true,
+            shift: 0.125,
             weight_decay: 5e-4,
             method: Method::Nested,
             allocation: Allocation::Global,
@@ -221,6 +225,9 @@ pub enum Schedule {
     Sandwich(usize),
     /// As [`Schedule::Sandwich`] while masks still change, all levels from then on.
     Late(usize),
+    /// The sparsest and this many of the others, drawn anew each step; the drawn ones count for
+    /// those left out.
+    Sparsest(usize),
 }
 
 /// What levels learn from beside labels.

@@ -510,6 +510,7 @@ fn wrong_options_are_refused_together() {
         rate: RateShape::Hold(1.0),
         warmup: f64::NAN,
         average: Some(1.0),
+        shift: -0.5,
         recalibration_batches: 0,
         level_weights: LevelWeights {
             start: vec![1.0],
@@ -526,7 +527,7 @@ fn wrong_options_are_refused_together() {
     let expected = [
         "--weight-decay", "--block", "--ramp-end", "--rank-every", "--routing soft", "--schedule",
         "--distill-share", "--temperature", "--label-smoothing", "--qat", "--rate hold", "--warmup",
-        "--average", "--recalibrate", "--level-weights", "--level-weights", "--method width",
+        "--average", "--shift", "--recalibrate", "--level-weights", "--level-weights", "--method width",
         "--validation-split",
     ];
     assert_eq!(places, expected);

@@ -14,12 +14,12 @@ pub struct Augment {
 }
 
 impl Augment {
-    /// For `data`: shifts up to an eighth of the extent (4 of 32 pixels), flips if wanted. Inputs
-    /// that are not pictures are left alone.
-    pub fn of(data: &Dataset, flip: bool) -> Self {
+    /// For `data`: shifts up to `shift` of the extent, rounded down to pixels, and flips if wanted.
+    /// Inputs that are not pictures are left alone.
+    pub fn of(data: &Dataset, flip: bool, shift: f64) -> Self {
         match data.pixels {
             Pixels::U8(_) => Self {
-                shift: [data.shape.h / 8, data.shape.w / 8],
+                shift: [data.shape.h, data.shape.w].map(|n| (n as f64 * shift) as usize),
                 flip,
             },
             Pixels::F32(_) => Self {
@@ -83,7 +83,7 @@ mod tests {
             boxes: None,
             preprocessing: Preprocessing::identity(2),
         };
-        let augment = Augment::of(&data, true);
+        let augment = Augment::of(&data, true, 0.125);
         assert_eq!(augment.shift, [1, 2]);
         let mut plain = vec![0.0; shape.len()];
         data.input(0, &mut plain);
