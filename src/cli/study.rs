@@ -172,7 +172,7 @@ fn train_options(args: &StudyArgs) -> TrainOptions {
         levels: args.levels.0.clone(),
         epochs: args.epochs as usize,
         loss: args.loss.into(),
-        learning_rate: args.lr.unwrap_or(recipe.learning_rate),
+        learning_rate: args.lr,
         batch: args.batch.map_or(recipe.batch, |n| n as usize),
         threads: args.threads.map(|n| n as usize),
         ..recipe

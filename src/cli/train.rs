@@ -149,8 +149,9 @@ impl Progress for Show<'_> {
             n => format!(", {n} held out"),
         };
         let text = format!(
-            "{} images{held_out}; about {} MB of memory",
+            "{} images{held_out}; learning rate up to {}; about {} MB of memory",
             outlook.images,
+            outlook.learning_rate,
             outlook.memory_bytes.div_ceil(1_000_000)
         );
         self.printer.step("train", &text);

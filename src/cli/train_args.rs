@@ -104,9 +104,9 @@ pub struct TrainArgs {
     /// outputs.
     #[arg(long, value_enum, default_value_t = LossArg::Auto)]
     pub loss: LossArg,
-    /// The learning rate at its peak.
-    #[arg(long, value_name = "X", default_value_t = 0.05, allow_negative_numbers = true, value_parser = learning_rate)]
-    pub lr: f32,
+    /// The learning rate at its peak (default: 0.05, less for runs of few steps).
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = learning_rate)]
+    pub lr: Option<f32>,
     /// Images of one step.
     #[arg(long, value_name = "N", default_value_t = 256, allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub batch: u32,
@@ -179,8 +179,8 @@ pub struct FineArgs {
     #[arg(long, value_name = "LIST[:LIST]", value_parser = level_weights)]
     pub level_weights: Option<LevelWeights>,
     /// Which levels a step trains: all; sandwich[:K], the sparsest, the densest and K drawn ones
-    /// between; late[:K], as sandwich while masks change and all afterwards; sparsest[:K], the
-    /// sparsest and K drawn ones of the others. Example: --schedule sandwich:1
+    /// between; late[:K], as sandwich while masks change and all afterwards. Example: --schedule
+    /// sandwich:1
     #[arg(long, value_name = "RULE", value_parser = schedule)]
     pub schedule: Option<Schedule>,
     /// Whose outputs levels learn from. Example: --distill-from in-place
@@ -347,8 +347,7 @@ fn schedule(text: &str) -> Result<Schedule, String> {
         ("all", None) => Ok(Schedule::All),
         ("sandwich", count) => Ok(Schedule::Sandwich(count.unwrap_or(1))),
         ("late", count) => Ok(Schedule::Late(count.unwrap_or(1))),
-        ("sparsest", count) => Ok(Schedule::Sparsest(count.unwrap_or(1))),
-        _ => Err("give all, sandwich[:K], late[:K] or sparsest[:K], for example sandwich:1".into()),
+        _ => Err("give all, sandwich[:K] or late[:K], for example sandwich:1".into()),
     }
 }
 

@@ -190,13 +190,14 @@ fn arguments(o: &TrainOptions) -> Result<()> {
         "of at least 1, or 0 with --recalibrate",
     );
     require("--batch", o.batch > 0, &o.batch, "of at least 1");
-    let rate = o.learning_rate;
-    require(
-        "--lr",
-        rate.is_finite() && rate > 0.0,
-        &rate,
-        "above 0; 0.05 is usual",
-    );
+    if let Some(rate) = o.learning_rate {
+        require(
+            "--lr",
+            rate.is_finite() && rate > 0.0,
+            &rate,
+            "above 0; 0.05 is usual",
+        );
+    }
     let decay = o.weight_decay;
     require(
         "--weight-decay",
@@ -222,7 +223,7 @@ fn arguments(o: &TrainOptions) -> Result<()> {
     if let Routing::Soft(s) = o.routing {
         require("--routing soft", share(f64::from(s)), &s, "from 0 to 1");
     }
-    if let Schedule::Sandwich(k) | Schedule::Late(k) | Schedule::Sparsest(k) = o.schedule {
+    if let Schedule::Sandwich(k) | Schedule::Late(k) = o.schedule {
         require("--schedule", k > 0, &k, "of at least 1");
     }
     if let Some(s) = o.distillation.share {

@@ -17,7 +17,7 @@ use super::evaluate::{Evaluation, evaluate_levels, raw_losses};
 use super::log::Log;
 use super::options::{
     EpochSummary, LevelEpoch, LevelReport, Outlook, Progress, Pruning, TrainOptions, TrainReport,
-    Trained, peak_rss_bytes,
+    Trained, peak_rss_bytes, usual_rate,
 };
 use super::recipe::augment::Augment;
 use super::recipe::fake_quant::{self, Course};
@@ -121,6 +121,8 @@ struct Run<'a> {
     sums: Vec<Vec<f32>>,
     augment: Augment,
     steps: usize,
+    /// The learning rate at its peak.
+    peak: f32,
     /// When int8 is expected, if ever, and where it has tensors.
     rounding: Option<Course>,
     stored: Vec<bool>,
@@ -191,6 +193,7 @@ impl<'a> Run<'a> {
                 sums
             },
             steps,
+            peak: (options.learning_rate).unwrap_or_else(|| usual_rate(steps * options.epochs)),
             rounding,
             stored: stored(engine.plan()),
             held_out: (!out.is_empty()).then(|| train.subset(&out)),
@@ -224,6 +227,7 @@ impl<'a> Run<'a> {
             memory_bytes: (images + state) as u64 + self.engine.buffer_bytes(),
             images: self.kept.len(),
             held_out: self.train.len() - self.kept.len(),
+            learning_rate: self.peak,
             dense_macs: (self.graph.nodes.iter_enumerated())
                 .map(|(id, _)| node_macs(&self.graph, id))
                 .sum(),
@@ -236,7 +240,7 @@ impl<'a> Run<'a> {
         };
         let head = serde_json::json!({
             "recipe": RECIPE,
-            "options": options_json(self.options, &self.sparsities),
+            "options": options_json(self.options, &self.sparsities, self.peak),
             "network": self.graph.name,
             "images": self.kept.len(),
             "images_held_out": self.train.len() - self.kept.len(),
@@ -255,7 +259,7 @@ impl<'a> Run<'a> {
         let o = self.options;
         let warmup = (o.warmup * self.steps as f64).round() as usize;
         let warmup = warmup.min(self.total() / 4).max(1);
-        o.rate.at(o.learning_rate, now, self.total(), warmup)
+        o.rate.at(self.peak, now, self.total(), warmup)
     }
 
     fn last_rate(&self, epoch: usize) -> f64 {
@@ -475,12 +479,9 @@ impl<'a> Run<'a> {
             format!("epoch {}, step {} of {}", epoch + 1, step + 1, self.steps),
             format!(
                 "the loss of level {level} is not a number at learning rate {rate:.4} (--lr {})",
-                self.options.learning_rate
+                self.peak
             ),
-            format!(
-                "lower it, for example --lr {}",
-                self.options.learning_rate / 4.0
-            ),
+            format!("lower it, for example --lr {}", self.peak / 4.0),
         )
         .into()
     }
@@ -501,7 +502,7 @@ impl<'a> Run<'a> {
     }
 
     fn diverged_after(&self, epoch: usize, what: String) -> diag::Diagnostics {
-        let rate = self.options.learning_rate;
+        let rate = self.peak;
         Diagnostic::new(
             diag::DIVERGED,
             format!("end of epoch {}", epoch + 1),
@@ -628,7 +629,7 @@ impl<'a> Run<'a> {
         serde_json::json!({
             "nestc_version": env!("CARGO_PKG_VERSION"),
             "recipe": RECIPE,
-            "options": options_json(self.options, &self.sparsities),
+            "options": options_json(self.options, &self.sparsities, self.peak),
             "images": self.kept.len(),
             "images_held_out": self.train.len() - self.kept.len(),
             "validation_images": self.validation.map(Dataset::len),

@@ -20,8 +20,8 @@ pub struct TrainOptions {
     pub epochs: usize,
     /// What the levels are trained towards.
     pub loss: Loss,
-    /// Peak learning rate.
-    pub learning_rate: f32,
+    /// Peak learning rate; without it [`usual_rate`] of the number of steps.
+    pub learning_rate: Option<f32>,
     /// Images a step.
     pub batch: usize,
     /// Everything random follows from it.
@@ -86,7 +86,7 @@ impl Default for TrainOptions {
             levels: vec![0.9, 0.8, 0.5],
             epochs: 10,
             loss: Loss::Auto,
-            learning_rate: 0.05,
+            learning_rate: None,
             batch: 256,
             seed: 1,
             threads: None,
@@ -135,6 +135,19 @@ impl TrainOptions {
             },
         }
     }
+}
+
+/// The peak learning rate of a run of `steps` steps unless one is asked for.
+///
+/// A high rate shakes a trained network out of the minimum it is in, which pays only where the run
+/// is long enough to find a better one for all levels: the usual rate from 2,000 steps on, falling
+/// with the square root of the steps below.
+pub fn usual_rate(steps: usize) -> f32 {
+    const USUAL: f32 = 0.05;
+    const LONG_RUN: f32 = 2000.0;
+    let rate = USUAL * (steps as f32 / LONG_RUN).sqrt().min(1.0);
+    // Two digits say enough, and read well in records.
+    format!("{rate:.1e}").parse().unwrap_or(rate)
 }
 
 /// A set of options.
@@ -225,9 +238,6 @@ pub enum Schedule {
     Sandwich(usize),
     /// As [`Schedule::Sandwich`] while masks still change, all levels from then on.
     Late(usize),
-    /// The sparsest and this many of the others, drawn anew each step; the drawn ones count for
-    /// those left out.
-    Sparsest(usize),
 }
 
 /// What levels learn from beside labels.
@@ -316,6 +326,8 @@ pub struct Outlook {
     pub images: usize,
     /// Images held out of training.
     pub held_out: usize,
+    /// Peak learning rate.
+    pub learning_rate: f32,
     /// Multiply-accumulates of an inference of the dense network.
     pub dense_macs: u64,
 }
@@ -400,4 +412,22 @@ pub fn peak_rss_bytes() -> Option<u64> {
     let line = status.lines().find(|l| l.starts_with("VmHWM:"))?;
     let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kilobytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::usual_rate;
+
+    #[test]
+    fn short_runs_learn_more_carefully() {
+        for (steps, rate) in [
+            (0, 0.0),
+            (20, 0.005),
+            (300, 0.019),
+            (2000, 0.05),
+            (8000, 0.05),
+        ] {
+            assert_eq!(usual_rate(steps), rate, "{steps}");
+        }
+    }
 }

@@ -34,7 +34,10 @@ fn flags(o: &TrainOptions, sparsities: &[f64]) -> Vec<(&'static str, String)> {
         ("--levels", list(&percent)),
         ("--epochs", o.epochs.to_string()),
         ("--loss", name(o.loss)),
-        ("--lr", o.learning_rate.to_string()),
+        (
+            "--lr",
+            o.learning_rate.map_or_else(usual, |x| x.to_string()),
+        ),
         ("--batch", o.batch.to_string()),
         ("--seed", o.seed.to_string()),
         (
@@ -67,7 +70,6 @@ fn flags(o: &TrainOptions, sparsities: &[f64]) -> Vec<(&'static str, String)> {
                 Schedule::All => "all".into(),
                 Schedule::Sandwich(k) => format!("sandwich:{k}"),
                 Schedule::Late(k) => format!("late:{k}"),
-                Schedule::Sparsest(k) => format!("sparsest:{k}"),
             },
         ),
         ("--distill-from", name(o.distillation.from)),
@@ -108,12 +110,12 @@ fn name(choice: impl serde::Serialize) -> String {
 }
 
 /// The options as JSON, for the model's record and the log.
-pub(super) fn options_json(o: &TrainOptions, sparsities: &[f64]) -> Value {
+pub(super) fn options_json(o: &TrainOptions, sparsities: &[f64], peak: f32) -> Value {
     json!({
         "levels": sparsities,
         "epochs": o.epochs,
         "loss": o.loss,
-        "learning_rate": decimal(o.learning_rate),
+        "learning_rate": decimal(peak),
         "batch": o.batch,
         "seed": o.seed,
         "routing": o.routing,

@@ -61,7 +61,7 @@ fn options_and_data(log: &mut Log) {
     let wrong = TrainOptions {
         levels: vec![0.5, 0.5, 1.0, -0.1],
         epochs: 0,
-        learning_rate: f32::NAN,
+        learning_rate: Some(f32::NAN),
         ..options(folder.path())
     };
     let error = fail(&network(), &data, &wrong);
@@ -148,7 +148,7 @@ fn networks(log: &mut Log) {
 fn divergence(log: &mut Log) {
     let folder = tempfile::tempdir().unwrap();
     let options = TrainOptions {
-        learning_rate: 1e30,
+        learning_rate: Some(1e30),
         ..options(folder.path())
     };
     let error = fail(&network(), &pictures(240, 1), &options);
@@ -166,7 +166,7 @@ fn divergence(log: &mut Log) {
 fn divergence_of_the_last_step(log: &mut Log) {
     let folder = tempfile::tempdir().unwrap();
     let options = TrainOptions {
-        learning_rate: 1e30,
+        learning_rate: Some(1e30),
         epochs: 1,
         ..options(folder.path())
     };
@@ -178,7 +178,7 @@ fn divergence_of_the_last_step(log: &mut Log) {
 
     // So far beyond that the weights themselves overflow, validation or not.
     let options = TrainOptions {
-        learning_rate: f32::MAX,
+        learning_rate: Some(f32::MAX),
         ..options
     };
     let mut large = network();

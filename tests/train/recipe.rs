@@ -384,7 +384,7 @@ fn networks_that_do_not_classify_learn_their_raw_outputs() {
         let options = TrainOptions {
             levels: vec![0.9, 0.7],
             loss: Loss::Auto,
-            learning_rate: 0.01,
+            learning_rate: Some(0.01),
             epochs,
             recalibrate: epochs == 0,
             distillation: Distillation {

@@ -148,7 +148,7 @@ pub fn options(folder: &Path) -> TrainOptions {
         levels: vec![0.5, 0.9, 0.0],
         epochs: 4,
         batch: 40,
-        learning_rate: 0.05,
+        learning_rate: Some(0.05),
         loss: nestc::train::Loss::Labels,
         flip: false,
         checkpoint: folder.join("small.checkpoint"),
