@@ -14,7 +14,7 @@ use crate::study::{Approach, Run};
 /// `nestc study`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Methods:\n  nested      all levels trained together\n  separate    a sparse model for each level\n  dynamic     the dense network pruned at run time, nothing trained\n  width       a slimmable network: levels of fewer channels\n  and, as nested but for one rule: nested-sum, nested-hard, nested-soft, nested-one-shot,\n  nested-uniform, nested-macs, nested-in-place, nested-labels, nested-sandwich,\n  nested-recalibrated, paper\n\nA study is a folder: what is done is kept, so the same command goes on where it was stopped. Parts\nmade with --only on other machines are files to be copied into it.\n\nExample:\n  nestc study net.onnx --data cifar10:data/cifar10 --levels 95,90,80,50,0 --epochs 30 \\\n      --seeds 1,2,3 --methods nested,separate,dynamic,width -o study"
+    after_help = "Methods:\n  nested      all levels trained together\n  separate    a sparse model for each level\n  dynamic     the dense network pruned at run time, nothing trained\n  width       a slimmable network: levels of fewer channels\n  and, as nested but for one rule: nested-sum, nested-hard, nested-soft, nested-one-shot,\n  nested-uniform, nested-macs, nested-in-place, nested-labels, nested-all,\n  nested-even, nested-recalibrated, paper\n\nA study is a folder: what is done is kept, so the same command goes on where it was stopped. Parts\nmade with --only on other machines are files to be copied into it.\n\nExample:\n  nestc study net.onnx --data cifar10:data/cifar10 --levels 95,90,80,50,0 --epochs 30 \\\n      --seeds 1,2,3 --methods nested,separate,dynamic,width -o study"
 )]
 pub struct StudyArgs {
     /// The pretrained ONNX file.

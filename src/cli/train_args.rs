@@ -108,7 +108,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = learning_rate)]
     pub lr: Option<f32>,
     /// Images of one step.
-    #[arg(long, value_name = "N", default_value_t = 256, allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    #[arg(long, value_name = "N", default_value_t = 128, allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub batch: u32,
     /// The seed of everything drawn by chance; one seed gives the same bits with any threads.
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -294,7 +294,9 @@ impl FineArgs {
             set(every, &self.rank_every.map(|n| n as usize));
         }
         set(&mut o.routing, &self.routing);
-        set(&mut o.level_weights, &self.level_weights);
+        if self.level_weights.is_some() {
+            o.level_weights.clone_from(&self.level_weights);
+        }
         set(&mut o.schedule, &self.schedule);
         set(
             &mut o.distillation.from,
@@ -423,10 +425,10 @@ mod tests {
                 every: 20,
             },
             routing: Routing::Soft(0.25),
-            level_weights: LevelWeights {
+            level_weights: Some(LevelWeights {
                 start: vec![1.0, 1.0, 2.0],
                 end: vec![4.0, 2.0, 1.0],
-            },
+            }),
             schedule: Schedule::Late(2),
             distillation: Distillation {
                 from: Source::Chain,

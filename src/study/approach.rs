@@ -39,8 +39,10 @@ pub enum Approach {
     NestedInPlace,
     /// Nested, without a teacher.
     NestedLabels,
-    /// Nested, three levels a step.
-    NestedSandwich,
+    /// Nested, every level in every step.
+    NestedAll,
+    /// Nested, all levels counting alike.
+    NestedEven,
     /// Nested, statistics measured anew at the end.
     NestedRecalibrated,
     /// Nested, by the recipe of the paper.
@@ -145,10 +147,16 @@ pub static APPROACHES: &[ApproachInfo] = &[
         rule: "as nested, with labels alone and no teacher",
     },
     ApproachInfo {
-        approach: Approach::NestedSandwich,
-        name: "nested-sandwich",
-        title: "nested, sandwich",
-        rule: "as nested, with the sparsest, the densest and one level drawn by lot in each step",
+        approach: Approach::NestedAll,
+        name: "nested-all",
+        title: "nested, all levels a step",
+        rule: "as nested, with all levels in each step, and not the sparsest, the densest and one drawn by lot",
+    },
+    ApproachInfo {
+        approach: Approach::NestedEven,
+        name: "nested-even",
+        title: "nested, even",
+        rule: "as nested, with the losses of all levels counting alike from start to end",
     },
     ApproachInfo {
         approach: Approach::NestedRecalibrated,
@@ -205,7 +213,7 @@ impl Approach {
             Approach::Nested => base,
             // What says how levels share has no meaning for one alone.
             Approach::Separate => TrainOptions {
-                level_weights: LevelWeights::default(),
+                level_weights: Some(LevelWeights::default()),
                 schedule: Schedule::All,
                 ..base
             },
@@ -253,8 +261,12 @@ impl Approach {
                 loss: crate::train::Loss::Labels,
                 ..base
             },
-            Approach::NestedSandwich => TrainOptions {
-                schedule: Schedule::Sandwich(1),
+            Approach::NestedAll => TrainOptions {
+                schedule: Schedule::All,
+                ..base
+            },
+            Approach::NestedEven => TrainOptions {
+                level_weights: Some(LevelWeights::default()),
                 ..base
             },
             Approach::NestedRecalibrated => TrainOptions {

@@ -278,10 +278,8 @@ fn arguments(o: &TrainOptions) -> Result<()> {
         &o.recalibration_batches,
         "of at least 1",
     );
-    for (which, weights) in [
-        ("start", &o.level_weights.start),
-        ("end", &o.level_weights.end),
-    ] {
+    let weights = o.weights_of_levels();
+    for (which, weights) in [("start", &weights.start), ("end", &weights.end)] {
         let fits = weights.is_empty() || weights.len() == o.levels.len();
         require(
             "--level-weights",

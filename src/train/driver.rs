@@ -16,8 +16,8 @@ use super::engine::{Engine, Fusion, Mode, Params, Prepared, Threads, stored};
 use super::evaluate::{Evaluation, evaluate_levels, raw_losses};
 use super::log::Log;
 use super::options::{
-    EpochSummary, LevelEpoch, LevelReport, Outlook, Progress, Pruning, TrainOptions, TrainReport,
-    Trained, peak_rss_bytes, usual_rate,
+    EpochSummary, LevelEpoch, LevelReport, LevelWeights, Outlook, Progress, Pruning, TrainOptions,
+    TrainReport, Trained, peak_rss_bytes,
 };
 use super::recipe::augment::Augment;
 use super::recipe::fake_quant::{self, Course};
@@ -123,6 +123,7 @@ struct Run<'a> {
     steps: usize,
     /// The learning rate at its peak.
     peak: f32,
+    level_weights: LevelWeights,
     /// When int8 is expected, if ever, and where it has tensors.
     rounding: Option<Course>,
     stored: Vec<bool>,
@@ -193,7 +194,8 @@ impl<'a> Run<'a> {
                 sums
             },
             steps,
-            peak: (options.learning_rate).unwrap_or_else(|| usual_rate(steps * options.epochs)),
+            peak: options.peak_rate(train.len()),
+            level_weights: options.weights_of_levels(),
             rounding,
             stored: stored(engine.plan()),
             held_out: (!out.is_empty()).then(|| train.subset(&out)),
@@ -240,7 +242,7 @@ impl<'a> Run<'a> {
         };
         let head = serde_json::json!({
             "recipe": RECIPE,
-            "options": options_json(self.options, &self.sparsities, self.peak),
+            "options": options_json(&self.options.resolved(self.train.len()), &self.sparsities),
             "network": self.graph.name,
             "images": self.kept.len(),
             "images_held_out": self.train.len() - self.kept.len(),
@@ -364,7 +366,7 @@ impl<'a> Run<'a> {
         self.cut(now);
         let masks_change = now < self.frozen_at();
         let weights: StepWeights = options.schedule.step(
-            &options.level_weights,
+            &self.level_weights,
             levels,
             options.seed,
             now,
@@ -629,7 +631,7 @@ impl<'a> Run<'a> {
         serde_json::json!({
             "nestc_version": env!("CARGO_PKG_VERSION"),
             "recipe": RECIPE,
-            "options": options_json(self.options, &self.sparsities, self.peak),
+            "options": options_json(&self.options.resolved(self.train.len()), &self.sparsities),
             "images": self.kept.len(),
             "images_held_out": self.train.len() - self.kept.len(),
             "validation_images": self.validation.map(Dataset::len),

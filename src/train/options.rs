@@ -50,8 +50,8 @@ pub struct TrainOptions {
     pub pruning: Pruning,
     /// Weights cut together: this many neighbouring input channels of one tap; 1 cuts each alone.
     pub block: usize,
-    /// How much each level's loss counts, sparsest first.
-    pub level_weights: LevelWeights,
+    /// How much each level's loss counts, sparsest first; without it [`LevelWeights::usual`].
+    pub level_weights: Option<LevelWeights>,
     /// Which levels a step trains.
     pub schedule: Schedule,
     /// What levels learn from beside labels.
@@ -87,7 +87,7 @@ impl Default for TrainOptions {
             epochs: 10,
             loss: Loss::Auto,
             learning_rate: None,
-            batch: 256,
+            batch: 128,
             seed: 1,
             threads: None,
             resume: false,
@@ -100,15 +100,15 @@ impl Default for TrainOptions {
             allocation: Allocation::Global,
             pruning: Pruning::default(),
             block: 1,
-            level_weights: LevelWeights::default(),
-            schedule: Schedule::All,
+            level_weights: None,
+            schedule: Schedule::Sandwich(1),
             distillation: Distillation::default(),
             label_smoothing: 0.0,
             own_epochs: 0,
             qat_epochs: 0,
             rate: RateShape::Cosine,
             warmup: 1.0,
-            average: None,
+            average: Some(0.999),
             recalibrate: false,
             recalibration_batches: 32,
             validation_split: 0,
@@ -124,6 +124,9 @@ impl TrainOptions {
             Recipe::Default => Self::default(),
             Recipe::Paper => Self {
                 routing: Routing::Hard,
+                level_weights: Some(LevelWeights::default()),
+                schedule: Schedule::All,
+                average: None,
                 pruning: Pruning::OneShot,
                 block: 2,
                 distillation: Distillation {
@@ -133,6 +136,30 @@ impl TrainOptions {
                 },
                 ..Self::default()
             },
+        }
+    }
+}
+
+impl TrainOptions {
+    /// The peak learning rate for `images` training images.
+    pub(super) fn peak_rate(&self, images: usize) -> f32 {
+        let kept = images.saturating_sub(self.validation_split);
+        let steps = kept / self.batch.max(1) * self.epochs;
+        (self.learning_rate).unwrap_or_else(|| usual_rate(steps))
+    }
+
+    /// How much each level counts.
+    pub(super) fn weights_of_levels(&self) -> LevelWeights {
+        let usual = || LevelWeights::usual(self.levels.len());
+        self.level_weights.clone().unwrap_or_else(usual)
+    }
+
+    /// The same for `images` training images, with nothing left to be derived.
+    pub(super) fn resolved(&self, images: usize) -> Self {
+        Self {
+            learning_rate: Some(self.peak_rate(images)),
+            level_weights: Some(self.weights_of_levels()),
+            ..self.clone()
         }
     }
 }
@@ -224,6 +251,19 @@ pub struct LevelWeights {
     pub start: Vec<f64>,
     /// At the last step; empty for the same as at the start.
     pub end: Vec<f64>,
+}
+
+impl LevelWeights {
+    /// All alike at the start; at the end the sparsest counts 4, the next 2, all others 1. What the
+    /// denser levels need, they have weights of their own for; the sparsest has none.
+    pub fn usual(levels: usize) -> Self {
+        Self {
+            start: vec![1.0; levels],
+            end: (0..levels)
+                .map(|l| f64::max(1.0, 4.0 / f64::powi(2.0, l as i32)))
+                .collect(),
+        }
+    }
 }
 
 /// Which levels a step trains.

@@ -58,10 +58,13 @@ fn flags(o: &TrainOptions, sparsities: &[f64]) -> Vec<(&'static str, String)> {
         ("--block", o.block.to_string()),
         (
             "--level-weights",
-            match (&o.level_weights.start[..], &o.level_weights.end[..]) {
-                ([], _) => "all alike".into(),
-                (start, []) => list(start),
-                (start, end) => format!("{}:{}", list(start), list(end)),
+            match &o.level_weights {
+                None => usual(),
+                Some(weights) => match (&weights.start[..], &weights.end[..]) {
+                    ([], _) => "all alike".into(),
+                    (start, []) => list(start),
+                    (start, end) => format!("{}:{}", list(start), list(end)),
+                },
             },
         ),
         (
@@ -110,12 +113,12 @@ fn name(choice: impl serde::Serialize) -> String {
 }
 
 /// The options as JSON, for the model's record and the log.
-pub(super) fn options_json(o: &TrainOptions, sparsities: &[f64], peak: f32) -> Value {
+pub(super) fn options_json(o: &TrainOptions, sparsities: &[f64]) -> Value {
     json!({
         "levels": sparsities,
         "epochs": o.epochs,
         "loss": o.loss,
-        "learning_rate": decimal(peak),
+        "learning_rate": o.learning_rate.map(decimal),
         "batch": o.batch,
         "seed": o.seed,
         "routing": o.routing,
@@ -161,7 +164,7 @@ pub(super) fn fingerprint(
     sparsities: &[f64],
 ) -> Fingerprint {
     let mut entries = vec![("the recipe of version", RECIPE.to_string())];
-    entries.extend(flags(options, sparsities));
+    entries.extend(flags(&options.resolved(train.len()), sparsities));
     entries.push(("the network of SHA-256", hash_of_graph(graph)));
     entries.push((
         "the training data",

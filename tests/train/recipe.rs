@@ -210,10 +210,10 @@ fn elaborate(folder: &std::path::Path) -> TrainOptions {
         label_smoothing: 0.1,
         rate: RateShape::Hold(0.5),
         routing: Routing::Soft(0.3),
-        level_weights: LevelWeights {
+        level_weights: Some(LevelWeights {
             start: vec![1.0, 1.0, 2.0, 3.0],
             end: vec![4.0, 2.0, 1.0, 1.0],
-        },
+        }),
         distillation: Distillation {
             from: Source::Chain,
             share: Some(0.5),
@@ -245,7 +245,7 @@ fn a_resumed_run_ends_in_the_same_bits_whatever_its_state() {
     let narrow = |folder: &std::path::Path| TrainOptions {
         method: Method::Width,
         levels: vec![0.7, 0.4, 0.0],
-        level_weights: LevelWeights::default(),
+        level_weights: Some(LevelWeights::default()),
         ..elaborate(folder)
     };
     let all: [&dyn Fn(&std::path::Path) -> TrainOptions; 2] = [&elaborate, &narrow];
@@ -512,10 +512,10 @@ fn wrong_options_are_refused_together() {
         average: Some(1.0),
         shift: -0.5,
         recalibration_batches: 0,
-        level_weights: LevelWeights {
+        level_weights: Some(LevelWeights {
             start: vec![1.0],
             end: vec![0.0, 1.0, 1.0],
-        },
+        }),
         method: Method::Width,
         allocation: Allocation::Macs,
         validation_split: 100,
