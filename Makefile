@@ -64,7 +64,7 @@ train-model: data build ## Train the committed nested ResNet-8 anew on full CIFA
 		--levels 90,80,50 --epochs 10 --seed 1 -o models/resnet8_cifar10.nest.onnx
 
 STUDY_DIR ?= target/study
-STUDY_ARGS ?= --levels 95,90,80,50,0 --epochs 30 --seeds 1,2,3 \
+STUDY_ARGS ?= --levels 95,90,80,50,0 --epochs 20 --seeds 1,2,3 \
 	--methods nested,separate,dynamic,width,nested-sum,nested-hard
 
 study: data setup-device build ## Compare nested levels with their alternatives, into docs/study.md (hours; goes on where it was stopped)
