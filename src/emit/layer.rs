@@ -1,13 +1,14 @@
 //! One layer of a program as a Rust module.
 
 use askama::Template;
-use nest_format::{AddParams, Requant};
-use nest_kernels::layer::{Geometry, Tile};
+use nest_format::{AddParams, ProductParams, Requant};
+use nest_kernels::layer::{Geometry, Tap, Tile};
 
 use super::rust_text::{Expr, array, array_ref, atom, atoms, for_comment, static_item};
 use super::view::{Place, shape_text};
 use crate::diag::{Diagnostic, PROGRAM_LAYOUT};
-use crate::ir::int::RequantTable;
+use crate::ir::ids::TensorId;
+use crate::ir::int::{IntBinary, IntMove, IntNest, RequantTable};
 use crate::ir::program::{EncodedStream, Payload, Program, Step};
 
 /// `templates/model_layer.rs.j2`.
@@ -41,6 +42,8 @@ struct Parts {
     /// Whether the type borrows weights.
     borrows: bool,
     fields: Vec<(&'static str, Expr)>,
+    /// Instead of the fields: one value of the type for each input.
+    several: Option<Vec<Expr>>,
     data: Vec<String>,
     kernel: &'static str,
     /// Whether the kernel takes a level.
@@ -58,7 +61,7 @@ pub(super) fn layer_file(
     index: usize,
     step: &Step,
 ) -> Result<String, Diagnostic> {
-    let parts = parts(step, &program.zero_points(step.output));
+    let parts = parts(program, step);
     let inputs: Vec<Place> = (step.inputs.iter())
         .map(|&t| Place::of(&program.tensors[t]))
         .collect();
@@ -70,20 +73,29 @@ pub(super) fn layer_file(
         &program.tensors[step.inputs[0]],
         &program.tensors[step.output],
     );
-    let body = body(step, &parts, &inputs, output, may_share)?;
+    let body = match &step.payload {
+        Payload::Move(_) => moves(step, &inputs, output)?,
+        _ => body(step, &parts, &inputs, output, may_share)?,
+    };
     let types: Vec<&str> = {
         let mut all = parts.helpers.to_vec();
         all.push(parts.ty);
         all.sort_unstable();
         all
     };
-    let lead = "static LAYER: ";
-    let layer_type = if parts.borrows {
+    let mut layer_type = if parts.borrows {
         format!("{}<'static>", parts.ty)
     } else {
         parts.ty.to_string()
     };
-    let layer = Expr::Struct(parts.ty, parts.fields).print(0, lead.len());
+    let layer = match parts.several {
+        Some(all) => {
+            layer_type = format!("[{layer_type}; {}]", all.len());
+            array(all)
+        }
+        None => Expr::Struct(parts.ty, parts.fields),
+    };
+    let layer = layer.print(0, format!("static LAYER: {layer_type} = ").len());
     let ranges: Vec<String> = inputs.iter().map(Place::range).collect();
     let file = LayerFile {
         index,
@@ -171,7 +183,7 @@ fn body(
     } else {
         regions.push(("output", output, true));
     }
-    let names: &[&str] = if matches!(step.payload, Payload::Add(_)) {
+    let names: &[&str] = if step.payload.arity() == 2 {
         &["a", "b"]
     } else {
         &["input"]
@@ -187,6 +199,12 @@ fn body(
                 arguments.push(name);
             }
         }
+    }
+    if let Payload::Binary {
+        constant: Some(_), ..
+    } = step.payload
+    {
+        arguments.push("&CONSTANT");
     }
     if !in_place && !shares {
         arguments.push("output");
@@ -210,6 +228,9 @@ fn body(
         (true, "add") => "add_in_place",
         (true, "clamp") => "clamp_in_place",
         (true, "depthwise") => "depthwise_in_place",
+        (true, "lookup") => "lookup_in_place",
+        (true, "binary") => "binary_in_place",
+        (true, "prelu") => "prelu_in_place",
         (_, "conv_nested") if shares => "conv_nested_in_place",
         (_, "conv_dense") if shares => "conv_dense_in_place",
         (_, kernel) => kernel,
@@ -223,6 +244,19 @@ fn body(
         "nest_kernels::{kernel}(&LAYER, {level}{});",
         arguments.join(", ")
     ));
+    Ok(lines)
+}
+
+/// The statements of `run` for a layer that moves elements: each input by itself.
+fn moves(step: &Step, inputs: &[Place], output: Place) -> Result<Vec<String>, Diagnostic> {
+    let mut lines = Vec::new();
+    for (i, &input) in inputs.iter().enumerate() {
+        let mut regions = [("input", input, false), ("output", output, true)];
+        lines.append(&mut carve(step, &mut regions)?);
+        lines.push(format!(
+            "nest_kernels::move_elements(&LAYER[{i}], level.index(), input, output);"
+        ));
+    }
     Ok(lines)
 }
 
@@ -371,7 +405,8 @@ fn tile_atom(tile: Tile) -> Expr {
 }
 
 /// What each kind of layer looks like.
-fn parts(step: &Step, out_zero: &[i8]) -> Parts {
+fn parts(program: &Program, step: &Step) -> Parts {
+    let out_zero = &program.zero_points(step.output)[..];
     let mut data = Vec::new();
     let mut parts = Parts {
         format_imports: &["Requant"],
@@ -379,6 +414,7 @@ fn parts(step: &Step, out_zero: &[i8]) -> Parts {
         helpers: &["Geometry"],
         borrows: true,
         fields: Vec::new(),
+        several: None,
         data: Vec::new(),
         kernel: "",
         takes_level: true,
@@ -571,21 +607,10 @@ fn parts(step: &Step, out_zero: &[i8]) -> Parts {
             ];
         }
         Payload::Add(params) => {
-            let one = |p: &AddParams| {
-                Expr::Struct(
-                    "AddParams",
-                    vec![
-                        ("factor_a", atom(p.factor_a)),
-                        ("factor_b", atom(p.factor_b)),
-                        ("bias", atom(p.bias)),
-                        ("shift", atom(p.shift)),
-                    ],
-                )
-            };
             data.push(static_item(
                 "PARAMS",
                 &format!("[AddParams; {}]", params.len()),
-                &array(params.iter().map(one)),
+                &array(params.iter().map(sum)),
             ));
             parts.format_imports = &["AddParams"];
             parts.helpers = &[];
@@ -669,18 +694,166 @@ fn parts(step: &Step, out_zero: &[i8]) -> Parts {
                 ("output", extent(s.output)),
             ];
         }
-        Payload::Softmax(tables) => {
+        Payload::Softmax { channels, table } => {
             data.push(static_item(
                 "TABLE",
-                &format!("[[u32; 256]; {}]", tables.len()),
-                &array(tables.iter().map(atoms)),
+                &format!("[[u32; 256]; {}]", table.len()),
+                &array(table.iter().map(atoms)),
             ));
             parts.format_imports = &[];
             parts.helpers = &[];
             (parts.ty, parts.kernel) = ("Softmax", "softmax");
+            parts.fields = vec![("channels", atom(channels)), ("table", atom("&TABLE"))];
+        }
+        Payload::Lookup(table) => {
+            data.push(tables("TABLE", table));
+            parts.format_imports = &[];
+            parts.helpers = &[];
+            (parts.ty, parts.kernel) = ("Lookup", "lookup");
             parts.fields = vec![("table", atom("&TABLE"))];
+        }
+        Payload::Move(inputs) => {
+            parts.format_imports = &[];
+            parts.helpers = &["Nest"];
+            (parts.ty, parts.kernel) = ("Move", "move_elements");
+            let len = |t| program.tensors[t].shape.len();
+            let one = |(i, (moved, &input)): (usize, (&IntMove, &TensorId))| {
+                let table = match &moved.tables {
+                    Some(of_levels) => {
+                        let name = format!("TABLE_{i}");
+                        data.push(tables(&name, of_levels));
+                        format!("Some(&{name})")
+                    }
+                    None => "None".to_string(),
+                };
+                Expr::Struct(
+                    "Move",
+                    vec![
+                        ("input", atom(len(input))),
+                        ("output", atom(len(step.output))),
+                        ("nests", array_ref(moved.nests.iter().map(nest))),
+                        ("table", atom(table)),
+                    ],
+                )
+            };
+            let all = inputs.iter().zip(&step.inputs).enumerate().map(one);
+            parts.several = Some(all.collect());
+        }
+        Payload::Binary {
+            operation,
+            a,
+            b,
+            output,
+            constant,
+        } => {
+            let (variant, imports, ty, params): (_, &[&str], _, _) = match operation {
+                IntBinary::Sum(params) => {
+                    let params = array(params.iter().map(sum));
+                    ("Sum", &["AddParams"], "AddParams", params)
+                }
+                IntBinary::Product(params) => {
+                    let params = array(params.iter().map(product));
+                    ("Product", &["ProductParams"], "ProductParams", params)
+                }
+                IntBinary::Least(pairs) | IntBinary::Largest(pairs) => {
+                    let params = array(pairs.iter().map(|pair| array(pair.iter().map(sum))));
+                    let least = matches!(operation, IntBinary::Least(_));
+                    let variant = if least { "Least" } else { "Largest" };
+                    (variant, &["AddParams"], "[AddParams; 2]", params)
+                }
+            };
+            let levels = operation.levels();
+            data.push(static_item("PARAMS", &format!("[{ty}; {levels}]"), &params));
+            if let Some(constant) = constant {
+                data.push(numbers("CONSTANT", "i8", constant));
+            }
+            parts.format_imports = imports;
+            parts.helpers = &["Operation"];
+            (parts.ty, parts.kernel) = ("Binary", "binary");
+            parts.fields = vec![
+                ("operation", atom(format!("Operation::{variant}(&PARAMS)"))),
+                ("a", extent(*a)),
+                ("b", extent(*b)),
+                ("output", extent(*output)),
+            ];
+        }
+        Payload::PRelu { zero, params } => {
+            let channels = params.first().map_or(0, Vec::len);
+            data.push(static_item(
+                "PARAMS",
+                &format!("[[AddParams; {channels}]; {}]", params.len()),
+                &array(params.iter().map(|level| array(level.iter().map(sum)))),
+            ));
+            parts.format_imports = &["AddParams"];
+            parts.helpers = &[];
+            (parts.ty, parts.kernel) = ("PRelu", "prelu");
+            let levels = (0..params.len()).map(|level| atom(format!("&PARAMS[{level}]")));
+            parts.fields = vec![("zero", per_level(zero)), ("params", array_ref(levels))];
+        }
+        Payload::Resize {
+            input,
+            rows,
+            columns,
+        } => {
+            let taps = |name: &str, taps: &[Tap]| {
+                let ty = format!("[Tap; {}]", taps.len());
+                static_item(name, &ty, &array(taps.iter().map(atoms)))
+            };
+            data.extend([taps("ROWS", rows), taps("COLUMNS", columns)]);
+            parts.format_imports = &[];
+            parts.helpers = &["Tap"];
+            (parts.ty, parts.kernel, parts.takes_level) = ("Resize", "resize", false);
+            parts.fields = vec![
+                ("input", extent(*input)),
+                ("rows", atom("&ROWS")),
+                ("columns", atom("&COLUMNS")),
+            ];
         }
     }
     parts.data = data;
     parts
+}
+
+/// The static of one table of bytes a level.
+fn tables(name: &str, tables: &[[i8; 256]]) -> String {
+    static_item(
+        name,
+        &format!("[[i8; 256]; {}]", tables.len()),
+        &array(tables.iter().map(atoms)),
+    )
+}
+
+fn sum(p: &AddParams) -> Expr {
+    Expr::Struct(
+        "AddParams",
+        vec![
+            ("factor_a", atom(p.factor_a)),
+            ("factor_b", atom(p.factor_b)),
+            ("bias", atom(p.bias)),
+            ("shift", atom(p.shift)),
+        ],
+    )
+}
+
+fn product(p: &ProductParams) -> Expr {
+    Expr::Struct(
+        "ProductParams",
+        vec![
+            ("zero_a", atom(p.zero_a)),
+            ("zero_b", atom(p.zero_b)),
+            ("zero", atom(p.zero)),
+            ("multiplier", atom(p.multiplier)),
+        ],
+    )
+}
+
+fn nest(nest: &IntNest) -> Expr {
+    Expr::Struct(
+        "Nest",
+        vec![
+            ("from", atom(nest.from)),
+            ("to", atom(nest.to)),
+            ("loops", array_ref(nest.loops.iter().map(atoms))),
+        ],
+    )
 }

@@ -3,14 +3,14 @@
 //! Layout: 8 bytes magic, version (u32), SHA-256 of the rest, then every field in order. Integers
 //! are little-endian, sequences have their length (u32) in front.
 
-use nest_format::{AddParams, Requant};
+use nest_format::{AddParams, ProductParams, Requant};
 use nest_kernels::layer::{Geometry, Slice, Tile};
 use sha2::{Digest, Sha256};
 
 use crate::diag::{Diagnostic, PROGRAM_FILE};
 use crate::ir::float::Shape;
 use crate::ir::ids::{Id, IdVec, TensorId};
-use crate::ir::int::Quant;
+use crate::ir::int::{IntBinary, IntMove, IntNest, Quant};
 use crate::ir::nested::{ChannelOrder, Preprocessing};
 use crate::ir::program::{
     Candidate, EncodedBlocks, EncodedCompact, EncodedStream, Payload, PlacedTensor, Program, Step,
@@ -19,7 +19,7 @@ use crate::units::{Bytes, Cycles, Macs};
 
 const MAGIC: &[u8; 8] = b"NESTPROG";
 /// Version of the layout; it includes that of the weights.
-const VERSION: u32 = 2 << 16 | nest_format::FORMAT_VERSION;
+const VERSION: u32 = 3 << 16 | nest_format::FORMAT_VERSION;
 const HEAD: usize = 8 + 4 + 32;
 
 /// The program as bytes.
@@ -118,6 +118,9 @@ structs! {
     Geometry { in_h in_w in_c out_h out_w out_c kernel_h kernel_w stride_h stride_w dilation_h dilation_w pad_top pad_left }
     Slice { input start step output }
     AddParams { factor_a factor_b bias shift }
+    ProductParams { zero_a zero_b zero multiplier }
+    IntNest { from to loops }
+    IntMove { nests tables }
     Shape { c h w }
     Quant { scale zero_point }
     Preprocessing { scale mean std order }
@@ -287,6 +290,28 @@ impl Field for Requant {
     }
 }
 
+macro_rules! variants {
+    ($ty:ident { $($tag:literal $variant:ident)* }) => {
+        impl Field for $ty {
+            fn put(&self, out: &mut Vec<u8>) {
+                match self {
+                    $($ty::$variant(inner) => {
+                        out.push($tag);
+                        inner.put(out);
+                    })*
+                }
+            }
+            fn get(from: &mut Reader<'_>) -> Option<Self> {
+                Some(match u8::get(from)? {
+                    $($tag => $ty::$variant(Field::get(from)?),)*
+                    _ => return None,
+                })
+            }
+        }
+    };
+}
+variants!(IntBinary { 0 Sum 1 Product 2 Least 3 Largest });
+
 macro_rules! payloads {
     ($($tag:literal $variant:ident { $($field:ident)* })* ; $($tuple_tag:literal $tuple:ident)*) => {
         impl Field for Payload {
@@ -323,10 +348,15 @@ payloads! {
     6 FullyConnected { weights columns requant }
     7 AvgPool { geometry count_include_pad pad requant }
     8 GlobalAvgPool { pixels channels requant }
-    9 Pad { input before output value };
+    9 Pad { input before output value }
+    14 Softmax { channels table }
+    17 Binary { operation a b output constant }
+    18 PRelu { zero params }
+    19 Resize { input rows columns };
     10 Add
     11 MaxPool
     12 Clamp
     13 Slice
-    14 Softmax
+    20 Lookup
+    21 Move
 }

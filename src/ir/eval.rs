@@ -2,10 +2,13 @@
 
 use std::ops::Range;
 
-use nest_format::{BlockStream, CompactStream, DenseWeights, NestedStream, Requant, checksum};
+use nest_format::{
+    AddParams, BlockStream, CompactStream, DenseWeights, NestedStream, Requant, checksum,
+};
 use nest_kernels::layer;
 
 use super::ids::{Id, LayerId, Level, TensorId};
+use super::int::{IntBinary, IntMove};
 use super::program::{EncodedStream, Payload, PlacedTensor, Program, Step};
 
 /// What [`Executor::run_with`] shows after a step.
@@ -40,6 +43,8 @@ struct Prepared<'a> {
     compact: Option<CompactStream<'a>>,
     dense: Option<DenseWeights<'a>>,
     requant: Vec<&'a [Requant]>,
+    /// Constants of sums, one list a level.
+    sums: Vec<&'a [AddParams]>,
     /// The output's zero point, one a level.
     out_zero: Vec<i8>,
 }
@@ -113,30 +118,81 @@ impl<'a> Executor<'a> {
         // The reference kernels take none.
         let scratch: &mut [u32] = &mut [];
         let in_place = from == to;
-        if let Payload::Add(params) = &step.payload {
-            let add = layer::Add { params };
-            let other = range(step.inputs[1]);
-            if in_place {
-                let (b, out) = split(&mut self.arena, &other, &to);
-                nest_kernels::add_in_place(&add, level, out, b);
-            } else {
-                // Both inputs lie outside the output; they may be one.
-                let (before, rest) = self.arena.split_at_mut(to.start);
-                let (out, after) = rest.split_at_mut(to.len());
-                let side = |r: &Range<usize>| {
-                    if r.end <= to.start {
-                        &before[r.clone()]
-                    } else {
-                        &after[r.start - to.end..r.end - to.end]
-                    }
-                };
-                nest_kernels::add(&add, level, side(&from), side(&other), out);
+        match &step.payload {
+            Payload::Add(params) => {
+                let add = layer::Add { params };
+                let other = range(step.inputs[1]);
+                if in_place {
+                    let (b, out) = split(&mut self.arena, &other, &to);
+                    nest_kernels::add_in_place(&add, level, out, b);
+                } else {
+                    let (a, b, out) = two_and_output(&mut self.arena, &from, &other, &to);
+                    nest_kernels::add(&add, level, a, b, out);
+                }
+                return;
             }
-            return;
-        }
-        if let (Payload::Clamp(bounds), true) = (&step.payload, in_place) {
-            nest_kernels::clamp_in_place(&layer::Clamp { bounds }, level, &mut self.arena[to]);
-            return;
+            Payload::Binary {
+                operation,
+                a,
+                b,
+                output,
+                constant,
+            } => {
+                let layer = layer::Binary {
+                    operation: operation.layer(),
+                    a: *a,
+                    b: *b,
+                    output: *output,
+                };
+                match (constant, in_place) {
+                    (Some(b), true) => {
+                        let data = &mut self.arena[to];
+                        nest_kernels::binary_in_place(&layer, level, data, b);
+                    }
+                    (Some(b), false) => {
+                        let (a, out) = split(&mut self.arena, &from, &to);
+                        nest_kernels::binary(&layer, level, a, b, out);
+                    }
+                    (None, true) => {
+                        let (b, out) = split(&mut self.arena, &range(step.inputs[1]), &to);
+                        nest_kernels::binary_in_place(&layer, level, out, b);
+                    }
+                    (None, false) => {
+                        let other = range(step.inputs[1]);
+                        let (a, b, out) = two_and_output(&mut self.arena, &from, &other, &to);
+                        nest_kernels::binary(&layer, level, a, b, out);
+                    }
+                }
+                return;
+            }
+            Payload::Move(moves) => {
+                for (&input, moved) in step.inputs.iter().zip(moves) {
+                    let (x, out) = split(&mut self.arena, &range(input), &to);
+                    moved.with_layer(x.len(), out.len(), |layer| {
+                        nest_kernels::move_elements(layer, level, x, out);
+                    });
+                }
+                return;
+            }
+            Payload::Clamp(bounds) if in_place => {
+                let layer = layer::Clamp { bounds };
+                nest_kernels::clamp_in_place(&layer, level, &mut self.arena[to]);
+                return;
+            }
+            Payload::Lookup(table) if in_place => {
+                let layer = layer::Lookup { table };
+                nest_kernels::lookup_in_place(&layer, level, &mut self.arena[to]);
+                return;
+            }
+            Payload::PRelu { zero, .. } if in_place => {
+                let layer = layer::PRelu {
+                    zero,
+                    params: &prepared.sums,
+                };
+                nest_kernels::prelu_in_place(&layer, level, &mut self.arena[to]);
+                return;
+            }
+            _ => {}
         }
         let copy;
         let (x, y) = if from.start < to.end && to.start < from.end {
@@ -330,10 +386,35 @@ impl<'a> Executor<'a> {
                 nest_kernels::pad(&layer, level, x, y);
             }
             Payload::Slice(slice) => nest_kernels::slice(slice, x, y),
-            Payload::Softmax(table) => {
-                nest_kernels::softmax(&layer::Softmax { table }, level, x, y);
+            Payload::Softmax { channels, table } => {
+                let channels = *channels;
+                nest_kernels::softmax(&layer::Softmax { channels, table }, level, x, y);
             }
-            Payload::Add(_) => unreachable!("additions are handled above"),
+            Payload::Lookup(table) => {
+                nest_kernels::lookup(&layer::Lookup { table }, level, x, y);
+            }
+            Payload::PRelu { zero, .. } => {
+                let layer = layer::PRelu {
+                    zero,
+                    params: &prepared.sums,
+                };
+                nest_kernels::prelu(&layer, level, x, y);
+            }
+            Payload::Resize {
+                input,
+                rows,
+                columns,
+            } => {
+                let layer = layer::Resize {
+                    input: *input,
+                    rows,
+                    columns,
+                };
+                nest_kernels::resize(&layer, x, y);
+            }
+            Payload::Add(_) | Payload::Binary { .. } | Payload::Move(_) => {
+                unreachable!("layers of several inputs are handled above")
+            }
         }
     }
 }
@@ -349,6 +430,7 @@ impl<'a> Prepared<'a> {
             compact: None,
             dense: None,
             requant: Vec::new(),
+            sums: Vec::new(),
             out_zero: program.zero_points(step.output),
         };
         let table: &'a [Vec<Requant>] = match &step.payload {
@@ -385,6 +467,10 @@ impl<'a> Prepared<'a> {
             | Payload::Depthwise { requant, .. }
             | Payload::FullyConnected { requant, .. }
             | Payload::AvgPool { requant, .. } => requant,
+            Payload::PRelu { params, .. } => {
+                prepared.sums = params.iter().map(Vec::as_slice).collect();
+                &[]
+            }
             _ => &[],
         };
         prepared.requant = table.iter().map(Vec::as_slice).collect();
@@ -394,6 +480,57 @@ impl<'a> Prepared<'a> {
 
 fn bytes_of(tensor: &PlacedTensor) -> Range<usize> {
     tensor.offset..tensor.offset + tensor.shape.len()
+}
+
+impl IntBinary {
+    /// As the kernels take it.
+    fn layer(&self) -> layer::Operation<'_> {
+        match self {
+            IntBinary::Sum(params) => layer::Operation::Sum(params),
+            IntBinary::Product(params) => layer::Operation::Product(params),
+            IntBinary::Least(params) => layer::Operation::Least(params),
+            IntBinary::Largest(params) => layer::Operation::Largest(params),
+        }
+    }
+}
+
+impl IntMove {
+    /// Calls `run` with what the kernel takes, for an input and an output of so many elements.
+    fn with_layer(&self, input: usize, output: usize, run: impl FnOnce(&layer::Move<'_>)) {
+        let nests: Vec<layer::Nest<'_>> = (self.nests.iter())
+            .map(|nest| layer::Nest {
+                from: nest.from,
+                to: nest.to,
+                loops: &nest.loops,
+            })
+            .collect();
+        run(&layer::Move {
+            input: input as u32,
+            output: output as u32,
+            nests: &nests,
+            table: self.tables.as_deref(),
+        });
+    }
+}
+
+/// Two parts of the arena that may be one, and a changeable part outside both.
+fn two_and_output<'m>(
+    arena: &'m mut [i8],
+    a: &Range<usize>,
+    b: &Range<usize>,
+    own: &Range<usize>,
+) -> (&'m [i8], &'m [i8], &'m mut [i8]) {
+    let (before, rest) = arena.split_at_mut(own.start);
+    let (out, after) = rest.split_at_mut(own.len());
+    let (before, after) = (&*before, &*after);
+    let side = |r: &Range<usize>| {
+        if r.end <= own.start {
+            &before[r.clone()]
+        } else {
+            &after[r.start - own.end..r.end - own.end]
+        }
+    };
+    (side(a), side(b), out)
 }
 
 /// A shared and a changeable part of the arena, which must not overlap.

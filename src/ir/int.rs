@@ -2,7 +2,8 @@
 //! planned. Feature maps are `height x width x channels`; operators are fused (a convolution
 //! carries its normalisation and activation in its requantisation constants).
 
-use nest_format::{AddParams, Requant};
+use nest_format::{AddParams, ProductParams, Requant};
+use nest_kernels::layer::{Loop, Tap};
 
 use super::float::{Shape, Slice, Window};
 use super::ids::{IdVec, LayerId, TensorId};
@@ -84,6 +85,98 @@ impl IntConv {
     }
 }
 
+/// Loops in loops that copy elements: see [`nest_kernels::layer::Nest`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IntNest {
+    /// The first element of the input, in `h, w, c` order.
+    pub from: u32,
+    /// The first element of the output.
+    pub to: u32,
+    /// Outermost first.
+    pub loops: Vec<Loop>,
+}
+
+/// What one input gives to a layer that moves elements.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IntMove {
+    /// What goes where.
+    pub nests: Vec<IntNest>,
+    /// What elements become where the output is quantised otherwise, one table a level; the entry of
+    /// `x` is number `x as u8`.
+    pub tables: Option<Vec<[i8; 256]>>,
+}
+
+impl IntMove {
+    /// Calls `each` with every pair of an input's element and the output's element it goes to.
+    pub fn each(&self, each: &mut dyn FnMut(usize, usize)) {
+        fn walk(loops: &[Loop], from: usize, to: usize, each: &mut dyn FnMut(usize, usize)) {
+            let Some((&[count, from_step, to_step], inner)) = loops.split_first() else {
+                return each(from, to);
+            };
+            for i in 0..count as usize {
+                walk(
+                    inner,
+                    from + i * from_step as usize,
+                    to + i * to_step as usize,
+                    each,
+                );
+            }
+        }
+        for nest in &self.nests {
+            walk(&nest.loops, nest.from as usize, nest.to as usize, each);
+        }
+    }
+}
+
+/// A function of two elements with its constants, one a level: see
+/// [`nest_kernels::layer::Operation`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum IntBinary {
+    /// A weighted sum.
+    Sum(Vec<AddParams>),
+    /// A product.
+    Product(Vec<ProductParams>),
+    /// The smaller of both.
+    Least(Vec<[AddParams; 2]>),
+    /// The larger of both.
+    Largest(Vec<[AddParams; 2]>),
+}
+
+impl IntBinary {
+    /// How many levels it has constants for.
+    pub fn levels(&self) -> usize {
+        match self {
+            IntBinary::Sum(params) => params.len(),
+            IntBinary::Product(params) => params.len(),
+            IntBinary::Least(params) | IntBinary::Largest(params) => params.len(),
+        }
+    }
+    /// The function at a level.
+    pub fn apply(&self, level: usize, a: i8, b: i8) -> i8 {
+        match self {
+            IntBinary::Sum(params) => params[level].apply(a, b),
+            IntBinary::Product(params) => params[level].apply(a, b),
+            IntBinary::Least(params) => {
+                let [p, q] = &params[level];
+                p.apply(a, 0).min(q.apply(b, 0))
+            }
+            IntBinary::Largest(params) => {
+                let [p, q] = &params[level];
+                p.apply(a, 0).max(q.apply(b, 0))
+            }
+        }
+    }
+}
+
+/// A constant operand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IntConstant {
+    /// Its extent: each axis is the output's, or 1.
+    pub shape: Shape,
+    /// In `h, w, c` order.
+    pub data: Vec<i8>,
+}
+
 /// What a layer computes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum IntOp {
@@ -120,8 +213,42 @@ pub enum IntOp {
     },
     /// Strided selection; input and output share their quantisation.
     Slice(Slice),
-    /// Softmax over a vector; one table a level (see `nest_kernels::layer::Softmax`).
+    /// Softmax over the channels of each pixel; one table a level (see
+    /// [`nest_kernels::layer::Softmax`]).
     Softmax(Vec<[u32; 256]>),
+    /// A function of each element; one table a level, the entry of `x` is number `x as u8`.
+    Lookup(Vec<[i8; 256]>),
+    /// Elements of any number of inputs in other places, one [`IntMove`] an input. Together they give
+    /// every element of the output once.
+    Move(Vec<IntMove>),
+    /// A function of two elements, where an axis of extent 1 serves a longer one.
+    Binary {
+        /// The function.
+        operation: IntBinary,
+        /// The second operand, where it is no tensor.
+        constant: Option<IntConstant>,
+    },
+    /// A slope above zero and one below: `[level][channel]` (see [`nest_kernels::layer::PRelu`]).
+    PRelu(Vec<Vec<AddParams>>),
+    /// Linear interpolation (see [`nest_kernels::layer::Resize`]); input and output share their
+    /// quantisation.
+    Resize {
+        /// One an output row.
+        rows: Vec<Tap>,
+        /// One an output column.
+        columns: Vec<Tap>,
+    },
+}
+
+impl IntOp {
+    /// How many tensors it reads.
+    pub fn arity(&self) -> usize {
+        match self {
+            IntOp::Add(_) | IntOp::Binary { constant: None, .. } => 2,
+            IntOp::Move(inputs) => inputs.len(),
+            _ => 1,
+        }
+    }
 }
 
 /// One layer.
@@ -131,7 +258,7 @@ pub struct IntLayer {
     pub name: String,
     /// What it computes.
     pub op: IntOp,
-    /// What it reads: two tensors for an addition, else one.
+    /// What it reads, [`IntOp::arity`] tensors.
     pub inputs: Vec<TensorId>,
     /// What it gives.
     pub output: TensorId,

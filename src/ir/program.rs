@@ -2,11 +2,11 @@
 //! kernel's scratch at its place in one arena. What the emitted crate contains and what the host executes, bit by bit.
 
 use nest_format::{AddParams, BlockStream, CompactStream, FormatError, Requant};
-use nest_kernels::layer::{Geometry, Tile};
+use nest_kernels::layer::{Geometry, Tap, Tile};
 use nest_kernels::{DensePasses, DepthwiseStrips, NestedLayout};
 
 use super::ids::{IdVec, LayerId, TensorId};
-use super::int::{Quant, RequantTable};
+use super::int::{IntBinary, IntMove, Quant, RequantTable};
 use super::nested::Preprocessing;
 use crate::units::{Bytes, Cycles, Macs};
 
@@ -310,7 +310,45 @@ pub enum Payload {
     /// See [`nest_kernels::layer::Slice`].
     Slice(nest_kernels::layer::Slice),
     /// See [`nest_kernels::layer::Softmax`].
-    Softmax(Vec<[u32; 256]>),
+    Softmax {
+        /// Of a pixel.
+        channels: u16,
+        /// One a level.
+        table: Vec<[u32; 256]>,
+    },
+    /// See [`nest_kernels::layer::Lookup`]; in place if the output lies on the input.
+    Lookup(Vec<[i8; 256]>),
+    /// One [`nest_kernels::layer::Move`] an input.
+    Move(Vec<IntMove>),
+    /// See [`nest_kernels::layer::Binary`]; in place if the output lies on the first input.
+    Binary {
+        /// The function.
+        operation: IntBinary,
+        /// First input `[h, w, c]`.
+        a: [u16; 3],
+        /// Second input `[h, w, c]`.
+        b: [u16; 3],
+        /// Output `[h, w, c]`.
+        output: [u16; 3],
+        /// The second input, if it is no tensor.
+        constant: Option<Vec<i8>>,
+    },
+    /// See [`nest_kernels::layer::PRelu`]; in place if the output lies on the input.
+    PRelu {
+        /// Zero point of the input, one a level.
+        zero: Vec<i8>,
+        /// `[level][channel]`.
+        params: Vec<Vec<AddParams>>,
+    },
+    /// See [`nest_kernels::layer::Resize`].
+    Resize {
+        /// Input `[h, w, c]`.
+        input: [u16; 3],
+        /// One an output row.
+        rows: Vec<Tap>,
+        /// One an output column.
+        columns: Vec<Tap>,
+    },
 }
 
 /// How a convolution may be cut into passes.
@@ -329,9 +367,21 @@ impl Payload {
     /// kernel reads each element before it writes there.
     pub fn runs_in_place(&self) -> bool {
         match self {
-            Payload::Add(_) | Payload::Clamp(_) => true,
+            Payload::Add(_) | Payload::Clamp(_) | Payload::Lookup(_) | Payload::PRelu { .. } => {
+                true
+            }
+            Payload::Binary { a, output, .. } => a == output,
             Payload::Depthwise { geometry, .. } => DepthwiseStrips::in_place(geometry),
             _ => false,
+        }
+    }
+
+    /// How many tensors it reads.
+    pub fn arity(&self) -> usize {
+        match self {
+            Payload::Add(_) | Payload::Binary { constant: None, .. } => 2,
+            Payload::Move(inputs) => inputs.len(),
+            _ => 1,
         }
     }
 

@@ -14,8 +14,10 @@
 //!
 //! Shapes are `[c, h, w]`; a quantisation is `[scale, zero point]`, a requantisation `[bias,
 //! multiplier]`, what a convolution was before dead channels were removed `[output channels,
-//! weights, [non-zero weights of each level]]`, an addition's constants `[factor a, factor b, bias, shift]`. A program is printed
-//! only: its weights are in the graph it came from.
+//! weights, [non-zero weights of each level]]`, an addition's constants `[factor a, factor b, bias, shift]`, a
+//! product's `[zero point a, zero point b, zero point, multiplier]`, loops that move elements `[from,
+//! to, [[count, from, to], ...]]` (one list an input, and its tables, if any). A program is printed only:
+//! its weights are in the graph it came from.
 
 mod parse;
 #[cfg(test)]
@@ -23,10 +25,10 @@ mod tests;
 
 use std::fmt::{Display, Write};
 
-use nest_format::Requant;
+use nest_format::{AddParams, Requant};
 
 use super::float::Window;
-use super::int::{IntConv, IntGraph, IntOp, Quant};
+use super::int::{IntBinary, IntConv, IntGraph, IntNest, IntOp, Quant};
 use super::program::{Program, Step};
 
 pub use parse::parse;
@@ -81,23 +83,23 @@ fn name(op: &IntOp) -> &'static str {
         IntOp::Pad { .. } => "pad",
         IntOp::Slice(_) => "slice",
         IntOp::Softmax(_) => "softmax",
+        IntOp::Lookup(_) => "lookup",
+        IntOp::Move(_) => "move",
+        IntOp::Binary { operation, .. } => match operation {
+            IntBinary::Sum(_) => "sum",
+            IntBinary::Product(_) => "product",
+            IntBinary::Least(_) => "least",
+            IntBinary::Largest(_) => "largest",
+        },
+        IntOp::PRelu(_) => "prelu",
+        IntOp::Resize { .. } => "resize",
     }
 }
 
 fn attributes(op: &IntOp, out: &mut String) -> std::fmt::Result {
     match op {
         IntOp::Conv(conv) => conv_attributes(conv, out),
-        IntOp::Add(params) => {
-            let params = params.iter().map(|p| {
-                list([
-                    i64::from(p.factor_a),
-                    i64::from(p.factor_b),
-                    i64::from(p.bias),
-                    i64::from(p.shift),
-                ])
-            });
-            write!(out, " params={}", list(params))
-        }
+        IntOp::Add(params) => write!(out, " params={}", sums(params)),
         IntOp::MaxPool(window) => write!(out, "{}", window_text(window)),
         IntOp::AvgPool {
             window,
@@ -128,7 +130,70 @@ fn attributes(op: &IntOp, out: &mut String) -> std::fmt::Result {
             list(s.count)
         ),
         IntOp::Softmax(tables) => write!(out, " tables={}", list(tables.iter().map(list))),
+        IntOp::Lookup(tables) => write!(out, " tables={}", list(tables.iter().map(list))),
+        IntOp::Move(inputs) => {
+            let nest = |n: &IntNest| {
+                let loops = list(n.loops.iter().map(list));
+                format!("[{}, {}, {loops}]", n.from, n.to)
+            };
+            let nests = inputs.iter().map(|i| list(i.nests.iter().map(nest)));
+            let tables = (inputs.iter()).map(|i| list(i.tables.iter().flatten().map(list)));
+            write!(out, "\n  nests={}\n  tables={}", list(nests), list(tables))
+        }
+        IntOp::Binary {
+            operation,
+            constant,
+        } => {
+            let params = match operation {
+                IntBinary::Sum(params) => sums(params),
+                IntBinary::Product(params) => list(params.iter().map(|p| {
+                    list([
+                        i32::from(p.zero_a),
+                        i32::from(p.zero_b),
+                        i32::from(p.zero),
+                        p.multiplier,
+                    ])
+                })),
+                IntBinary::Least(pairs) | IntBinary::Largest(pairs) => {
+                    list(pairs.iter().map(|pair| sums(pair)))
+                }
+            };
+            write!(out, " params={params}")?;
+            match constant {
+                Some(constant) => write!(
+                    out,
+                    " constant_shape={} constant={}",
+                    list(constant.shape.extents()),
+                    list(&constant.data)
+                ),
+                None => Ok(()),
+            }
+        }
+        IntOp::PRelu(params) => {
+            write!(
+                out,
+                " params={}",
+                list(params.iter().map(|level| sums(level)))
+            )
+        }
+        IntOp::Resize { rows, columns } => write!(
+            out,
+            " rows={} columns={}",
+            list(rows.iter().map(list)),
+            list(columns.iter().map(list))
+        ),
     }
+}
+
+fn sums(params: &[AddParams]) -> String {
+    list(params.iter().map(|p| {
+        list([
+            i64::from(p.factor_a),
+            i64::from(p.factor_b),
+            i64::from(p.bias),
+            i64::from(p.shift),
+        ])
+    }))
 }
 
 /// Long lists stand on lines of their own, indented; the parser takes them as part of the layer.

@@ -34,15 +34,23 @@ pub const RULES: &[(&str, &str)] = &[
     ),
     (
         "I7",
-        "pooling by maximum, clamping, padding and selecting keep their input's quantisation",
+        "pooling by maximum, clamping, padding, selecting and resizing keep their input's quantisation",
     ),
     ("I8", "constants that belong to a level are there for each"),
     ("I9", "a clamp's low bound is not above its high bound"),
     ("I10", "softmax gives scale 1/256 and zero point -128"),
-    ("I11", "an addition's constants cannot overflow 32 bits"),
+    ("I11", "the constants of a sum cannot overflow 32 bits"),
     (
         "I12",
         "the model's layer is not smaller than what is left of it",
+    ),
+    (
+        "I13",
+        "moved elements come from inside their inputs, and each element of the output is given once",
+    ),
+    (
+        "I14",
+        "interpolation reads rows and columns that are there, in shares of 256ths",
     ),
     (
         "P1",
@@ -98,7 +106,7 @@ impl Breaches {
     }
 }
 
-/// Checks rules I1 to I12.
+/// Checks rules I1 to I14.
 ///
 /// # Errors
 /// All breaches.

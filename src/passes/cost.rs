@@ -19,6 +19,7 @@
 use nest_kernels::layer::{Geometry, Tile};
 use nest_kernels::{DensePasses, DepthwiseStrips, Gather, NestedLayout};
 
+use crate::ir::int::{IntMove, IntNest};
 use crate::ir::program::{EncodedCompact, Payload};
 use crate::units::Cycles;
 
@@ -236,12 +237,40 @@ pub fn cycles(payload: &Payload, output: usize, level: usize) -> Cycles {
         Payload::MaxPool(g) => (4.0 + 0.75 * taps(g)) * outputs,
         Payload::AvgPool { geometry: g, .. } => (9.0 + 0.75 * taps(g)) * outputs,
         Payload::GlobalAvgPool { pixels, .. } => (6.0 + f64::from(*pixels)) * outputs,
-        Payload::Softmax(_) => 60.0 * outputs,
+        Payload::Softmax { .. } => 60.0 * outputs,
+        Payload::Lookup(_) => 5.0 * outputs,
+        Payload::Move(inputs) => inputs.iter().map(moving).sum(),
+        Payload::Binary { a, b, output, .. } => {
+            let each = if a == output && b == output {
+                14.0
+            } else {
+                20.0
+            };
+            each * outputs
+        }
+        Payload::PRelu { .. } => 14.0 * outputs,
+        Payload::Resize { .. } => 16.0 * outputs,
         Payload::Add(_) => 3.3 * outputs,
         Payload::Clamp(_) => 1.5 * outputs,
         Payload::Pad { .. } | Payload::Slice(_) => 6.0 * outputs,
     };
     Cycles(cycles as u64)
+}
+
+/// Copying what an input gives to a layer that moves elements.
+fn moving(input: &IntMove) -> f64 {
+    let nest = |nest: &IntNest| {
+        let rounds: f64 = nest.loops.iter().map(|l| f64::from(l[0])).product();
+        let [count, from, to] = nest.loops.last().copied().unwrap_or([1, 1, 1]);
+        let runs = rounds / f64::from(count);
+        let (run, each) = match (&input.tables, from, to) {
+            (None, 0 | 1, 1) => (60.0, 0.6),
+            (Some(_), 1, 1) => (30.0, 5.0),
+            _ => (30.0, 9.0),
+        };
+        120.0 + run * runs + each * rounds
+    };
+    100.0 + input.nests.iter().map(nest).sum::<f64>()
 }
 
 /// A depthwise convolution over strips: see [`DepthwiseStrips`].

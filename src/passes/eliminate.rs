@@ -12,7 +12,7 @@
 //! that keep their channels apart (depthwise, additions, pooling) tie channels of their tensors
 //! together: those go together or not at all. The network's input and outputs are never changed, nor
 //! are the neighbours of layers that mix channels otherwise (grouped convolutions, padding and
-//! selection of channels, softmax). A tensor keeps one channel at least.
+//! selection of channels, softmax, everything that moves elements). A tensor keeps one channel at least.
 //!
 //! The outputs of the network keep every bit. Convolutions remember what they were in the model
 //! ([`ModelCounts`](crate::ir::int::ModelCounts)), for reports.
@@ -87,7 +87,16 @@ fn kind<'a>(graph: &IntGraph, layer: &'a IntLayer) -> Kind<'a> {
         IntOp::Conv(conv) if conv.group_channels == 1 => Kind::Apart {
             multiplier: conv.out_channels / conv.groups,
         },
-        IntOp::Conv(_) | IntOp::Softmax(_) => Kind::Fixed,
+        IntOp::Conv(_) | IntOp::Softmax(_) | IntOp::Move(_) | IntOp::PRelu(_) => Kind::Fixed,
+        IntOp::Binary { constant, .. } => {
+            let all = graph.tensors[layer.output].shape.c;
+            let same = (layer.inputs.iter()).all(|&t| graph.tensors[t].shape.c == all);
+            if same && constant.is_none() {
+                Kind::Apart { multiplier: 1 }
+            } else {
+                Kind::Fixed
+            }
+        }
         IntOp::Pad { c, .. } if *c != [0, 0] => Kind::Fixed,
         IntOp::Slice(s) if (s.start[0], s.step[0], s.count[0]) != (0, 1, channels) => Kind::Fixed,
         _ => Kind::Apart { multiplier: 1 },
@@ -253,8 +262,10 @@ fn constant(graph: &IntGraph, layer: &IntLayer, inputs: &[i8], level: usize) -> 
             let unpadded = (*h, *w) == ([0, 0], [0, 0]);
             (unpadded || by[level] == value).then_some(value)
         }
-        IntOp::Slice(_) => Some(value),
-        IntOp::Conv(_) | IntOp::Softmax(_) => None,
+        IntOp::Slice(_) | IntOp::Resize { .. } => Some(value),
+        IntOp::Lookup(tables) => Some(tables[level][usize::from(value as u8)]),
+        IntOp::Binary { operation, .. } => Some(operation.apply(level, value, inputs[1])),
+        IntOp::Conv(_) | IntOp::Softmax(_) | IntOp::Move(_) | IntOp::PRelu(_) => None,
     }
 }
 

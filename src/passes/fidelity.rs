@@ -11,9 +11,10 @@ use rayon::prelude::*;
 
 use crate::diag::Result;
 use crate::ir::eval::Executor;
-use crate::ir::float::{FloatGraph, FloatOp, Node};
+use crate::ir::eval_ops;
+use crate::ir::float::{FloatGraph, FloatOp, Node, Shape};
 use crate::ir::ids::{Id, IdVec, LayerId, Level, TensorId, ValueId};
-use crate::ir::int::{IntGraph, IntTensor};
+use crate::ir::int::{IntGraph, IntOp, IntTensor};
 use crate::ir::nested::NestedModel;
 use crate::ir::program::Program;
 use crate::train::Inference;
@@ -196,26 +197,50 @@ fn run(program: &Program, level: Level, inputs: &[f32]) -> Tensors {
 /// The float form of one integer layer.
 struct Alone {
     layer: LayerId,
-    /// The layer's nodes but for an addition, if there are any others: from one value to the output.
+    /// How what the layer reads comes together.
+    join: Join,
+    /// The layer's nodes behind that, if there are any: from one value to the output.
     nodes: Option<Inference>,
+}
+
+/// How the inputs of a layer become one value.
+enum Join {
+    /// There is one input.
+    Single,
+    /// By a function of two values, which stand at these places among the layer's inputs.
+    Function(FloatOp, Vec<usize>),
+    /// By movements, which the integer layer states exactly.
+    Moves,
 }
 
 impl Alone {
     fn new(float: &FloatGraph, quantised: &Quantised, layer: LayerId) -> Self {
         let of = &quantised.graph.layers[layer];
         let inputs: Vec<ValueId> = of.inputs.iter().map(|&t| quantised.values[t]).collect();
+        let mut alone = Self {
+            layer,
+            join: Join::Single,
+            nodes: None,
+        };
+        if let IntOp::Move(_) = of.op {
+            alone.join = Join::Moves;
+            return alone;
+        }
         let mut at = quantised.values[of.output];
         let mut nodes: Vec<&Node> = Vec::new();
         while let Some(id) = float.producer(at).filter(|_| !inputs.contains(&at)) {
             let node = &float.nodes[id];
-            if matches!(node.op, FloatOp::Add) {
+            if node.inputs.len() > 1 {
+                let place = |&v: &ValueId| inputs.iter().position(|&input| input == v);
+                let places = node.inputs.iter().filter_map(place).collect();
+                alone.join = Join::Function(node.op.clone(), places);
                 break;
             }
             nodes.push(node);
             at = node.inputs[0];
         }
         if nodes.is_empty() {
-            return Self { layer, nodes: None };
+            return alone;
         }
         let mut graph = FloatGraph {
             name: of.name.clone(),
@@ -233,38 +258,67 @@ impl Alone {
             last = output;
         }
         graph.outputs.push(last);
-        Self {
-            layer,
-            nodes: Some(Inference::new(&graph)),
-        }
+        alone.nodes = Some(Inference::new(&graph));
+        alone
     }
 
     /// Adds what the layer makes of the batch's inputs, in float and in int8.
     fn compare(&mut self, graph: &IntGraph, int8: &Tensors, level: Level, power: &mut Power) {
         let layer = &graph.layers[self.layer];
         let level = level.index();
-        let dequantised = |tensor: TensorId| -> Vec<f32> {
-            (int8[tensor].iter())
-                .flat_map(|image| reals(image, &graph.tensors[tensor], level))
-                .map(|v| v as f32)
-                .collect()
+        let (output, images) = (&graph.tensors[layer.output], int8[layer.output].len());
+        let dequantised = |tensor: TensorId, image: usize| {
+            reals(&int8[tensor][image], &graph.tensors[tensor], level)
         };
-        let mut real = dequantised(layer.inputs[0]);
-        for &other in &layer.inputs[1..] {
-            for (sum, v) in real.iter_mut().zip(dequantised(other)) {
-                *sum += v;
+        let mut real: Vec<f32> = Vec::new();
+        for image in 0..images {
+            match &self.join {
+                Join::Single => {
+                    real.extend(dequantised(layer.inputs[0], image).map(|v| v as f32));
+                }
+                Join::Function(op, places) => {
+                    let values: Vec<(Vec<f64>, Shape)> = (places.iter())
+                        .map(|&place| layer.inputs[place])
+                        .map(|t| (dequantised(t, image).collect(), graph.tensors[t].shape))
+                        .collect();
+                    real.extend(together(op, &values).into_iter().map(|v| v as f32));
+                }
+                Join::Moves => {
+                    let IntOp::Move(moves) = &layer.op else {
+                        continue;
+                    };
+                    let first = real.len();
+                    real.resize(first + output.shape.len(), 0.0);
+                    let (c, pixels) = (output.shape.c, output.shape.pixels());
+                    for (moved, &input) in moves.iter().zip(&layer.inputs) {
+                        let (data, quant) =
+                            (&int8[input][image], graph.tensors[input].quant[level]);
+                        moved.each(&mut |from, to| {
+                            let steps = i32::from(data[from]) - i32::from(quant.zero_point);
+                            real[first + to % c * pixels + to / c] = quant.scale * steps as f32;
+                        });
+                    }
+                }
             }
         }
         if let Some(nodes) = &mut self.nodes {
-            real = nodes.run(&real, int8[layer.output].len());
+            real = nodes.run(&real, images);
         }
-        power.add(
-            &real,
-            &int8[layer.output],
-            &graph.tensors[layer.output],
-            level,
-        );
+        power.add(&real, &int8[layer.output], output, level);
     }
+}
+
+/// A function of two values, channel-major.
+fn together(op: &FloatOp, values: &[(Vec<f64>, Shape)]) -> Vec<f64> {
+    let [(a, a_shape), (b, b_shape)] = values else {
+        return Vec::new();
+    };
+    if let FloatOp::Add = op {
+        return a.iter().zip(b).map(|(a, b)| a + b).collect();
+    }
+    let out = a_shape.broadcast(*b_shape).unwrap_or(*a_shape);
+    let inputs = [(&a[..], *a_shape), (&b[..], *b_shape)];
+    eval_ops::apply(op, &inputs, out).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -10,9 +10,11 @@ mod encode;
 mod evaluate;
 mod fidelity;
 mod fold;
+mod moving;
 mod plan;
 mod quantise;
 mod requant;
+mod shared;
 mod supported;
 
 use crate::data::Dataset;

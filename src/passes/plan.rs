@@ -303,7 +303,10 @@ fn blocks(
                     None
                 }
             }
-            other if other.runs_in_place() => Some(step.inputs[0]).filter(|&t| dies(t)),
+            other if other.runs_in_place() => {
+                let twice = step.inputs[1..].contains(&step.inputs[0]);
+                Some(step.inputs[0]).filter(|&t| dies(t) && !twice)
+            }
             _ => None,
         };
         block_of[step.output] = match over {

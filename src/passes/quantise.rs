@@ -14,20 +14,27 @@
 //! or more, the tensor's output step is widened until it is not; the outputs of that channel are
 //! coarser than that anyhow.
 
+mod elements;
+mod weights;
+
 use std::collections::BTreeMap;
+
+use weights::quantise_weights;
 
 use crate::diag::{self, Diagnostic, Diagnostics, Result};
 use crate::ir::float::{Conv, FloatOp, Shape, Unary, Window};
 use crate::ir::ids::{Id, IdVec, LayerId, Level, NodeId, TensorId, ValueId};
 use crate::ir::int::{IntConv, IntGraph, IntLayer, IntOp, IntTensor, Quant, RequantTable};
-use crate::ir::nested::{NestedModel, PRUNED};
-use crate::ir::rounding::{Range, quantise_real, round_weight, row_step};
+use crate::ir::nested::NestedModel;
+use crate::ir::rounding::{Range, quantise_real};
 
 use super::calibrate::{Calibration, RangeRule};
 use super::fold::{affine_levels, bias_levels};
+use super::moving::{Gather, only_moves};
 use super::requant::{
     MAX_FACTOR, MIN_FACTOR, NEGLIGIBLE_FACTOR, add_params, constant, requant, softmax_table,
 };
+use super::shared::{Groups, keeps_quantisation};
 
 /// A quantised network and where it came from.
 #[derive(Debug)]
@@ -133,6 +140,11 @@ struct Builder<'a> {
     layers: IdVec<LayerId, IntLayer>,
     rows: IdVec<LayerId, Rows>,
     of_value: BTreeMap<ValueId, TensorId>,
+    /// Values that are not made: whoever reads them reads what they consist of.
+    held: BTreeMap<ValueId, Gather>,
+    groups: Groups,
+    /// The quantisation of each group that has one already.
+    group_quant: BTreeMap<usize, Vec<Quant>>,
     faults: Diagnostics,
 }
 
@@ -149,6 +161,9 @@ impl<'a> Builder<'a> {
             layers: IdVec::new(),
             rows: IdVec::new(),
             of_value: BTreeMap::new(),
+            held: BTreeMap::new(),
+            groups: Groups::new(model, calibration, rule),
+            group_quant: BTreeMap::new(),
             faults: Diagnostics::default(),
         };
         let range = calibration.input_range(graph.input());
@@ -229,6 +244,9 @@ impl<'a> Builder<'a> {
 
     /// The range of `value` at each level.
     fn ranges(&mut self, value: ValueId, activation: Activation) -> Vec<Range> {
+        if let Some((_, ranges)) = self.groups.of(value) {
+            return ranges.to_vec();
+        }
         let ranges = (0..self.levels())
             .map(|level| {
                 let level = Level::from_index(level);
@@ -270,11 +288,7 @@ impl<'a> Builder<'a> {
                         *range = range.with(constant);
                     }
                 }
-                FloatOp::MaxPool(_)
-                | FloatOp::Slice(_)
-                | FloatOp::Relu
-                | FloatOp::Relu6
-                | FloatOp::Unary(Unary::Clip { .. }) => {}
+                op if keeps_quantisation(op) => {}
                 _ => continue,
             }
             let next = model.graph.nodes[node].output;
@@ -289,6 +303,9 @@ impl<'a> Builder<'a> {
         }
         let model = self.model;
         let node = &model.graph.nodes[id];
+        if only_moves(&node.op) {
+            return self.moving(id);
+        }
         let inputs: Vec<TensorId> = (node.inputs.iter())
             .filter_map(|v| self.of_value.get(v).copied())
             .collect();
@@ -299,7 +316,6 @@ impl<'a> Builder<'a> {
             FloatOp::Conv(conv) => self.conv(id, conv, input),
             FloatOp::Add => self.add(id, inputs),
             FloatOp::MaxPool(window) => self.sharing(id, IntOp::MaxPool(*window), input),
-            FloatOp::Slice(slice) => self.sharing(id, IntOp::Slice(*slice), input),
             FloatOp::Pad(pad) => {
                 let value = (self.tensors[input].quant.iter())
                     .map(|&q| quantise_real(f64::from(pad.value), q))
@@ -344,15 +360,24 @@ impl<'a> Builder<'a> {
                     .collect();
                 self.sharing(id, IntOp::Clamp(bounds), input);
             }
-            op @ (FloatOp::Unary(_)
-            | FloatOp::PRelu(_)
-            | FloatOp::Binary(_)
-            | FloatOp::WithConstant(_)
+            FloatOp::Unary(_) => self.lookup(id, input),
+            FloatOp::PRelu(slopes) => self.prelu(id, slopes, input),
+            FloatOp::Binary(f) => self.binary(id, *f, &inputs),
+            FloatOp::WithConstant(w) if w.shape.len() == 1 => self.lookup(id, input),
+            FloatOp::WithConstant(w) => self.by_constant(id, w, input),
+            FloatOp::Resize(resize) => {
+                let x = self.tensors[input].shape;
+                let op = IntOp::Resize {
+                    rows: elements::int_taps(&resize.taps(0, x.h)),
+                    columns: elements::int_taps(&resize.taps(1, x.w)),
+                };
+                self.sharing(id, op, input);
+            }
+            op @ (FloatOp::Slice(_)
             | FloatOp::Concat(_)
             | FloatOp::Select { .. }
             | FloatOp::ChannelShuffle { .. }
-            | FloatOp::Rearrange(_)
-            | FloatOp::Resize(_)) => unreachable!("refused before: {}", op.name()),
+            | FloatOp::Rearrange(_)) => unreachable!("{} moves elements", op.name()),
             op @ (FloatOp::Dense(_)
             | FloatOp::BatchNorm(_)
             | FloatOp::ChannelAffine { .. }
@@ -377,9 +402,19 @@ impl<'a> Builder<'a> {
         least: impl Fn(usize) -> f64,
     ) -> Vec<Quant> {
         let ranges = self.ranges(value, activation);
-        (ranges.iter().enumerate())
+        let own = (ranges.iter().enumerate())
             .map(|(level, range)| range.quant_of_least_step(least(level)))
-            .collect()
+            .collect();
+        let Some((group, _)) = self.groups.of(value) else {
+            return own;
+        };
+        let shared = self.group_quant.entry(group).or_insert_with(|| own.clone());
+        let wide_enough = |(level, q): (usize, &Quant)| f64::from(q.scale) >= least(level);
+        if shared.iter().enumerate().all(wide_enough) {
+            shared.clone()
+        } else {
+            own
+        }
     }
 
     /// The tensor a layer with a fused activation writes: `value`, or `before` where a clamp between
@@ -602,65 +637,4 @@ fn fewest_taps(window: &Window, x: Shape) -> usize {
             .unwrap_or(0)
     };
     (inside(0, x.h, out[0]) * inside(1, x.w, out[1])).max(1)
-}
-
-/// Weights in int8.
-struct Weights {
-    /// `[out channel][ky][kx][in channel of the group]`.
-    values: Vec<i8>,
-    /// In the same order.
-    levels: Option<Vec<u8>>,
-    /// One an output channel.
-    scale: Vec<f32>,
-    /// Rows whose step is wider than they would need alone.
-    coarser_rows: usize,
-}
-
-impl Weights {
-    /// Whether an output channel has no weight but 0.
-    fn is_dead(&self, channel: usize) -> bool {
-        let row = self.values.len() / self.scale.len().max(1);
-        self.values[channel * row..][..row].iter().all(|&w| w == 0)
-    }
-}
-
-/// Int8 weights, with a step of at least `least_scale` for each output channel.
-fn quantise_weights(
-    conv: &Conv,
-    weight_levels: Option<&[u8]>,
-    least_scale: impl Fn(usize) -> f64,
-) -> Weights {
-    let row = conv.row_len();
-    let taps = conv.window.taps();
-    let nested = weight_levels.is_some_and(|l| l.iter().any(|&l| l != 0 && l != PRUNED));
-    let mut values = Vec::with_capacity(conv.weight.len());
-    let mut levels = weight_levels.map(|_| Vec::with_capacity(conv.weight.len()));
-    let mut scales = Vec::with_capacity(conv.out_channels);
-    let mut coarser_rows = 0;
-    for o in 0..conv.out_channels {
-        let weight: Vec<f32> = (o * row..(o + 1) * row)
-            .map(|at| match weight_levels {
-                Some(l) if l[at] == PRUNED => 0.0,
-                _ => conv.weight[at],
-            })
-            .collect();
-        let (scale, coarser) = row_step(&weight, nested, least_scale(o));
-        coarser_rows += usize::from(coarser);
-        scales.push(scale);
-        for tap in 0..taps {
-            for c in 0..conv.group_channels {
-                let from = c * taps + tap;
-                values.push(round_weight(weight[from], scale));
-                if let (Some(to), Some(of)) = (&mut levels, weight_levels) {
-                    to.push(of[o * row + from]);
-                }
-            }
-        }
-    }
-    Weights {
-        values,
-        levels: levels.filter(|_| nested),
-        scale: scales,
-        coarser_rows,
-    }
 }

@@ -3,9 +3,10 @@
 //! All rules here are exact up to the one rounding each names; the kernels' arithmetic on them is
 //! exact.
 
-use nest_format::{AddParams, Requant};
+use nest_format::{AddParams, ProductParams, Requant};
 
 use crate::ir::int::Quant;
+use crate::ir::rounding::quantise_real;
 
 /// The largest real factor [`Requant`] can hold: `(2^31 - 1) / 2^32`, just below one half.
 pub(super) const MAX_FACTOR: f64 = (i32::MAX as f64) / 4_294_967_296.0;
@@ -45,18 +46,26 @@ pub(super) fn constant(offset: f64) -> Requant {
 
 /// Constants of an elementwise sum; factors keep as many bits as 16 hold.
 pub(super) fn add_params(a: Quant, b: Quant, out: Quant) -> AddParams {
-    let ratio = |q: Quant| f64::from(q.scale) / f64::from(out.scale);
-    let (ra, rb) = (ratio(a), ratio(b));
-    let largest = ra.max(rb);
+    sum_params(1.0, a, 1.0, b, out)
+}
+
+/// Constants of `weight_a * a + weight_b * b`; factors keep as many bits as 16 hold.
+pub(super) fn sum_params(
+    weight_a: f64,
+    a: Quant,
+    weight_b: f64,
+    b: Quant,
+    out: Quant,
+) -> AddParams {
+    let ratio = |weight: f64, q: Quant| weight * f64::from(q.scale) / f64::from(out.scale);
+    let (ra, rb) = (ratio(weight_a, a), ratio(weight_b, b));
+    let largest = ra.abs().max(rb.abs());
+    let most = f64::from(i16::MAX);
     let shift = (0..=22u32)
         .rev()
-        .find(|&s| (largest * f64::from(1u32 << s)).round() <= f64::from(i16::MAX))
+        .find(|&s| (largest * f64::from(1u32 << s)).round() <= most)
         .unwrap_or(0);
-    let factor = |r: f64| {
-        (r * f64::from(1u32 << shift))
-            .round()
-            .min(f64::from(i16::MAX)) as i16
-    };
+    let factor = |r: f64| (r * f64::from(1u32 << shift)).round().clamp(-most, most) as i16;
     let (factor_a, factor_b) = (factor(ra), factor(rb));
     let half = if shift == 0 { 0 } else { 1 << (shift - 1) };
     let bias = half + (i32::from(out.zero_point) << shift)
@@ -68,6 +77,35 @@ pub(super) fn add_params(a: Quant, b: Quant, out: Quant) -> AddParams {
         bias,
         shift,
     }
+}
+
+/// Constants that bring one element from `x` to `out`, for [`AddParams::apply`] with 0 as the second
+/// element.
+pub(super) fn rescaling(x: Quant, out: Quant) -> AddParams {
+    let nothing = Quant {
+        scale: x.scale,
+        zero_point: 0,
+    };
+    sum_params(1.0, x, 0.0, nothing, out)
+}
+
+/// Constants of an elementwise product, whose factor is at most [`MAX_FACTOR`].
+pub(super) fn product_params(a: Quant, b: Quant, out: Quant) -> ProductParams {
+    let factor = f64::from(a.scale) * f64::from(b.scale) / f64::from(out.scale);
+    ProductParams {
+        zero_a: a.zero_point,
+        zero_b: b.zero_point,
+        zero: out.zero_point,
+        multiplier: requant(factor, 0, 0.0).multiplier,
+    }
+}
+
+/// The int8 that `f` of every int8 is, at the place of the input's bits read as an unsigned byte.
+pub(super) fn lookup_table(x: Quant, out: Quant, f: impl Fn(f64) -> f64) -> [i8; 256] {
+    std::array::from_fn(|byte| {
+        let steps = f64::from(byte as u8 as i8) - f64::from(x.zero_point);
+        quantise_real(f(f64::from(x.scale) * steps), out)
+    })
 }
 
 /// Softmax's table: `round(exp(-d * scale) * 2^20)` for every distance `d` from the maximum.
@@ -136,6 +174,37 @@ mod tests {
                         + i64::from(p.bias);
                     assert!(i32::try_from(exact).is_ok());
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn differences_products_and_tables_follow_the_reals() {
+        let (a, b) = (q(0.02, -10), q(0.013, 5));
+        let (difference, product) = (q(0.031, 7), q(0.05, -20));
+        let d = sum_params(1.0, a, -1.0, b, difference);
+        let p = product_params(a, b, product);
+        let table = lookup_table(a, difference, f64::tanh);
+        let near = |got: i8, real: f64, of: Quant| {
+            let exact = real / f64::from(of.scale) + f64::from(of.zero_point);
+            (f64::from(got) - exact.clamp(-128.0, 127.0)).abs() < 0.51
+        };
+        for x in -128..=127i8 {
+            let real = |x: i8, q: Quant| {
+                f64::from(q.scale) * f64::from(i32::from(x) - i32::from(q.zero_point))
+            };
+            assert!(
+                near(table[usize::from(x as u8)], real(x, a).tanh(), difference),
+                "{x}"
+            );
+            assert!(
+                near(rescaling(a, product).apply(x, 0), real(x, a), product),
+                "{x}"
+            );
+            for y in -128..=127i8 {
+                let (x_real, y_real) = (real(x, a), real(y, b));
+                assert!(near(d.apply(x, y), x_real - y_real, difference), "{x} {y}");
+                assert!(near(p.apply(x, y), x_real * y_real, product), "{x} {y}");
             }
         }
     }

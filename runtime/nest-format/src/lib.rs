@@ -21,7 +21,7 @@ pub use bound::PackedBound;
 pub use checksum::checksum;
 pub use compact::{CompactLevel, CompactStream, compact_gap_bytes, compact_weight_bytes};
 pub use dense::DenseWeights;
-pub use requant::{AddParams, Requant};
+pub use requant::{AddParams, ProductParams, Requant};
 pub use stream::{Counts, Entry, FormatError, NestedStream};
 
 /// Version of every layout in this crate, linked into images as a symbol and compared by readers.

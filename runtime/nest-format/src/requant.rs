@@ -70,3 +70,27 @@ impl AddParams {
         }
     }
 }
+
+/// An elementwise product at one level: `(a - zero_a) * (b - zero_b)`, requantised as [`Requant`]
+/// tells with this multiplier and no bias.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct ProductParams {
+    /// Zero point of the first input.
+    pub zero_a: i8,
+    /// Zero point of the second input.
+    pub zero_b: i8,
+    /// Zero point of the output.
+    pub zero: i8,
+    /// `round(scale_a * scale_b / output_scale * 2^32)`.
+    pub multiplier: i32,
+}
+
+impl ProductParams {
+    /// The int8 product of two elements.
+    #[inline]
+    pub const fn apply(&self, a: i8, b: i8) -> i8 {
+        let product = (a as i32 - self.zero_a as i32) * (b as i32 - self.zero_b as i32);
+        Requant::new(0, self.multiplier).apply(product, self.zero)
+    }
+}

@@ -289,3 +289,91 @@ impl Slice {
         (volumes && inside).then_some(())
     }
 }
+
+impl Softmax<'_> {
+    pub(crate) fn check(&self, level: usize, input: &[i8], output: &[i8]) -> Option<&[u32; 256]> {
+        let channels = usize::from(self.channels);
+        let ok = channels > 0 && input.len() % channels == 0 && input.len() == output.len();
+        self.table.get(level).filter(|_| ok)
+    }
+}
+
+impl Nest<'_> {
+    /// The last elements that the loops reach in the input and in the output.
+    fn last(&self) -> Option<[u32; 2]> {
+        let (mut from, mut to) = (self.from, self.to);
+        for &[count, from_step, to_step] in self.loops {
+            let steps = count.checked_sub(1)?;
+            from = from.checked_add(steps.checked_mul(from_step)?)?;
+            to = to.checked_add(steps.checked_mul(to_step)?)?;
+        }
+        (self.loops.len() <= Nest::DEPTH).then_some([from, to])
+    }
+}
+
+impl<'a> Move<'a> {
+    /// The level's table, if there are tables.
+    pub(crate) fn check(
+        &self,
+        level: usize,
+        input: &[i8],
+        output: &[i8],
+    ) -> Option<Option<&'a [i8; 256]>> {
+        let ok = input.len() == self.input as usize
+            && output.len() == self.output as usize
+            && (self.nests.iter())
+                .all(|n| matches!(n.last(), Some([i, o]) if i < self.input && o < self.output));
+        if !ok {
+            return None;
+        }
+        Some(match self.table {
+            Some(tables) => Some(tables.get(level)?),
+            None => None,
+        })
+    }
+}
+
+impl Binary<'_> {
+    pub(crate) fn check(&self, a: usize, b: usize, output: usize) -> Option<()> {
+        let of = |[h, w, c]: [u16; 3]| volume(h, w, c);
+        let fits = |extent: [u16; 3]| {
+            (0..3).all(|axis| extent[axis] == 1 || extent[axis] == self.output[axis])
+        };
+        let ok = of(self.a) == a as u64
+            && of(self.b) == b as u64
+            && of(self.output) == output as u64
+            && fits(self.a)
+            && fits(self.b);
+        ok.then_some(())
+    }
+}
+
+impl<'a> PRelu<'a> {
+    pub(crate) fn check(
+        &self,
+        level: usize,
+        input: usize,
+        output: usize,
+    ) -> Option<(i8, &'a [nest_format::AddParams])> {
+        let params = *self.params.get(level)?;
+        let zero = *self.zero.get(level)?;
+        let ok = !params.is_empty() && input == output && input % params.len() == 0;
+        ok.then_some((zero, params))
+    }
+}
+
+impl Resize<'_> {
+    pub(crate) fn check(&self, input: &[i8], output: &[i8]) -> Option<()> {
+        let [h, w, c] = self.input;
+        let sound = |taps: &[Tap], extent: u16| {
+            (taps.iter())
+                .all(|&[first, second, share]| first < extent && second < extent && share <= 256)
+        };
+        let outputs = self.rows.len() as u64 * self.columns.len() as u64 * u64::from(c);
+        let ok = volume(h, w, c) == input.len() as u64
+            && outputs == output.len() as u64
+            && sound(self.rows, h)
+            && sound(self.columns, w);
+        ok.then_some(())
+    }
+}

@@ -1,6 +1,8 @@
 //! What a layer is: geometry, weights, and per-level constants.
 
-use nest_format::{AddParams, BlockStream, CompactStream, DenseWeights, NestedStream, Requant};
+use nest_format::{
+    AddParams, BlockStream, CompactStream, DenseWeights, NestedStream, ProductParams, Requant,
+};
 
 /// Extents of a windowed layer. Bottom and right padding follow from the output extent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -256,10 +258,109 @@ pub struct Slice {
     pub output: [u16; 3],
 }
 
-/// Softmax over a vector, by table: `table[level][d]` is `round(exp(-d * input_scale) * 2^20)`, the
-/// output `min(255, (256 * table[max - q] + sum / 2) / sum) - 128` (scale 1/256, zero point -128).
+/// Softmax over the channels of each pixel, by table: `table[level][d]` is
+/// `round(exp(-d * input_scale) * 2^20)`, the output
+/// `min(255, (256 * table[max - q] + sum / 2) / sum) - 128` (scale 1/256, zero point -128), where the
+/// maximum and the sum are those of the pixel.
 #[derive(Clone, Copy, Debug)]
 pub struct Softmax<'a> {
+    /// Channels of a pixel.
+    pub channels: u16,
     /// One table a level.
     pub table: &'a [[u32; 256]],
+}
+
+/// A function of each element, by table.
+#[derive(Clone, Copy, Debug)]
+pub struct Lookup<'a> {
+    /// One table a level; the entry of `x` is number `x as u8`.
+    pub table: &'a [[i8; 256]],
+}
+
+/// `[count, from, to]`: so many rounds, so many elements apart in the input and in the output.
+pub type Loop = [u32; 3];
+
+/// Loops in loops that copy elements.
+#[derive(Clone, Copy, Debug)]
+pub struct Nest<'a> {
+    /// The first element of the input.
+    pub from: u32,
+    /// The first element of the output.
+    pub to: u32,
+    /// Outermost first, at most [`Nest::DEPTH`]. Without any, one element is copied.
+    pub loops: &'a [Loop],
+}
+
+impl Nest<'_> {
+    /// The most loops.
+    pub const DEPTH: usize = 6;
+}
+
+/// Copies elements of one input to their places in the output: the share that an input has in a
+/// concatenation, a transposition, a selection. Elements that no nest names stay as they are.
+#[derive(Clone, Copy, Debug)]
+pub struct Move<'a> {
+    /// Elements of the input.
+    pub input: u32,
+    /// Elements of the output.
+    pub output: u32,
+    /// What goes where.
+    pub nests: &'a [Nest<'a>],
+    /// What elements become on the way, one table a level; the entry of `x` is number `x as u8`.
+    /// Without tables they stay as they are.
+    pub table: Option<&'a [[i8; 256]]>,
+}
+
+/// What [`Binary`] computes, with constants for each level.
+#[derive(Clone, Copy, Debug)]
+pub enum Operation<'a> {
+    /// `params.apply(a, b)`: a weighted sum, differences included.
+    Sum(&'a [AddParams]),
+    /// `params.apply(a, b)`.
+    Product(&'a [ProductParams]),
+    /// The smaller of `params[0].apply(a, 0)` and `params[1].apply(b, 0)`.
+    Least(&'a [[AddParams; 2]]),
+    /// The larger of `params[0].apply(a, 0)` and `params[1].apply(b, 0)`.
+    Largest(&'a [[AddParams; 2]]),
+}
+
+/// A function of two maps. Each axis has one extent in all three, or extent 1 in an input, whose
+/// elements then serve the whole axis.
+#[derive(Clone, Copy, Debug)]
+pub struct Binary<'a> {
+    /// The function.
+    pub operation: Operation<'a>,
+    /// First input `[h, w, c]`.
+    pub a: [u16; 3],
+    /// Second input `[h, w, c]`.
+    pub b: [u16; 3],
+    /// Output `[h, w, c]`.
+    pub output: [u16; 3],
+}
+
+/// One slope above zero and one below for each channel:
+/// `params[level][channel].apply(max(x, zero), min(x, zero))`.
+#[derive(Clone, Copy, Debug)]
+pub struct PRelu<'a> {
+    /// Zero point of the input, one a level.
+    pub zero: &'a [i8],
+    /// `[level][channel]`.
+    pub params: &'a [&'a [AddParams]],
+}
+
+/// `[first, second, share]`: two positions of the input, and the share of the second in 256ths.
+pub type Tap = [u16; 3];
+
+/// Linear interpolation between rows and between columns. Of the four elements around a position,
+/// with shares `v` of the second row and `h` of the second column, it gives
+/// `((256 - v) * ((256 - h) * x00 + h * x01) + v * ((256 - h) * x10 + h * x11) + 2^15) >> 16`.
+/// Input and output share their quantisation.
+#[derive(Clone, Copy, Debug)]
+pub struct Resize<'a> {
+    /// Input `[h, w, c]`.
+    pub input: [u16; 3],
+    /// One an output row.
+    pub rows: &'a [Tap],
+    /// One an output column.
+    pub columns: &'a [Tap],
 }

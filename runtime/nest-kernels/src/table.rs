@@ -58,6 +58,16 @@ pub enum Kernel {
     Slice,
     /// [`crate::softmax`].
     Softmax,
+    /// [`crate::lookup`] and [`crate::lookup_in_place`].
+    Lookup,
+    /// [`crate::move_elements`].
+    Move,
+    /// [`crate::binary`] and [`crate::binary_in_place`].
+    Binary,
+    /// [`crate::prelu`] and [`crate::prelu_in_place`].
+    PRelu,
+    /// [`crate::resize`].
+    Resize,
 }
 
 macro_rules! table {
@@ -109,7 +119,12 @@ table! {
     ClampRef: "clamp", "none", "reference", "clamp_s8_none__reference", 1, nothing, "any tensor";
     PadRef: "pad", "none", "reference", "pad_s8_none__reference", 1, nothing, "any map";
     SliceRef: "slice", "none", "reference", "slice_s8_none__reference", 1, nothing, "any map";
-    SoftmaxRef: "softmax", "none", "reference", "softmax_s8_none__reference", 1, nothing, "any vector";
+    SoftmaxRef: "softmax", "none", "reference", "softmax_s8_none__reference", 1, nothing, "any map";
+    LookupRef: "lookup", "none", "reference", "lookup_s8_none__reference", 1, nothing, "any tensor";
+    MoveRef: "move", "none", "reference", "move_s8_none__reference", 1, nothing, "any tensors";
+    BinaryRef: "binary", "none", "reference", "binary_s8_none__reference", 1, nothing, "two maps, each axis of one extent or of extent 1 in one";
+    PReluRef: "prelu", "none", "reference", "prelu_s8_none__reference", 1, nothing, "any map";
+    ResizeRef: "resize", "none", "reference", "resize_s8_none__reference", 1, nothing, "any map";
 }
 
 /// The name of the kernel that the device runs for a choice, as [`KERNELS`] lists it.
@@ -146,6 +161,11 @@ const fn index_of(kernel: Kernel) -> usize {
         Kernel::Pad => Index::PadRef,
         Kernel::Slice => Index::SliceRef,
         Kernel::Softmax => Index::SoftmaxRef,
+        Kernel::Lookup => Index::LookupRef,
+        Kernel::Move => Index::MoveRef,
+        Kernel::Binary => Index::BinaryRef,
+        Kernel::PRelu => Index::PReluRef,
+        Kernel::Resize => Index::ResizeRef,
     };
     index as usize
 }

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use nest_format::{AddParams, Requant};
+use nest_format::{AddParams, ProductParams, Requant};
 
 use crate::diag::{self, Diagnostic, Diagnostics, Result};
 use crate::ir::float::{Shape, Slice, Window};
 use crate::ir::ids::{Id, IdVec, TensorId};
-use crate::ir::int::{IntConv, IntGraph, IntLayer, IntOp, IntTensor, ModelCounts, Quant};
+use crate::ir::int::{
+    IntBinary, IntConstant, IntConv, IntGraph, IntLayer, IntMove, IntNest, IntOp, IntTensor,
+    ModelCounts, Quant,
+};
 
 /// What went wrong in a statement.
 type Fault = String;
@@ -131,19 +134,57 @@ fn operator(name: &str, a: &mut Attributes) -> Result<IntOp, Fault> {
                 None => None,
             },
         }),
-        "add" => IntOp::Add(
-            (a.take("params")?.items()?.iter())
+        "add" => IntOp::Add(sums(&a.take("params")?)?),
+        "sum" => binary(IntBinary::Sum(sums(&a.take("params")?)?), a)?,
+        "product" => {
+            let params = (a.take("params")?.items()?.iter())
                 .map(|p| match p.items()? {
-                    [fa, fb, bias, shift] => Ok(AddParams {
-                        factor_a: fa.number()?,
-                        factor_b: fb.number()?,
-                        bias: bias.number()?,
-                        shift: shift.number()?,
+                    [zero_a, zero_b, zero, multiplier] => Ok(ProductParams {
+                        zero_a: zero_a.number()?,
+                        zero_b: zero_b.number()?,
+                        zero: zero.number()?,
+                        multiplier: multiplier.number()?,
                     }),
-                    other => Err(format!("{} constants of an addition, not 4", other.len())),
+                    other => Err(format!("{} constants of a product, not 4", other.len())),
                 })
+                .collect::<Result<_, Fault>>()?;
+            binary(IntBinary::Product(params), a)?
+        }
+        "least" => binary(IntBinary::Least(pairs(&a.take("params")?)?), a)?,
+        "largest" => binary(IntBinary::Largest(pairs(&a.take("params")?)?), a)?,
+        "prelu" => IntOp::PRelu(
+            (a.take("params")?.items()?.iter())
+                .map(sums)
                 .collect::<Result<_, Fault>>()?,
         ),
+        "resize" => IntOp::Resize {
+            rows: a.arrays("rows")?,
+            columns: a.arrays("columns")?,
+        },
+        "lookup" => IntOp::Lookup(a.arrays("tables")?),
+        "move" => {
+            let (nests, tables) = (a.take("nests")?, a.take("tables")?);
+            let (nests, tables) = (nests.items()?, tables.items()?);
+            if nests.len() != tables.len() {
+                return Err(format!(
+                    "loops of {} inputs and tables of {}",
+                    nests.len(),
+                    tables.len()
+                ));
+            }
+            let inputs = nests.iter().zip(tables).map(|(nests, tables)| {
+                let tables: Vec<[i8; 256]> = tables.arrays()?;
+                Ok(IntMove {
+                    nests: nests
+                        .items()?
+                        .iter()
+                        .map(nest)
+                        .collect::<Result<_, Fault>>()?,
+                    tables: (!tables.is_empty()).then_some(tables),
+                })
+            });
+            IntOp::Move(inputs.collect::<Result<_, Fault>>()?)
+        }
         "max_pool" => IntOp::MaxPool(a.window()?),
         "avg_pool" => IntOp::AvgPool {
             window: a.window()?,
@@ -174,6 +215,58 @@ fn operator(name: &str, a: &mut Attributes) -> Result<IntOp, Fault> {
         ),
         other => return Err(format!("there is no operator `{other}`")),
     })
+}
+
+fn binary(operation: IntBinary, a: &mut Attributes) -> Result<IntOp, Fault> {
+    let constant = match a.0.remove("constant") {
+        Some(data) => {
+            let [c, h, w] = a.array("constant_shape")?;
+            Some(IntConstant {
+                shape: Shape::map(c, h, w),
+                data: data.numbers()?,
+            })
+        }
+        None => None,
+    };
+    Ok(IntOp::Binary {
+        operation,
+        constant,
+    })
+}
+
+fn sums(list: &Value) -> Result<Vec<AddParams>, Fault> {
+    (list.items()?.iter())
+        .map(|p| match p.items()? {
+            [fa, fb, bias, shift] => Ok(AddParams {
+                factor_a: fa.number()?,
+                factor_b: fb.number()?,
+                bias: bias.number()?,
+                shift: shift.number()?,
+            }),
+            other => Err(format!("{} constants of an addition, not 4", other.len())),
+        })
+        .collect()
+}
+
+fn pairs(list: &Value) -> Result<Vec<[AddParams; 2]>, Fault> {
+    (list.items()?.iter())
+        .map(|pair| {
+            let pair = sums(pair)?;
+            let n = pair.len();
+            (pair.try_into()).map_err(|_| format!("constants of {n} operands, not 2"))
+        })
+        .collect()
+}
+
+fn nest(list: &Value) -> Result<IntNest, Fault> {
+    match list.items()? {
+        [from, to, loops] => Ok(IntNest {
+            from: from.number()?,
+            to: to.number()?,
+            loops: loops.arrays()?,
+        }),
+        other => Err(format!("loops in {} parts, not 3", other.len())),
+    }
 }
 
 fn model_counts(list: &Value) -> Result<ModelCounts, Fault> {
@@ -224,6 +317,9 @@ impl Value {
     fn numbers<T: FromStr>(&self) -> Result<Vec<T>, Fault> {
         self.items()?.iter().map(Value::number).collect()
     }
+    fn arrays<T: FromStr, const N: usize>(&self) -> Result<Vec<[T; N]>, Fault> {
+        self.items()?.iter().map(Value::array).collect()
+    }
     fn array<T: FromStr, const N: usize>(&self) -> Result<[T; N], Fault> {
         let numbers = self.numbers()?;
         let n = numbers.len();
@@ -243,6 +339,9 @@ impl Attributes {
         self.take(key)?
             .array()
             .map_err(|e| format!("`{key}=`: {e}"))
+    }
+    fn arrays<T: FromStr, const N: usize>(&mut self, key: &str) -> Result<Vec<[T; N]>, Fault> {
+        (self.take(key)?.arrays()).map_err(|e| format!("`{key}=`: {e}"))
     }
     fn table(&mut self, key: &str) -> Result<Vec<Vec<Requant>>, Fault> {
         self.take(key)?.items()?.iter().map(requants).collect()

@@ -1,8 +1,11 @@
-//! Rules I1 to I12.
+//! Rules I1 to I14.
+
+use nest_format::AddParams;
+use nest_kernels::layer::{Nest, Tap};
 
 use super::Breaches;
 use crate::ir::float::Shape;
-use crate::ir::int::{IntConv, IntGraph, IntLayer, IntOp, RequantTable};
+use crate::ir::int::{IntBinary, IntConv, IntGraph, IntLayer, IntMove, IntOp, RequantTable};
 
 pub(super) fn check(graph: &IntGraph, b: &mut Breaches) {
     let levels = graph.sparsities.len();
@@ -88,15 +91,12 @@ fn order(graph: &IntGraph, b: &mut Breaches) {
 
 fn layer(graph: &IntGraph, layer: &IntLayer, levels: usize, b: &mut Breaches) {
     let place = format!("layer `{}`", layer.name);
-    let arity = if matches!(layer.op, IntOp::Add(_)) {
-        2
-    } else {
-        1
-    };
-    b.check(layer.inputs.len() == arity, "I5", &place, || {
+    let arity = layer.op.arity();
+    let sound = layer.inputs.len() == arity && arity > 0;
+    b.check(sound, "I5", &place, || {
         format!("{} inputs, and it takes {arity}", layer.inputs.len())
     });
-    if layer.inputs.len() != arity {
+    if !sound {
         return;
     }
     let x = &graph.tensors[layer.inputs[0]];
@@ -117,11 +117,7 @@ fn layer(graph: &IntGraph, layer: &IntLayer, levels: usize, b: &mut Breaches) {
         }
         IntOp::Add(params) => {
             per_level(params.len(), b);
-            for p in params {
-                let reach = 128 * (i64::from(p.factor_a).abs() + i64::from(p.factor_b).abs());
-                let fits = reach + i64::from(p.bias).abs() <= i64::from(i32::MAX);
-                b.check(fits && p.shift <= 22, "I11", &place, || format!("{p:?}"));
-            }
+            sums(params, &place, b);
         }
         IntOp::AvgPool {
             window, requant, ..
@@ -148,15 +144,103 @@ fn layer(graph: &IntGraph, layer: &IntLayer, levels: usize, b: &mut Breaches) {
             let fixed = (y.quant.iter()).all(|q| q.scale == 1.0 / 256.0 && q.zero_point == -128);
             b.check(fixed, "I10", &place, || format!("{:?}", y.quant));
         }
+        IntOp::Lookup(tables) => per_level(tables.len(), b),
+        IntOp::Move(inputs) => {
+            for tables in inputs.iter().filter_map(|input| input.tables.as_ref()) {
+                per_level(tables.len(), b);
+            }
+            let lens = layer.inputs.iter().map(|&t| graph.tensors[t].shape.len());
+            let lens: Vec<usize> = lens.collect();
+            if let Err(why) = covers(inputs, &lens, y.shape.len()) {
+                b.check(false, "I13", &place, || why);
+            }
+        }
+        IntOp::Binary { operation, .. } => {
+            per_level(operation.levels(), b);
+            match operation {
+                IntBinary::Sum(params) => sums(params, &place, b),
+                IntBinary::Product(_) => {}
+                IntBinary::Least(pairs) | IntBinary::Largest(pairs) => {
+                    sums(pairs.as_flattened(), &place, b);
+                }
+            }
+        }
+        IntOp::PRelu(params) => {
+            per_level(params.len(), b);
+            let due = params.iter().all(|l| l.len() == x.shape.c);
+            b.check(due, "I8", &place, || {
+                format!("not {} slopes a level", x.shape.c)
+            });
+            params.iter().for_each(|l| sums(l, &place, b));
+        }
+        IntOp::Resize { rows, columns } => {
+            let sound = taps_inside(rows, x.shape.h) && taps_inside(columns, x.shape.w);
+            b.check(sound, "I14", &place, || format!("{rows:?} {columns:?}"));
+        }
         IntOp::MaxPool(_) | IntOp::Slice(_) => {}
     }
     if matches!(
         layer.op,
-        IntOp::MaxPool(_) | IntOp::Clamp(_) | IntOp::Pad { .. } | IntOp::Slice(_)
+        IntOp::MaxPool(_)
+            | IntOp::Clamp(_)
+            | IntOp::Pad { .. }
+            | IntOp::Slice(_)
+            | IntOp::Resize { .. }
     ) {
         b.check(x.quant == y.quant, "I7", &place, || {
             format!("{:?} became {:?}", x.quant, y.quant)
         });
+    }
+}
+
+fn sums(params: &[AddParams], place: &str, b: &mut Breaches) {
+    for p in params {
+        let reach = 128 * (i64::from(p.factor_a).abs() + i64::from(p.factor_b).abs());
+        let fits = reach + i64::from(p.bias).abs() <= i64::from(i32::MAX);
+        b.check(fits && p.shift <= 22, "I11", place, || format!("{p:?}"));
+    }
+}
+
+/// Whether taps lie inside `extent` rows or columns and their shares are 256ths.
+pub(super) fn taps_inside(taps: &[Tap], extent: usize) -> bool {
+    (taps.iter()).all(|&[first, second, share]| {
+        usize::from(first) < extent && usize::from(second) < extent && share <= 256
+    })
+}
+
+/// Whether moves from inputs of `lens` elements give each of `output` elements once, or why not.
+pub(super) fn covers(inputs: &[IntMove], lens: &[usize], output: usize) -> Result<(), String> {
+    let mut given = vec![false; output];
+    let mut count = 0u64;
+    for (input, &len) in inputs.iter().zip(lens) {
+        for nest in &input.nests {
+            // Counted before anything is walked: the text form may state any counts.
+            let elements = (nest.loops.iter())
+                .try_fold(1u64, |n, l| n.checked_mul(l[0].into()))
+                .filter(|&n| n > 0 && n <= output as u64);
+            let (Some(elements), true) = (elements, nest.loops.len() <= Nest::DEPTH) else {
+                return Err(format!("loops {:?} for {output} elements", nest.loops));
+            };
+            count += elements;
+            if count > output as u64 {
+                return Err(format!("more than {output} elements"));
+            }
+        }
+        let mut fault = None;
+        input.each(&mut |from, to| {
+            let taken = given.get_mut(to).map(|g| std::mem::replace(g, true));
+            if from >= len || taken != Some(false) {
+                fault.get_or_insert((from, to));
+            }
+        });
+        if let Some((from, to)) = fault {
+            return Err(format!("element {from} of {len} goes to {to} of {output}"));
+        }
+    }
+    if count == output as u64 {
+        Ok(())
+    } else {
+        Err(format!("{count} of {output} elements"))
     }
 }
 
@@ -251,6 +335,19 @@ fn output_shape(graph: &IntGraph, layer: &IntLayer) -> Option<Shape> {
             });
             inside.then(|| Shape::map(s.count[0], s.count[1], s.count[2]))
         }
-        IntOp::Softmax(_) => (x.pixels() == 1).then_some(x),
+        IntOp::Softmax(_) | IntOp::Lookup(_) | IntOp::PRelu(_) => Some(x),
+        // Any shape of as many elements; rule I13 counts them.
+        IntOp::Move(_) => Some(graph.tensors[layer.output].shape),
+        IntOp::Binary { constant, .. } => {
+            let other = match constant {
+                Some(constant) => {
+                    let fits = constant.data.len() == constant.shape.len();
+                    fits.then_some(constant.shape)?
+                }
+                None => graph.tensors[layer.inputs[1]].shape,
+            };
+            x.broadcast(other)
+        }
+        IntOp::Resize { rows, columns } => Some(Shape::map(x.c, rows.len(), columns.len())),
     }
 }

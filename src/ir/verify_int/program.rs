@@ -8,6 +8,7 @@ use nest_kernels::{
 };
 
 use super::Breaches;
+use super::graph::{covers, taps_inside};
 use crate::ir::float::Shape;
 use crate::ir::ids::{Id, TensorId};
 use crate::ir::program::{EncodedCompact, EncodedStream, Payload, PlacedTensor, Program, Step};
@@ -96,14 +97,13 @@ fn order(program: &Program, b: &mut Breaches) -> bool {
     });
     for step in &program.steps {
         let place = format!("step `{}`", step.name);
-        let arity = if matches!(step.payload, Payload::Add(_)) {
-            2
-        } else {
-            1
-        };
-        b.check(step.inputs.len() == arity, "P3", &place, || {
-            format!("{} inputs, and it takes {arity}", step.inputs.len())
-        });
+        let arity = step.payload.arity();
+        b.check(
+            step.inputs.len() == arity && arity > 0,
+            "P3",
+            &place,
+            || format!("{} inputs, and it takes {arity}", step.inputs.len()),
+        );
         for &t in &step.inputs {
             let ready = written.get(t.index()).copied().unwrap_or(false);
             b.check(ready, "P3", &place, || {
@@ -401,9 +401,61 @@ pub(super) fn step(
                 p.within(end, u64::from(s.input[axis]));
             }
         }
-        Payload::Softmax(tables) => {
-            p.levels(tables.len());
+        Payload::Softmax { channels, table } => {
+            p.levels(table.len());
+            p.extent(usize::from(*channels), x.c);
             p.extent(x.len(), y.len());
+        }
+        Payload::Lookup(table) => {
+            p.levels(table.len());
+            p.extent(x.len(), y.len());
+        }
+        Payload::Move(inputs) => {
+            for tables in inputs.iter().filter_map(|input| input.tables.as_ref()) {
+                p.levels(tables.len());
+            }
+            let lens: Vec<usize> = step.inputs.iter().map(|&t| shape(t).len()).collect();
+            if let Err(why) = covers(inputs, &lens, y.len()) {
+                p.b.check(false, "P6", &place, || why);
+            }
+        }
+        Payload::Binary {
+            operation,
+            a,
+            b: second,
+            output,
+            constant,
+        } => {
+            p.levels(operation.levels());
+            p.hwc(*a, x);
+            p.hwc(*output, y);
+            let extents = |[h, w, c]: [u16; 3]| Shape::map(c.into(), h.into(), w.into());
+            match (constant, step.inputs.get(1)) {
+                (None, Some(&other)) => p.hwc(*second, shape(other)),
+                (Some(data), _) => p.extent(data.len(), extents(*second).len()),
+                (None, None) => {}
+            }
+            let fits = x.broadcast(extents(*second)) == Some(y);
+            p.b.check(fits, "P6", &place, || format!("{x} and {second:?} for {y}"));
+        }
+        Payload::PRelu { zero, params } => {
+            p.levels(zero.len());
+            p.levels(params.len());
+            let due = params.iter().all(|l| l.len() == x.c);
+            p.b.check(due, "P4", &place, || format!("not {} slopes a level", x.c));
+            p.extent(x.len(), y.len());
+        }
+        Payload::Resize {
+            input,
+            rows,
+            columns,
+        } => {
+            p.hwc(*input, x);
+            p.extent(x.c, y.c);
+            p.extent(rows.len(), y.h);
+            p.extent(columns.len(), y.w);
+            let sound = taps_inside(rows, x.h) && taps_inside(columns, x.w);
+            p.b.check(sound, "P6", &place, || format!("{rows:?} {columns:?}"));
         }
     }
     b.check(step.scratch_words == scratch, "P7", &place, || {

@@ -6,7 +6,7 @@ use nest_kernels::{Kernel, kernel_for};
 use crate::diag::Diagnostic;
 use crate::ir::float::{Shape, Window};
 use crate::ir::ids::TensorId;
-use crate::ir::int::{IntGraph, IntLayer, IntOp, ModelCounts};
+use crate::ir::int::{IntBinary, IntGraph, IntLayer, IntMove, IntOp, ModelCounts};
 use crate::ir::program::{Payload, Step};
 use crate::passes::cost;
 use crate::units::{Bytes, Cycles, Macs};
@@ -149,9 +149,55 @@ pub(super) fn step(
                 }),
             )
         }
-        IntOp::Softmax(tables) => {
-            Chosen::plain("softmax", Kernel::Softmax, Payload::Softmax(tables.clone()))
+        IntOp::Softmax(tables) => Chosen::plain(
+            "softmax",
+            Kernel::Softmax,
+            Payload::Softmax {
+                channels: narrow(x.c, "channels")?,
+                table: tables.clone(),
+            },
+        ),
+        IntOp::Lookup(tables) => {
+            Chosen::plain("lookup", Kernel::Lookup, Payload::Lookup(tables.clone()))
         }
+        IntOp::Move(inputs) => Chosen::plain("move", Kernel::Move, Payload::Move(inputs.clone())),
+        IntOp::Binary {
+            operation,
+            constant,
+        } => {
+            let other = match constant {
+                Some(constant) => constant.shape,
+                None => graph.tensors[layer.inputs[1]].shape,
+            };
+            Chosen::plain(
+                "binary",
+                Kernel::Binary,
+                Payload::Binary {
+                    operation: operation.clone(),
+                    a: hwc(x)?,
+                    b: hwc(other)?,
+                    output: hwc(y)?,
+                    constant: constant.as_ref().map(|c| c.data.clone()),
+                },
+            )
+        }
+        IntOp::PRelu(params) => Chosen::plain(
+            "prelu",
+            Kernel::PRelu,
+            Payload::PRelu {
+                zero: pad,
+                params: params.clone(),
+            },
+        ),
+        IntOp::Resize { rows, columns } => Chosen::plain(
+            "resize",
+            Kernel::Resize,
+            Payload::Resize {
+                input: hwc(x)?,
+                rows: rows.clone(),
+                columns: columns.clone(),
+            },
+        ),
     };
     let counts = match &layer.op {
         IntOp::Conv(conv) => conv.model_counts(levels),
@@ -261,6 +307,34 @@ fn constant_bytes(op: &IntOp) -> u64 {
         IntOp::Clamp(bounds) => 2 * bounds.len() as u64,
         IntOp::Pad { value, .. } => value.len() as u64,
         IntOp::Softmax(tables) => tables.len() as u64 * 1024,
+        IntOp::Lookup(tables) => tables.len() as u64 * 256,
+        IntOp::Move(inputs) => inputs.iter().map(move_bytes).sum(),
+        IntOp::Binary {
+            operation,
+            constant,
+        } => {
+            let each = match operation {
+                IntBinary::Sum(_) => ADD_BYTES,
+                IntBinary::Product(_) => size_of::<nest_format::ProductParams>() as u64,
+                IntBinary::Least(_) | IntBinary::Largest(_) => 2 * ADD_BYTES,
+            };
+            let constant = constant.as_ref().map_or(0, |c| c.data.len() as u64);
+            operation.levels() as u64 * each + constant
+        }
+        IntOp::PRelu(params) => params.iter().map(|l| l.len() as u64).sum::<u64>() * ADD_BYTES,
+        IntOp::Resize { rows, columns } => {
+            (rows.len() + columns.len()) as u64 * size_of::<nest_kernels::layer::Tap>() as u64
+        }
         IntOp::MaxPool(_) | IntOp::Slice(_) => 0,
     }
+}
+
+/// Flash for an input's loops and tables, with 32-bit pointers.
+fn move_bytes(input: &IntMove) -> u64 {
+    const LAYER: u64 = 24;
+    const NEST: u64 = 16;
+    let loops: u64 = input.nests.iter().map(|n| n.loops.len() as u64).sum();
+    let tables = input.tables.as_ref().map_or(0, |t| t.len() as u64 * 256);
+    let of_loops = loops * size_of::<nest_kernels::layer::Loop>() as u64;
+    LAYER + NEST * input.nests.len() as u64 + of_loops + tables
 }

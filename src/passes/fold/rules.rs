@@ -1,6 +1,6 @@
 //! The rewriting rules.
 
-use crate::ir::float::{Conv, FloatOp, Shape, Value, Window};
+use crate::ir::float::{Conv, FloatOp, Rearrange, Shape, Value, Window};
 use crate::ir::nested::LevelParams;
 
 use super::{Work, WorkNode, affine_levels, bias_levels};
@@ -276,7 +276,7 @@ fn pool_to_global(work: &mut Work, at: usize) -> bool {
 
 /// Fully connected layers become convolutions whose window is the whole map: ONNX's channel-major
 /// weight rows are then `[in channel][ky][kx]` as they stand. Flattening that remains becomes a
-/// convolution by ones that brings the elements into channel-major order.
+/// rearrangement.
 pub(super) fn dense_to_conv(work: &mut Work) {
     for at in 0..work.nodes.len() {
         let input = work.nodes[at].inputs[0];
@@ -296,12 +296,12 @@ pub(super) fn dense_to_conv(work: &mut Work) {
     while work.drop_dead() {}
     for at in 0..work.nodes.len() {
         if matches!(work.nodes[at].op, FloatOp::Flatten) {
-            let x = work.shape(work.nodes[at].inputs[0]);
-            let n = x.len();
-            let weight = (0..n * n)
-                .map(|i| if i / n == i % n { 1.0 } else { 0.0 })
-                .collect();
-            work.nodes[at].op = FloatOp::Conv(whole_map_conv(x, weight, None, n));
+            let n = work.shape(work.nodes[at].inputs[0]).len();
+            work.nodes[at].op = FloatOp::Rearrange(Rearrange {
+                factors: vec![n],
+                perm: vec![0],
+                shape: Shape::vector(n),
+            });
         }
     }
 }

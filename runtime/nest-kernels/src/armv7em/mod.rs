@@ -20,8 +20,12 @@ mod pack16;
 mod pool;
 mod window;
 
-// These only move elements, or run once a network: the reference serves the device, too.
-pub use crate::reference::{pad, slice, softmax};
+// These only move elements, take one element at a time, or run once a network: the reference serves
+// the device, too.
+pub use crate::reference::{
+    binary, binary_in_place, lookup, lookup_in_place, move_elements, pad, prelu, prelu_in_place,
+    resize, slice, softmax,
+};
 pub use conv_block::conv_block;
 pub use conv_compact::conv_compact;
 pub use conv_dense::{conv_dense, conv_dense_in_place};

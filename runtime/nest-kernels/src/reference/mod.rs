@@ -2,6 +2,7 @@
 //! that they are written in a shape which the compiler turns into vector code.
 #![forbid(unsafe_code)]
 
+mod binary;
 mod conv;
 mod dense;
 mod depthwise;
@@ -9,14 +10,18 @@ mod elementwise;
 mod pool;
 mod shape;
 
+pub use binary::{binary, binary_in_place};
 pub use conv::{conv_block, conv_compact, conv_dense, conv_generic, conv_nested};
 #[cfg(not(target_os = "none"))]
 pub use conv::{conv_dense_in_place, conv_nested_in_place};
 pub use dense::{dense_nested, fully_connected};
 pub use depthwise::{depthwise, depthwise_in_place};
-pub use elementwise::{add, add_in_place, clamp, clamp_in_place, softmax};
+pub use elementwise::{
+    add, add_in_place, clamp, clamp_in_place, lookup, lookup_in_place, prelu, prelu_in_place,
+    softmax,
+};
 pub use pool::{avg_pool, global_avg_pool, max_pool};
-pub use shape::{pad, slice};
+pub use shape::{move_elements, pad, resize, slice};
 
 use crate::layer::Geometry;
 use nest_format::{BlockStream, CompactStream, Entry, NestedStream};
