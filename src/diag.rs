@@ -323,8 +323,6 @@ codes! {
         "A warning: the data hold objects of classes that the network does not name. They count neither for nor against it.";
     NO_BOXES "E805" Input "boxes are needed and there are none"
         "Average precision compares boxes that are found with boxes that are there. Use data with annotations: voc:DIR.";
-    DETECTION_PRECISION "E806" Input "detection is not measured in this arithmetic"
-        "This version decodes the outputs of float networks only; leave --precision int8 out.";
     // E9xx: studies
     STUDY_MISMATCH "E900" Input "a study's folder holds results of other options or data"
         "A study keeps every run that is done and makes only what is missing, so all results in its folder must belong to the same network, images and options. The message names each difference. Nothing was overwritten.";

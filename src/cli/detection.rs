@@ -1,16 +1,23 @@
 //! `nestc eval` on boxes: the average precision of every level.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rayon::prelude::*;
 use serde::Serialize;
 
 use super::args::EvalArgs;
 use super::printer::{Printer, table};
 use crate::data::{Boxes, Dataset};
-use crate::detect::{Detection, Head, average_precisions, mean};
+use crate::detect::{Decoder, Detection, Head, average_precisions, mean};
 use crate::diag::{
     CLASSES_LEFT_OUT, Diagnostic, Diagnostics, HEAD_MISSING, NO_BOXES, NO_COMMON_CLASS, Result,
 };
+use crate::ir::eval::Executor;
 use crate::ir::float::{FloatGraph, Shape};
+use crate::ir::ids::{Id, Level};
 use crate::ir::nested::NestedModel;
+use crate::ir::program::Program;
+use crate::passes::{dequantise_output, quantise_input};
 use crate::train::Inference;
 
 /// The overlap that makes a box right.
@@ -60,12 +67,14 @@ pub fn missing_head(args: &EvalArgs, nested: &NestedModel) -> Diagnostic {
     )
 }
 
-/// The figures of every level, sparsest first, in floats.
+/// The figures of every level, sparsest first: in floats, or in the device's arithmetic by the program
+/// that `lower` gives.
 pub fn levels(
     args: &EvalArgs,
     head: &Head,
     nested: &NestedModel,
     data: &Dataset,
+    lower: Option<&dyn Fn() -> Result<Program>>,
     printer: &Printer,
 ) -> Result<Vec<LevelPrecision>> {
     let place = args.data.to_string();
@@ -83,40 +92,28 @@ pub fn levels(
     }
     let shapes = output_shapes(&nested.graph);
     let fitted = head.fit(nested.graph.input_shape(), &shapes);
-    let (of_network, mut decoder) = match (shared_classes(head, boxes, &place, printer), fitted) {
+    let (of_network, decoder) = match (shared_classes(head, boxes, &place, printer), fitted) {
         (Ok(of_network), Ok(decoder)) => (of_network, decoder),
         (of_network, decoder) => {
             let faults = of_network.err().into_iter().chain(decoder.err());
             return Err(Diagnostics(faults.collect()));
         }
     };
+    let program = lower.map(|lower| lower()).transpose()?;
 
-    let progress = printer.progress("eval", (data.len() * nested.level_count()) as u64);
-    let input = data.shape.len();
+    let total = data.len() * nested.level_count();
+    let progress = printer.progress("eval", total as u64);
+    let done = AtomicU64::new(0);
+    let finished = |images: usize| {
+        let images = images as u64;
+        progress.set(done.fetch_add(images, Ordering::Relaxed) + images);
+    };
     let mut levels = Vec::new();
-    let mut done = 0;
     for (index, level) in nested.level_ids().enumerate() {
-        let mut inference = Inference::new(&nested.level(level));
-        let mut found: Vec<Vec<Detection>> = Vec::with_capacity(data.len());
-        for first in (0..data.len()).step_by(BATCH) {
-            let count = BATCH.min(data.len() - first);
-            let mut inputs = vec![0.0; count * input];
-            for (i, out) in inputs.chunks_exact_mut(input).enumerate() {
-                data.input(first + i, out);
-            }
-            let outputs = inference.run(&inputs, count);
-            for mut of_image in outputs.chunks_exact(inference.output_len()) {
-                let mut split = Vec::with_capacity(shapes.len());
-                for shape in &shapes {
-                    let (one, rest) = of_image.split_at(shape.len());
-                    split.push(one);
-                    of_image = rest;
-                }
-                found.push(decoder.detect(&split).to_vec());
-            }
-            done += count as u64;
-            progress.set(done);
-        }
+        let found = match &program {
+            Some(program) => in_int8(program, level, data, &decoder, &finished),
+            None => in_floats(&nested.level(level), data, &decoder, &finished),
+        };
         let classes = average_precisions(&found, boxes, &of_network, OVERLAP);
         levels.push(LevelPrecision {
             level: index,
@@ -133,6 +130,71 @@ pub fn levels(
     }
     progress.finish(&format!("{} images", data.len()));
     Ok(levels)
+}
+
+/// What a float network finds in every image.
+fn in_floats(
+    graph: &FloatGraph,
+    data: &Dataset,
+    decoder: &Decoder,
+    finished: &(dyn Fn(usize) + Sync),
+) -> Vec<Vec<Detection>> {
+    let shapes = output_shapes(graph);
+    let mut decoder = decoder.clone();
+    let mut inference = Inference::new(graph);
+    let input = data.shape.len();
+    let mut found = Vec::with_capacity(data.len());
+    for first in (0..data.len()).step_by(BATCH) {
+        let count = BATCH.min(data.len() - first);
+        let mut inputs = vec![0.0; count * input];
+        for (i, out) in inputs.chunks_exact_mut(input).enumerate() {
+            data.input(first + i, out);
+        }
+        let outputs = inference.run(&inputs, count);
+        for mut of_image in outputs.chunks_exact(inference.output_len()) {
+            let mut split = Vec::with_capacity(shapes.len());
+            for shape in &shapes {
+                let (one, rest) = of_image.split_at(shape.len());
+                split.push(one);
+                of_image = rest;
+            }
+            found.push(decoder.detect(&split).to_vec());
+        }
+        finished(count);
+    }
+    found
+}
+
+/// What a program finds in every image: its raw outputs stand for reals, which are decoded.
+fn in_int8(
+    program: &Program,
+    level: Level,
+    data: &Dataset,
+    decoder: &Decoder,
+    finished: &(dyn Fn(usize) + Sync),
+) -> Vec<Vec<Detection>> {
+    (0..data.len())
+        .into_par_iter()
+        .map_init(
+            || (Executor::new(program), decoder.clone()),
+            |(executor, decoder), index| {
+                let input = &program.tensors[program.input];
+                let mut image = vec![0.0; input.shape.len()];
+                data.input(index, &mut image);
+                let quantised = quantise_input(&image, input.shape, input.quant[0]);
+                executor.run(level, &quantised);
+                let outputs: Vec<Vec<f32>> = (program.outputs.iter().enumerate())
+                    .map(|(i, &t)| {
+                        let of = &program.tensors[t];
+                        dequantise_output(executor.output(i), of.shape, of.quant[level.index()])
+                    })
+                    .collect();
+                let outputs: Vec<&[f32]> = outputs.iter().map(Vec::as_slice).collect();
+                finished(1);
+                decoder.detect(&outputs).to_vec()
+            },
+        )
+        .collect()
 }
 
 fn output_shapes(graph: &FloatGraph) -> Vec<Shape> {

@@ -12,8 +12,9 @@ use super::watch::Watch;
 use super::{compile, detection, model, process};
 use crate::data::{DataSpec, Dataset, Split};
 use crate::detect::Head;
-use crate::diag::{DETECTION_PRECISION, Diagnostic, Result};
+use crate::diag::Result;
 use crate::ir::nested::NestedModel;
+use crate::ir::program::Program;
 use crate::passes::{Artefact, Preferences, evaluate_int8};
 use crate::train;
 
@@ -75,23 +76,19 @@ fn detection(
     data: &Dataset,
     printer: &Printer,
 ) -> Result<io::Result<()>> {
-    if args.precision == Precision::Int8 {
-        return Err(Diagnostic::new(
-            DETECTION_PRECISION,
-            "--precision int8",
-            "detection is measured in floats",
-            "leave --precision out",
-        )
-        .into());
-    }
     let head = head.ok_or_else(|| detection::missing_head(args, nested))?;
     let start = Instant::now();
-    let levels = detection::levels(args, &head, nested, data, printer)?;
+    let lower = || program(args, nested.clone(), printer);
+    let (precision, lower): (_, Option<&dyn Fn() -> Result<Program>>) = match args.precision {
+        Precision::Float => ("float", None),
+        Precision::Int8 => ("int8", Some(&lower)),
+    };
+    let levels = detection::levels(args, &head, nested, data, lower, printer)?;
     let text = detection::level_table(&levels);
     Ok(report(
         args,
         data,
-        "float",
+        precision,
         Some(head.to_string()),
         levels,
         start,
@@ -128,13 +125,8 @@ fn report<L: Serialize>(
     printer.result(&document, &text)
 }
 
-/// Every level in the device's arithmetic.
-fn int8_levels(
-    args: &EvalArgs,
-    nested: NestedModel,
-    data: &Dataset,
-    printer: &Printer,
-) -> Result<Vec<LevelFigures>> {
+/// The program that a device would run.
+fn program(args: &EvalArgs, nested: NestedModel, printer: &Printer) -> Result<Program> {
     let same_set = DataSpec {
         split: None,
         limit: None,
@@ -151,9 +143,20 @@ fn int8_levels(
         None,
         &mut watch,
     )?;
-    let Artefact::Program(program) = artefact else {
-        unreachable!("the whole pipeline gives a program")
-    };
+    match artefact {
+        Artefact::Program(program) => Ok(program),
+        _ => unreachable!("the whole pipeline gives a program"),
+    }
+}
+
+/// Every level in the device's arithmetic.
+fn int8_levels(
+    args: &EvalArgs,
+    nested: NestedModel,
+    data: &Dataset,
+    printer: &Printer,
+) -> Result<Vec<LevelFigures>> {
+    let program = program(args, nested, printer)?;
     let progress = printer.progress("eval", data.len() as u64);
     let done = AtomicU64::new(0);
     let accuracies = evaluate_int8(&program, data, &|images| {

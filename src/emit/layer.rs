@@ -682,18 +682,6 @@ fn parts(program: &Program, step: &Step) -> Parts {
                 ("value", per_level(value)),
             ];
         }
-        Payload::Slice(s) => {
-            parts.format_imports = &[];
-            parts.helpers = &[];
-            parts.borrows = false;
-            (parts.ty, parts.kernel, parts.takes_level) = ("Slice", "slice", false);
-            parts.fields = vec![
-                ("input", extent(s.input)),
-                ("start", extent(s.start)),
-                ("step", extent(s.step)),
-                ("output", extent(s.output)),
-            ];
-        }
         Payload::Softmax { channels, table } => {
             data.push(static_item(
                 "TABLE",

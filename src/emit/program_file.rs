@@ -4,7 +4,7 @@
 //! are little-endian, sequences have their length (u32) in front.
 
 use nest_format::{AddParams, ProductParams, Requant};
-use nest_kernels::layer::{Geometry, Slice, Tile};
+use nest_kernels::layer::{Geometry, Tile};
 use sha2::{Digest, Sha256};
 
 use crate::diag::{Diagnostic, PROGRAM_FILE};
@@ -116,7 +116,6 @@ macro_rules! structs {
 }
 structs! {
     Geometry { in_h in_w in_c out_h out_w out_c kernel_h kernel_w stride_h stride_w dilation_h dilation_w pad_top pad_left }
-    Slice { input start step output }
     AddParams { factor_a factor_b bias shift }
     ProductParams { zero_a zero_b zero multiplier }
     IntNest { from to loops }
@@ -356,7 +355,6 @@ payloads! {
     10 Add
     11 MaxPool
     12 Clamp
-    13 Slice
     20 Lookup
     21 Move
 }

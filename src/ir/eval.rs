@@ -385,7 +385,6 @@ impl<'a> Executor<'a> {
                 };
                 nest_kernels::pad(&layer, level, x, y);
             }
-            Payload::Slice(slice) => nest_kernels::slice(slice, x, y),
             Payload::Softmax { channels, table } => {
                 let channels = *channels;
                 nest_kernels::softmax(&layer::Softmax { channels, table }, level, x, y);

@@ -5,7 +5,7 @@
 use nest_format::{AddParams, ProductParams, Requant};
 use nest_kernels::layer::{Loop, Tap};
 
-use super::float::{Shape, Slice, Window};
+use super::float::{Shape, Window};
 use super::ids::{IdVec, LayerId, TensorId};
 
 /// How int8 stands for reals: `real = scale * (q - zero_point)`.
@@ -211,8 +211,6 @@ pub enum IntOp {
         /// One a level.
         value: Vec<i8>,
     },
-    /// Strided selection; input and output share their quantisation.
-    Slice(Slice),
     /// Softmax over the channels of each pixel; one table a level (see
     /// [`nest_kernels::layer::Softmax`]).
     Softmax(Vec<[u32; 256]>),

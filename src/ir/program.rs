@@ -307,8 +307,6 @@ pub enum Payload {
         /// One a level.
         value: Vec<i8>,
     },
-    /// See [`nest_kernels::layer::Slice`].
-    Slice(nest_kernels::layer::Slice),
     /// See [`nest_kernels::layer::Softmax`].
     Softmax {
         /// Of a pixel.

@@ -81,7 +81,6 @@ fn name(op: &IntOp) -> &'static str {
         IntOp::GlobalAvgPool(_) => "global_avg_pool",
         IntOp::Clamp(_) => "clamp",
         IntOp::Pad { .. } => "pad",
-        IntOp::Slice(_) => "slice",
         IntOp::Softmax(_) => "softmax",
         IntOp::Lookup(_) => "lookup",
         IntOp::Move(_) => "move",
@@ -121,13 +120,6 @@ fn attributes(op: &IntOp, out: &mut String) -> std::fmt::Result {
             list(h),
             list(w),
             list(value)
-        ),
-        IntOp::Slice(s) => write!(
-            out,
-            " start={} step={} count={}",
-            list(s.start),
-            list(s.step),
-            list(s.count)
         ),
         IntOp::Softmax(tables) => write!(out, " tables={}", list(tables.iter().map(list))),
         IntOp::Lookup(tables) => write!(out, " tables={}", list(tables.iter().map(list))),

@@ -34,7 +34,7 @@ pub const RULES: &[(&str, &str)] = &[
     ),
     (
         "I7",
-        "pooling by maximum, clamping, padding, selecting and resizing keep their input's quantisation",
+        "pooling by maximum, clamping, padding and resizing keep their input's quantisation",
     ),
     ("I8", "constants that belong to a level are there for each"),
     ("I9", "a clamp's low bound is not above its high bound"),

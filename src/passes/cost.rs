@@ -252,7 +252,7 @@ pub fn cycles(payload: &Payload, output: usize, level: usize) -> Cycles {
         Payload::Resize { .. } => 16.0 * outputs,
         Payload::Add(_) => 3.3 * outputs,
         Payload::Clamp(_) => 1.5 * outputs,
-        Payload::Pad { .. } | Payload::Slice(_) => 6.0 * outputs,
+        Payload::Pad { .. } => 6.0 * outputs,
     };
     Cycles(cycles as u64)
 }
@@ -264,9 +264,9 @@ fn moving(input: &IntMove) -> f64 {
         let [count, from, to] = nest.loops.last().copied().unwrap_or([1, 1, 1]);
         let runs = rounds / f64::from(count);
         let (run, each) = match (&input.tables, from, to) {
-            (None, 0 | 1, 1) => (60.0, 0.6),
-            (Some(_), 1, 1) => (30.0, 5.0),
-            _ => (30.0, 9.0),
+            (None, 1, 1) => (16.0, 0.7),
+            (None, ..) => (14.0, 2.6),
+            (Some(_), ..) => (14.0, 4.0),
         };
         120.0 + run * runs + each * rounds
     };

@@ -12,7 +12,7 @@
 //! that keep their channels apart (depthwise, additions, pooling) tie channels of their tensors
 //! together: those go together or not at all. The network's input and outputs are never changed, nor
 //! are the neighbours of layers that mix channels otherwise (grouped convolutions, padding and
-//! selection of channels, softmax, everything that moves elements). A tensor keeps one channel at least.
+//! slopes of channels, softmax). A tensor keeps one channel at least.
 //!
 //! The outputs of the network keep every bit. Convolutions remember what they were in the model
 //! ([`ModelCounts`](crate::ir::int::ModelCounts)), for reports.
@@ -23,7 +23,9 @@ use nest_format::Requant;
 
 use crate::ir::float::{Shape, Window};
 use crate::ir::ids::{IdVec, LayerId, TensorId};
-use crate::ir::int::{IntConv, IntGraph, IntLayer, IntOp};
+use crate::ir::int::{IntConv, IntGraph, IntLayer, IntMove, IntOp};
+
+use super::moving::nests;
 
 /// Removes dead channels from a verified graph.
 pub fn eliminate(graph: IntGraph) -> IntGraph {
@@ -76,18 +78,20 @@ enum Kind<'a> {
     Mixing(&'a IntConv),
     /// Output channel `o` reads channel `o / multiplier` of each input.
     Apart { multiplier: usize },
+    /// An output channel consists of elements of input channels.
+    Moving(&'a [IntMove]),
     /// Otherwise.
     Fixed,
 }
 
 fn kind<'a>(graph: &IntGraph, layer: &'a IntLayer) -> Kind<'a> {
-    let channels = graph.tensors[layer.inputs[0]].shape.c;
     match &layer.op {
         IntOp::Conv(conv) if conv.groups == 1 => Kind::Mixing(conv),
         IntOp::Conv(conv) if conv.group_channels == 1 => Kind::Apart {
             multiplier: conv.out_channels / conv.groups,
         },
-        IntOp::Conv(_) | IntOp::Softmax(_) | IntOp::Move(_) | IntOp::PRelu(_) => Kind::Fixed,
+        IntOp::Conv(_) | IntOp::Softmax(_) | IntOp::PRelu(_) => Kind::Fixed,
+        IntOp::Move(moves) => Kind::Moving(moves),
         IntOp::Binary { constant, .. } => {
             let all = graph.tensors[layer.output].shape.c;
             let same = (layer.inputs.iter()).all(|&t| graph.tensors[t].shape.c == all);
@@ -98,7 +102,6 @@ fn kind<'a>(graph: &IntGraph, layer: &'a IntLayer) -> Kind<'a> {
             }
         }
         IntOp::Pad { c, .. } if *c != [0, 0] => Kind::Fixed,
-        IntOp::Slice(s) if (s.start[0], s.step[0], s.count[0]) != (0, 1, channels) => Kind::Fixed,
         _ => Kind::Apart { multiplier: 1 },
     }
 }
@@ -164,9 +167,16 @@ fn constants(graph: &IntGraph, channels: &Channels) -> Constants {
     let levels = graph.sparsities.len();
     for layer in &graph.layers {
         let y = graph.tensors[layer.output].shape;
+        let sources = match &layer.op {
+            IntOp::Move(moves) => moved_channels(graph, layer, moves),
+            _ => Vec::new(),
+        };
         for channel in 0..y.c {
             let value = match &layer.op {
                 IntOp::Conv(conv) => conv_constant(graph, channels, layer, conv, channel, &known),
+                IntOp::Move(moves) => {
+                    moved_constant(channels, layer, moves, &sources[channel], &known)
+                }
                 _ => match kind(graph, layer) {
                     Kind::Apart { .. } => {
                         let inputs: Option<Vec<&[i8]>> = (layer.inputs.iter())
@@ -187,6 +197,46 @@ fn constants(graph: &IntGraph, channels: &Channels) -> Constants {
         }
     }
     known
+}
+
+/// For each output channel, the inputs' channels that its elements come from, as (input, channel).
+fn moved_channels(
+    graph: &IntGraph,
+    layer: &IntLayer,
+    moves: &[IntMove],
+) -> Vec<BTreeSet<(usize, usize)>> {
+    let out_channels = graph.tensors[layer.output].shape.c;
+    let mut all = vec![BTreeSet::new(); out_channels];
+    for (input, moved) in moves.iter().enumerate() {
+        let channels = graph.tensors[layer.inputs[input]].shape.c;
+        moved.each(&mut |from, to| {
+            all[to % out_channels].insert((input, from % channels));
+        });
+    }
+    all
+}
+
+/// The value of a moved channel, if all that it consists of has one and the same.
+fn moved_constant(
+    channels: &Channels,
+    layer: &IntLayer,
+    moves: &[IntMove],
+    sources: &BTreeSet<(usize, usize)>,
+    known: &Constants,
+) -> Option<Vec<i8>> {
+    let of_source = |&(input, channel): &(usize, usize)| -> Option<Vec<i8>> {
+        let value = known[channels.number(layer.inputs[input], channel)].as_ref()?;
+        let given = |(level, &v): (usize, &i8)| match &moves[input].tables {
+            Some(tables) => tables[level][usize::from(v as u8)],
+            None => v,
+        };
+        Some(value.iter().enumerate().map(given).collect())
+    };
+    let mut values = sources.iter().map(of_source);
+    let first = values.next()??;
+    values
+        .all(|value| value.as_ref() == Some(&first))
+        .then_some(first)
 }
 
 /// The value of a convolution's output channel, if it has only one.
@@ -262,7 +312,7 @@ fn constant(graph: &IntGraph, layer: &IntLayer, inputs: &[i8], level: usize) -> 
             let unpadded = (*h, *w) == ([0, 0], [0, 0]);
             (unpadded || by[level] == value).then_some(value)
         }
-        IntOp::Slice(_) | IntOp::Resize { .. } => Some(value),
+        IntOp::Resize { .. } => Some(value),
         IntOp::Lookup(tables) => Some(tables[level][usize::from(value as u8)]),
         IntOp::Binary { operation, .. } => Some(operation.apply(level, value, inputs[1])),
         IntOp::Conv(_) | IntOp::Softmax(_) | IntOp::Move(_) | IntOp::PRelu(_) => None,
@@ -280,17 +330,32 @@ impl Ties {
             parent: (0..channels.count).collect(),
         };
         for layer in &graph.layers {
-            if let Kind::Apart { multiplier } = kind(graph, layer) {
-                for channel in 0..graph.tensors[layer.output].shape.c {
-                    for &input in &layer.inputs {
-                        let a = ties.find(channels.number(input, channel / multiplier));
-                        let b = ties.find(channels.number(layer.output, channel));
-                        ties.parent[a] = b;
+            match kind(graph, layer) {
+                Kind::Apart { multiplier } => {
+                    for channel in 0..graph.tensors[layer.output].shape.c {
+                        let output = channels.number(layer.output, channel);
+                        for &input in &layer.inputs {
+                            ties.tie(channels.number(input, channel / multiplier), output);
+                        }
                     }
                 }
+                Kind::Moving(moves) => {
+                    let sources = moved_channels(graph, layer, moves);
+                    for (channel, sources) in sources.iter().enumerate() {
+                        let output = channels.number(layer.output, channel);
+                        for &(input, channel) in sources {
+                            ties.tie(channels.number(layer.inputs[input], channel), output);
+                        }
+                    }
+                }
+                Kind::Mixing(_) | Kind::Fixed => {}
             }
         }
         ties
+    }
+    fn tie(&mut self, a: usize, b: usize) {
+        let (a, b) = (self.find(a), self.find(b));
+        self.parent[a] = b;
     }
     fn find(&mut self, mut channel: usize) -> usize {
         while self.parent[channel] != channel {
@@ -411,18 +476,13 @@ impl Removal<'_> {
             graph.tensors[id].shape.c = self.live_of(id, tensor.shape.c).len();
         }
         for (id, layer) in self.graph.layers.iter_enumerated() {
-            let x = graph.tensors[layer.inputs[0]].shape.c;
             match &mut graph.layers[id].op {
                 IntOp::Conv(conv) => {
                     if let Some(smaller) = self.conv(layer, conv)? {
                         *conv = smaller;
                     }
                 }
-                IntOp::Slice(slice) => {
-                    if let Kind::Apart { .. } = kind(self.graph, layer) {
-                        slice.count[0] = x;
-                    }
-                }
+                IntOp::Move(moves) => self.moves(layer, moves),
                 _ => {}
             }
         }
@@ -433,6 +493,38 @@ impl Removal<'_> {
         (0..channels)
             .filter(|&c| self.live[self.channels.number(tensor, c)])
             .collect()
+    }
+
+    /// Movements without dead channels.
+    fn moves(&self, layer: &IntLayer, moves: &mut [IntMove]) {
+        // For each channel of a tensor, its number among those that stay.
+        let numbers = |tensor: TensorId| {
+            let all = self.graph.tensors[tensor].shape.c;
+            let live = self.live_of(tensor, all);
+            let mut numbers = vec![None; all];
+            for (new, &old) in live.iter().enumerate() {
+                numbers[old] = Some(new);
+            }
+            (numbers, live.len())
+        };
+        let (of_output, channels) = numbers(layer.output);
+        for (moved, &input) in moves.iter_mut().zip(&layer.inputs) {
+            let (of_input, input_channels) = numbers(input);
+            if channels == of_output.len() && input_channels == of_input.len() {
+                continue;
+            }
+            let mut pairs: Vec<(u32, u32)> = Vec::new();
+            moved.each(&mut |from, to| {
+                let at = |i: usize, numbers: &[Option<usize>], channels: usize| {
+                    let pixel = i / numbers.len();
+                    Some((pixel * channels + numbers[i % numbers.len()]?) as u32)
+                };
+                let from = at(from, &of_input, input_channels);
+                pairs.extend(from.zip(at(to, &of_output, channels)));
+            });
+            pairs.sort_unstable_by_key(|&(_, to)| to);
+            moved.nests = nests(pairs.into_iter());
+        }
     }
 
     /// A convolution without its dead rows and columns; `None` if it has none.

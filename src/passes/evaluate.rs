@@ -40,6 +40,21 @@ pub fn quantise_input(image: &[f32], shape: Shape, quant: Quant) -> Vec<i8> {
         .collect()
 }
 
+/// What int8 in `h, w, c` order stands for, channel-major.
+///
+/// # Panics
+/// If `data` has not `shape.len()` elements.
+pub fn dequantise_output(data: &[i8], shape: Shape, quant: Quant) -> Vec<f32> {
+    assert_eq!(data.len(), shape.len(), "elements of the output");
+    let (c, pixels) = (shape.c, shape.pixels());
+    (0..data.len())
+        .map(|i| {
+            let q = i32::from(data[i % pixels * c + i / pixels]);
+            quant.scale * (q - i32::from(quant.zero_point)) as f32
+        })
+        .collect()
+}
+
 /// Runs every level on every image, on all cores. `progress` hears of finished images, each counted
 /// once; it is called from several threads.
 ///

@@ -33,7 +33,7 @@ pub use encode::{
     EncodedGraph, Forced, MOST_SLOWDOWN, Objective, Preferences, decode_stream, encode,
     encode_blocks, encode_compact, encode_stream,
 };
-pub use evaluate::{Accuracy, evaluate_int8, quantise_input};
+pub use evaluate::{Accuracy, dequantise_output, evaluate_int8, quantise_input};
 pub use fidelity::{Fidelity, LayerFidelity};
 pub use fold::fold;
 pub use plan::{MemoryPlan, plan, plan_for};

@@ -204,9 +204,11 @@ fn order(loops: &mut Vec<Loop>) {
     let innermost = (0..loops.len()).rev().min_by_key(|&i| {
         let [count, from, to] = loops[i];
         let runs = rounds / u64::from(count.max(1));
+        // Elements a line of cache or more apart each cost a line.
+        let far = [from, to].iter().filter(|&&step| step >= 32).count() as u64;
         match (from, to) {
-            (0 | 1, 1) => 40 * runs + rounds,
-            _ => 25 * runs + 8 * rounds,
+            (1, 1) => 20 * runs + rounds,
+            _ => 12 * runs + (3 + 12 * far) * rounds,
         }
     });
     if let Some(innermost) = innermost {

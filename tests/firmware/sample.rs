@@ -1,7 +1,7 @@
 //! A program by hand that holds every kind of layer.
 
-use nest_format::{AddParams, Entry, Requant};
-use nest_kernels::layer::{Geometry, Slice, Tile};
+use nest_format::{AddParams, Entry, ProductParams, Requant};
+use nest_kernels::layer::{Geometry, Tile};
 use nest_kernels::{
     DepthwiseForm, Kernel, NestedLayout, conv_block_scratch_words, conv_compact_scratch_words,
     conv_dense_least_distance, conv_dense_scratch_words, conv_nested_least_distance,
@@ -9,7 +9,7 @@ use nest_kernels::{
 };
 use nestc::ir::float::Shape;
 use nestc::ir::ids::{IdVec, TensorId};
-use nestc::ir::int::{Quant, RequantTable};
+use nestc::ir::int::{IntBinary, IntMove, IntNest, Quant, RequantTable};
 use nestc::ir::nested::{ChannelOrder, Preprocessing};
 use nestc::ir::program::{EncodedCompact, EncodedStream, Payload, PlacedTensor, Program, Step};
 use nestc::passes::{decode_stream, encode_blocks, encode_compact};
@@ -264,6 +264,174 @@ fn window(input: Shape, output: Shape, kernel: u16, stride: u16, pad: u16) -> Ge
     }
 }
 
+fn nest(from: u32, to: u32, loops: &[[u32; 3]]) -> IntNest {
+    IntNest {
+        from,
+        to,
+        loops: loops.to_vec(),
+    }
+}
+
+/// Behind two pixels of 5 channels: every kind of layer that has no weights and is newer than softmax,
+/// in place and not.
+fn unweighted(b: &mut Builder, x: TensorId) -> TensorId {
+    let levels = b.levels;
+    let tables = |b: &mut Builder| -> Vec<[i8; 256]> {
+        (0..levels)
+            .map(|_| std::array::from_fn(|_| b.random.signed(127) as i8))
+            .collect()
+    };
+    let sums = |b: &mut Builder, n: usize| -> Vec<AddParams> {
+        (0..n)
+            .map(|_| AddParams {
+                factor_a: b.random.signed(9000) as i16,
+                factor_b: b.random.signed(9000) as i16,
+                bias: b.random.signed(100_000) as i32,
+                shift: 13,
+            })
+            .collect()
+    };
+    let table = tables(b);
+    let looked = b.tensor("looked up", Shape::map(5, 1, 2));
+    b.step(
+        "look-up",
+        Kernel::Lookup,
+        Payload::Lookup(table),
+        &[x],
+        looked,
+    );
+    let table = tables(b);
+    let at = b.tensors[looked].offset;
+    let looked_again = b.tensor_at("looked up in place", Shape::map(5, 1, 2), at);
+    b.step(
+        "look-up in place",
+        Kernel::Lookup,
+        Payload::Lookup(table),
+        &[looked],
+        looked_again,
+    );
+
+    // Three inputs, one of them twice; runs, strides, a table, single elements.
+    let wide = Shape::map(8, 2, 3);
+    let moved = b.tensor("moved", wide);
+    let payload = Payload::Move(vec![
+        IntMove {
+            nests: vec![nest(0, 0, &[[2, 5, 24], [5, 1, 1]]), nest(9, 47, &[])],
+            tables: None,
+        },
+        IntMove {
+            nests: vec![
+                nest(0, 5, &[[2, 0, 24], [2, 5, 5], [5, 1, 1]]),
+                nest(1, 15, &[[3, 2, 1]]),
+            ],
+            tables: Some(tables(b)),
+        },
+        IntMove {
+            nests: vec![
+                nest(2, 18, &[[6, 0, 1]]),
+                nest(0, 39, &[[2, 3, 1], [4, 1, 2]]),
+            ],
+            tables: None,
+        },
+    ]);
+    let inputs = [x, looked_again, x];
+    b.step("join", Kernel::Move, payload, &inputs, moved);
+
+    let binary = |operation, b: Shape, constant| Payload::Binary {
+        operation,
+        a: [2, 3, 8],
+        b: [b.h as u16, b.w as u16, b.c as u16],
+        output: [2, 3, 8],
+        constant,
+    };
+    let per_channel = Shape::vector(8);
+    let column = b.tensor("column", Shape::map(1, 2, 1));
+    let payload = Payload::Move(vec![IntMove {
+        nests: vec![nest(11, 0, &[[2, 24, 1]])],
+        tables: None,
+    }]);
+    b.step("column", Kernel::Move, payload, &[moved], column);
+    let difference = b.tensor("difference", wide);
+    let params = sums(b, levels);
+    let payload = binary(IntBinary::Sum(params), Shape::map(1, 2, 1), None);
+    b.step(
+        "difference",
+        Kernel::Binary,
+        payload,
+        &[moved, column],
+        difference,
+    );
+    let products = (0..levels)
+        .map(|level| ProductParams {
+            zero_a: -3,
+            zero_b: level as i8,
+            zero: 5,
+            multiplier: 60_000_000 + 1_000_000 * level as i32,
+        })
+        .collect();
+    let constant = b.weights(8);
+    let at = b.tensors[difference].offset;
+    let scaled = b.tensor_at("scaled in place", wide, at);
+    let payload = binary(IntBinary::Product(products), per_channel, Some(constant));
+    b.step(
+        "scale in place",
+        Kernel::Binary,
+        payload,
+        &[difference],
+        scaled,
+    );
+    let pairs = |b: &mut Builder| -> Vec<[AddParams; 2]> {
+        (0..levels)
+            .map(|_| {
+                let both = sums(b, 2);
+                [both[0], both[1]]
+            })
+            .collect()
+    };
+    let least = b.tensor("least", wide);
+    let params = pairs(b);
+    let payload = binary(IntBinary::Least(params), wide, None);
+    b.step("least", Kernel::Binary, payload, &[moved, scaled], least);
+    let at = b.tensors[least].offset;
+    let largest = b.tensor_at("largest in place", wide, at);
+    let params = pairs(b);
+    let payload = binary(IntBinary::Largest(params), Shape::map(1, 2, 1), None);
+    b.step(
+        "largest in place",
+        Kernel::Binary,
+        payload,
+        &[least, column],
+        largest,
+    );
+
+    let slopes = |b: &mut Builder| Payload::PRelu {
+        zero: (0..levels).map(|l| -3 + l as i8).collect(),
+        params: (0..levels).map(|_| sums(b, 8)).collect(),
+    };
+    let sloped = b.tensor("sloped", wide);
+    let payload = slopes(b);
+    b.step("prelu", Kernel::PRelu, payload, &[largest], sloped);
+    let at = b.tensors[sloped].offset;
+    let sloped_again = b.tensor_at("sloped in place", wide, at);
+    let payload = slopes(b);
+    b.step(
+        "prelu in place",
+        Kernel::PRelu,
+        payload,
+        &[sloped],
+        sloped_again,
+    );
+
+    let sized = b.tensor("sized", Shape::map(8, 3, 2));
+    let payload = Payload::Resize {
+        input: [2, 3, 8],
+        rows: vec![[0, 0, 0], [0, 1, 85], [1, 1, 256]],
+        columns: vec![[0, 1, 128], [1, 2, 255]],
+    };
+    b.step("resize", Kernel::Resize, payload, &[sloped_again], sized);
+    sized
+}
+
 /// A program of every kind of layer, with additions and clamps in place and not. `outputs` is 1
 /// or 2.
 pub fn program(name: &str, levels: usize, outputs: usize) -> Program {
@@ -429,13 +597,12 @@ pub fn program(name: &str, levels: usize, outputs: usize) -> Program {
 
     let sliced_shape = Shape::map(16, 4, 4);
     let sliced = b.tensor("sliced", sliced_shape);
-    let payload = Payload::Slice(Slice {
-        input: [7, 7, 16],
-        start: [0, 0, 0],
-        step: [2, 2, 1],
-        output: [4, 4, 16],
-    });
-    b.step("slice", Kernel::Slice, payload, &[padded], sliced);
+    let every_second = nest(0, 0, &[[4, 224, 64], [4, 32, 16], [16, 1, 1]]);
+    let payload = Payload::Move(vec![IntMove {
+        nests: vec![every_second],
+        tables: None,
+    }]);
+    b.step("slice", Kernel::Move, payload, &[padded], sliced);
 
     let averaged_shape = Shape::map(16, 3, 3);
     let averaged = b.tensor("averaged", averaged_shape);
@@ -489,7 +656,8 @@ pub fn program(name: &str, levels: usize, outputs: usize) -> Program {
     };
     b.step("hidden", Kernel::DenseNested, payload, &[mean], hidden);
 
-    let logits = b.tensor("logits", Shape::vector(10));
+    // Ten outputs, read as two pixels by softmax.
+    let logits = b.tensor("logits", Shape::map(5, 1, 2));
     let payload = Payload::FullyConnected {
         weights: b.weights(120),
         columns: 12,
@@ -497,12 +665,16 @@ pub fn program(name: &str, levels: usize, outputs: usize) -> Program {
     };
     b.step("logits", Kernel::FullyConnected, payload, &[hidden], logits);
 
-    let shares = b.tensor("shares", Shape::vector(10));
+    let shares = b.tensor("shares", Shape::map(5, 1, 2));
     let table = |scale: f64| {
         std::array::from_fn(|d| ((-(d as f64) * scale).exp() * f64::from(1 << 20)).round() as u32)
     };
-    let payload = Payload::Softmax((0..levels).map(|l| table(0.05 + 0.01 * l as f64)).collect());
+    let payload = Payload::Softmax {
+        channels: 5,
+        table: (0..levels).map(|l| table(0.05 + 0.01 * l as f64)).collect(),
+    };
     b.step("softmax", Kernel::Softmax, payload, &[logits], shares);
+    let shares = unweighted(&mut b, shares);
 
     // All scratch behind all tensors.
     let scratch_offset = b.next_byte.next_multiple_of(8);

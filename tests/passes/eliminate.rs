@@ -8,7 +8,7 @@ use nestc::passes::{Artefact, CompileOptions, compile_until, eliminate};
 
 use crate::chain::dataset;
 use crate::interpret;
-use crate::random::{Random, images, model};
+use crate::random::{ALL_OPERATORS, Random, images, model};
 
 fn int8s(r: &mut Random, n: usize) -> Vec<i8> {
     (0..n).map(|_| r.next() as i8).collect()
@@ -324,17 +324,13 @@ fn pools_keep_constants_where_padding_does_not_count() {
 #[test]
 fn layers_that_move_channels_keep_them() {
     let r = &mut Random(10);
-    for line in [
-        "t2 = pad(t1) \"p\" c=[1, 0] h=[0, 0] w=[0, 0] value=[-128, -128]\n",
-        "t2 = slice(t1) \"s\" start=[1, 0, 0] step=[1, 1, 1] count=[5, 5, 4]\n",
-    ] {
-        let mut g = network(line, if line.contains("pad") { 7 } else { 5 });
-        floor(&mut g, 0, 3);
-        assert_eq!(shrunk(&g, r), g);
-    }
+    let line = "t2 = pad(t1) \"p\" c=[1, 0] h=[0, 0] w=[0, 0] value=[-128, -128]\n";
+    let mut g = network(line, 7);
+    floor(&mut g, 0, 3);
+    assert_eq!(shrunk(&g, r), g);
     for line in [
         "t2 = pad(t1) \"p\" c=[0, 0] h=[0, 0] w=[0, 0] value=[-128, -128]\n",
-        "t2 = slice(t1) \"s\" start=[0, 0, 0] step=[1, 1, 1] count=[6, 5, 4]\n",
+        "t2 = move(t1) \"s\" nests=[[[0, 0, [[120, 1, 1]]]]] tables=[[]]\n",
         "t2 = clamp(t1) \"c\" bounds=[[-128, 5], [-100, 5]]\n",
     ] {
         let mut g = network(line, 6);
@@ -343,11 +339,41 @@ fn layers_that_move_channels_keep_them() {
     }
 }
 
+#[test]
+fn moved_channels_go_with_what_they_consist_of() {
+    let r = &mut Random(11);
+    // All channels but the first, which nothing reads then; and all of them twice.
+    for (line, moved, left) in [
+        (
+            "t2 = move(t1) \"s\" nests=[[[1, 0, [[20, 6, 5], [5, 1, 1]]]]] tables=[[]]\n",
+            5,
+            [3, 4, 4, 2],
+        ),
+        (
+            "t2 = move(t1, t1) \"s\" \
+             nests=[[[0, 0, [[20, 6, 12], [6, 1, 1]]]], [[0, 6, [[20, 6, 12], [6, 1, 1]]]]] \
+             tables=[[], []]\n",
+            12,
+            [3, 5, 10, 2],
+        ),
+        // Channels become pixels: they go together or not at all.
+        (
+            "t2 = move(t1) \"s\" nests=[[[0, 0, [[20, 6, 1], [6, 1, 20]]]]] tables=[[]]\n",
+            6,
+            [3, 6, 6, 2],
+        ),
+    ] {
+        let mut g = network(line, moved);
+        kill(&mut g, 0, 3);
+        assert_eq!(channels(&shrunk(&g, r)), left, "{line}");
+    }
+}
+
 /// Random networks with dead and ignored channels planted.
 #[test]
 fn random_networks_keep_every_bit() {
     let mut removed = [0; 2];
-    for seed in 0..150 {
+    for seed in (0..150).chain(ALL_OPERATORS..ALL_OPERATORS + 100) {
         let model = model(seed, 12);
         let mut r = Random(seed ^ 0xDEAD);
         let shape = model.graph.input_shape();

@@ -1,10 +1,7 @@
 //! Every finding of the passes, as the user reads it: `tests/golden/passes.txt`.
 
 use nestc::diag::{Diagnostic, Diagnostics};
-use nestc::ir::float::{
-    Axis, Binary, Coordinates, FloatOp, Interpolation, Pad, Rearrange, Resize, Shape, Unary,
-    Window, WithConstant,
-};
+use nestc::ir::float::{Binary, FloatOp, Pad, Shape, Window, WithConstant};
 use nestc::ir::int::IntGraph;
 use nestc::ir::nested::NestedModel;
 use nestc::ir::text_int::parse;
@@ -69,48 +66,22 @@ fn too_many_channels() -> Diagnostics {
     compile_error(chain(x, vec![c]))
 }
 
-/// Every operation without an int8 form at once.
+/// Every operation without an int8 form at once, and one beside that has one.
 fn float_only() -> Diagnostics {
     let shape = Shape::map(4, 2, 2);
-    let ops = vec![
-        FloatOp::Unary(Unary::Clip {
-            low: -1.0,
-            high: 1.0,
-        }),
-        FloatOp::Unary(Unary::Sigmoid),
-        FloatOp::PRelu(vec![0.5; 4]),
-        FloatOp::WithConstant(WithConstant {
-            op: Binary::Max,
-            shape: Shape::map(1, 2, 2),
-            data: vec![0.0, 1.0, 2.0, 3.0],
-            constant_first: false,
-        }),
-        FloatOp::Select {
-            axis: Axis::C,
-            indices: vec![0, 0, 3, 1],
-        },
-        FloatOp::ChannelShuffle { groups: 2 },
-        FloatOp::Rearrange(Rearrange {
-            factors: vec![4, 4],
-            perm: vec![1, 0],
-            shape,
-        }),
-        FloatOp::Resize(Resize {
-            size: [4, 4],
-            scale: [2.0; 2],
-            coordinates: Coordinates::Asymmetric,
-            interpolation: Interpolation::Floor,
-        }),
-        FloatOp::Softmax,
-    ];
     let (mut b, x) = ModelBuilder::new(shape, 1);
-    let mut last = x;
-    for op in ops {
-        last = b.node(op, &[last]);
-    }
-    let mean = b.node(FloatOp::GlobalAvgPool, &[last]);
-    let gated = b.node(FloatOp::Binary(Binary::Mul), &[last, mean]);
-    let joined = b.node(FloatOp::Concat(Axis::C), &[gated, last]);
+    let constant = |n: usize| {
+        FloatOp::WithConstant(WithConstant {
+            op: Binary::Div,
+            shape: Shape::map(n, 1, 1),
+            data: vec![2.0; n],
+            constant_first: true,
+        })
+    };
+    let mean = b.node(FloatOp::GlobalAvgPool, &[x]);
+    let table = b.node(constant(1), &[x]);
+    let parts = b.node(constant(4), &[table]);
+    let joined = b.node(FloatOp::Binary(Binary::Div), &[parts, mean]);
     let model = b.finish(&[joined, mean]);
     let found = compile_error(model.clone());
     let named = |name: &String| found.0.iter().any(|f| f.place.contains(name.as_str()));

@@ -1,10 +1,10 @@
 //! The integer graph interpreted straight from its definition: one obvious loop an operator, no
 //! encoding, no plan, no kernel. The oracle for the compiled program.
 
-use nest_format::Requant;
+use nest_format::{AddParams, Requant};
 use nestc::ir::float::{Shape, Window};
 use nestc::ir::ids::{IdVec, TensorId};
-use nestc::ir::int::{IntConv, IntGraph, IntOp};
+use nestc::ir::int::{IntBinary, IntConv, IntGraph, IntOp};
 
 /// An activation in `h, w, c` order.
 struct Map<'a> {
@@ -95,26 +95,118 @@ pub fn run(graph: &IntGraph, level: usize, input: &[i8]) -> IdVec<TensorId, Vec<
                                     .unwrap_or(value[level])
                             }
                         }
-                        IntOp::Slice(s) => {
-                            let at = |axis: usize, o: usize| s.start[axis] + o * s.step[axis];
-                            let (iy, ix) = (at(1, oy) as isize, at(2, ox) as isize);
-                            x.at(iy, ix, at(0, oc)).expect("a slice stays inside")
-                        }
                         IntOp::Softmax(tables) => {
-                            let max = i32::from(*x.data.iter().max().expect("not empty"));
+                            let pixel = &x.data[index - oc..][..out.c];
+                            let max = i32::from(*pixel.iter().max().expect("not empty"));
                             let power =
                                 |q: i8| u64::from(tables[level][(max - i32::from(q)) as usize]);
-                            let sum: u64 = x.data.iter().map(|&q| power(q)).sum();
+                            let sum: u64 = pixel.iter().map(|&q| power(q)).sum();
                             let share = (256 * power(x.data[index]) + sum / 2) / sum;
                             (share.min(255) as i32 - 128) as i8
                         }
+                        IntOp::Lookup(tables) => tables[level][x.data[index] as u8 as usize],
+                        IntOp::Move(_) => 0,
+                        IntOp::Binary {
+                            operation,
+                            constant,
+                        } => {
+                            let (data, shape) = match constant {
+                                Some(constant) => (&constant.data, constant.shape),
+                                None => {
+                                    let other = layer.inputs[1];
+                                    (&values[other], graph.tensors[other].shape)
+                                }
+                            };
+                            let other = Map { data, shape };
+                            let read = |m: &Map<'_>| {
+                                let at = |o: usize, n: usize| if n == 1 { 0 } else { o };
+                                let (y, x) = (at(oy, m.shape.h), at(ox, m.shape.w));
+                                m.at(y as isize, x as isize, at(oc, m.shape.c))
+                                    .expect("broadcast")
+                            };
+                            binary(operation, level, read(&x), read(&other))
+                        }
+                        IntOp::PRelu(params) => {
+                            let p = &params[level][oc];
+                            let v = x.data[index];
+                            let above = i32::from(v.max(zero_point)) * i32::from(p.factor_a);
+                            let below = i32::from(v.min(zero_point)) * i32::from(p.factor_b);
+                            saturated((above + below + p.bias) >> p.shift)
+                        }
+                        IntOp::Resize { rows, columns } => {
+                            let [above, below, v] = rows[oy].map(i64::from);
+                            let [left, right, h] = columns[ox].map(i64::from);
+                            let at = |y: i64, x_at: i64| {
+                                i64::from(x.at(y as isize, x_at as isize, oc).expect("inside"))
+                            };
+                            let upper = (256 - h) * at(above, left) + h * at(above, right);
+                            let lower = (256 - h) * at(below, left) + h * at(below, right);
+                            let sum = (256 - v) * upper + v * lower;
+                            saturated((sum + (1 << 15)).div_euclid(1 << 16) as i32)
+                        }
                     });
+                }
+            }
+        }
+        if let IntOp::Move(moves) = &layer.op {
+            // Each loop by itself, with the table where there is one.
+            for (moved, &input) in moves.iter().zip(&layer.inputs) {
+                for nest in &moved.nests {
+                    let mut pairs = vec![(nest.from as usize, nest.to as usize)];
+                    for &[count, from, to] in &nest.loops {
+                        pairs = (pairs.iter())
+                            .flat_map(|&(f, t)| {
+                                (0..count as usize)
+                                    .map(move |i| (f + i * from as usize, t + i * to as usize))
+                            })
+                            .collect();
+                    }
+                    for (from, to) in pairs {
+                        let v = values[input][from];
+                        y[to] = match &moved.tables {
+                            Some(tables) => tables[level][v as u8 as usize],
+                            None => v,
+                        };
+                    }
                 }
             }
         }
         values[layer.output] = y;
     }
     values
+}
+
+fn saturated(v: i32) -> i8 {
+    v.clamp(-128, 127) as i8
+}
+
+/// A function of two elements, from its definition.
+fn binary(operation: &IntBinary, level: usize, a: i8, b: i8) -> i8 {
+    let scaled = |p: &AddParams, v: i8| {
+        saturated((i32::from(v) * i32::from(p.factor_a) + p.bias) >> p.shift)
+    };
+    match operation {
+        IntBinary::Sum(params) => {
+            let p = &params[level];
+            let sum = i32::from(a) * i32::from(p.factor_a) + i32::from(b) * i32::from(p.factor_b);
+            saturated((sum + p.bias) >> p.shift)
+        }
+        IntBinary::Product(params) => {
+            let p = &params[level];
+            let product =
+                (i64::from(a) - i64::from(p.zero_a)) * (i64::from(b) - i64::from(p.zero_b));
+            let exact = product * i64::from(p.multiplier) + (1 << 31);
+            saturated((exact.div_euclid(1 << 32) + i64::from(p.zero)) as i32)
+        }
+        IntBinary::Least(params) => {
+            let [p, q] = &params[level];
+            scaled(p, a).min(scaled(q, b))
+        }
+        IntBinary::Largest(params) => {
+            let [p, q] = &params[level];
+            scaled(p, a).max(scaled(q, b))
+        }
+    }
 }
 
 fn taps(w: &Window) -> impl Iterator<Item = (usize, usize)> + use<> {

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use nestc::ir::float::{
-    BatchNorm, Conv, Dense, FloatGraph, FloatOp, Node, Pad, Shape, Slice, Value, Window,
+    Axis, BatchNorm, Binary, Conv, Coordinates, Dense, FloatGraph, FloatOp, Interpolation, Node,
+    Pad, Rearrange, Resize, Shape, Slice, Unary, Value, Window, WithConstant,
 };
 use nestc::ir::ids::{NodeId, ValueId};
 use nestc::ir::nested::{LevelInfo, LevelParams, NestedModel, PRUNED};
@@ -175,6 +176,9 @@ fn mask(r: &mut Random, b: &mut ModelBuilder, id: NodeId) {
     b.weight_levels.insert(id, of);
 }
 
+/// Seeds from here on give networks of all operators, those before of plain classifiers' alone.
+pub const ALL_OPERATORS: u64 = 1000;
+
 /// A random network of about `nodes` nodes.
 pub fn model(seed: u64, nodes: usize) -> NestedModel {
     let mut r = Random(seed);
@@ -189,9 +193,12 @@ pub fn model(seed: u64, nodes: usize) -> NestedModel {
         } else {
             values[values.len() - 1]
         };
-        if let Some(v) = random_node(&mut r, &mut b, &values, from) {
-            values.push(v);
-        }
+        let value = if seed >= ALL_OPERATORS && r.chance(2) {
+            other_node(&mut r, &mut b, &values, from)
+        } else {
+            random_node(&mut r, &mut b, &values, from)
+        };
+        values.extend(value);
     }
     let last = values[values.len() - 1];
     let shape = b.graph.shape(last);
@@ -315,6 +322,118 @@ fn random_node(
         }
     }
     Some(value)
+}
+
+/// A node of those that plain classifiers lack.
+fn other_node(
+    r: &mut Random,
+    b: &mut ModelBuilder,
+    values: &[ValueId],
+    from: ValueId,
+) -> Option<ValueId> {
+    const PAIRS: [Binary; 5] = [
+        Binary::Add,
+        Binary::Sub,
+        Binary::Mul,
+        Binary::Min,
+        Binary::Max,
+    ];
+    let x = b.graph.shape(from);
+    let axis = Axis::ALL[r.below(3)];
+    let mut inputs = vec![from];
+    let op = match r.below(14) {
+        0 | 1 => FloatOp::Unary(
+            [
+                Unary::LeakyRelu { alpha: 0.1 },
+                Unary::Elu { alpha: 0.7 },
+                Unary::Sigmoid,
+                Unary::HardSigmoid {
+                    alpha: 0.2,
+                    beta: 0.5,
+                },
+                Unary::HardSwish,
+                Unary::Silu,
+                Unary::Tanh,
+                Unary::Clip {
+                    low: -0.5,
+                    high: 1.0,
+                },
+            ][r.below(8)],
+        ),
+        2 => FloatOp::PRelu(r.reals(x.c, 1.5)),
+        3 | 4 => {
+            // Another value, its means or one of its rows.
+            let other = values[r.below(values.len())];
+            let shape = b.graph.shape(other);
+            let reduced = match r.below(3) {
+                0 => Some(FloatOp::GlobalAvgPool),
+                1 => Some(FloatOp::Slice(Slice {
+                    start: [0; 3],
+                    step: [1; 3],
+                    count: [shape.c, 1, shape.w],
+                })),
+                _ => None,
+            };
+            let other = match reduced {
+                Some(op) => b.try_node(op, &[other])?.1,
+                None => other,
+            };
+            inputs = if r.chance(2) {
+                vec![from, other]
+            } else {
+                vec![other, from]
+            };
+            FloatOp::Binary(PAIRS[r.below(5)])
+        }
+        5 => {
+            let keep = |r: &mut Random, n: usize| if r.chance(2) { n } else { 1 };
+            let shape = Shape::map(keep(r, x.c), keep(r, x.h), keep(r, x.w));
+            let op = [PAIRS[r.below(5)], Binary::Div][r.below(2)];
+            FloatOp::WithConstant(WithConstant {
+                op,
+                shape,
+                data: (0..shape.len()).map(|_| r.real() + 1.5).collect(),
+                constant_first: op != Binary::Div && r.chance(2),
+            })
+        }
+        6..=8 => {
+            let fits =
+                |v: &ValueId| b.graph.shape(*v).with_extent(axis, 1) == x.with_extent(axis, 1);
+            let others: Vec<ValueId> = values.iter().copied().filter(fits).collect();
+            (0..1 + r.below(2)).for_each(|_| inputs.push(others[r.below(others.len())]));
+            FloatOp::Concat(axis)
+        }
+        9 => {
+            let n = x.extent(axis);
+            let indices = (0..1 + r.below(n + 1)).map(|_| r.below(n)).collect();
+            FloatOp::Select { axis, indices }
+        }
+        10 => FloatOp::ChannelShuffle {
+            groups: 2 + r.below(2),
+        },
+        11 => {
+            let mut perm = vec![0, 1, 2];
+            perm.rotate_left(1 + r.below(2));
+            let turned: Vec<usize> = perm.iter().map(|&p| x.extents()[p]).collect();
+            FloatOp::Rearrange(Rearrange {
+                factors: x.extents().to_vec(),
+                perm,
+                shape: Shape::map(turned[0], turned[1], turned[2]),
+            })
+        }
+        12 => {
+            let size = [1 + r.below(2 * x.h), 1 + r.below(2 * x.w)];
+            FloatOp::Resize(Resize {
+                size,
+                scale: [size[0] as f32 / x.h as f32, size[1] as f32 / x.w as f32],
+                coordinates: Coordinates::ALL[r.below(4)].0,
+                interpolation: Interpolation::ALL[r.below(5)].0,
+            })
+        }
+        _ => FloatOp::Softmax,
+    };
+    let out = b.try_node(op, &inputs)?.1;
+    (b.graph.shape(out).len() <= 2000).then_some(out)
 }
 
 /// Prepared images of about unit deviation, channel-major.

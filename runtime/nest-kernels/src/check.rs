@@ -276,20 +276,6 @@ impl Pad<'_> {
     }
 }
 
-impl Slice {
-    pub(crate) fn check(&self, input: &[i8], output: &[i8]) -> Option<()> {
-        let volumes = volume(self.input[0], self.input[1], self.input[2]) == input.len() as u64
-            && volume(self.output[0], self.output[1], self.output[2]) == output.len() as u64;
-        let inside = (0..3).all(|axis| {
-            self.output[axis] == 0
-                || self.start[axis] as u64
-                    + u64::from(self.output[axis] - 1) * u64::from(self.step[axis])
-                    < u64::from(self.input[axis])
-        });
-        (volumes && inside).then_some(())
-    }
-}
-
 impl Softmax<'_> {
     pub(crate) fn check(&self, level: usize, input: &[i8], output: &[i8]) -> Option<&[u32; 256]> {
         let channels = usize::from(self.channels);

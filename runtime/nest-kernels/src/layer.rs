@@ -245,19 +245,6 @@ pub struct Pad<'a> {
     pub value: &'a [i8],
 }
 
-/// Every `step`-th element from `start` on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Slice {
-    /// Input `[h, w, c]`.
-    pub input: [u16; 3],
-    /// First element `[h, w, c]`.
-    pub start: [u16; 3],
-    /// Distance `[h, w, c]`.
-    pub step: [u16; 3],
-    /// Output `[h, w, c]`.
-    pub output: [u16; 3],
-}
-
 /// Softmax over the channels of each pixel, by table: `table[level][d]` is
 /// `round(exp(-d * input_scale) * 2^20)`, the output
 /// `min(255, (256 * table[max - q] + sum / 2) / sum) - 128` (scale 1/256, zero point -128), where the

@@ -39,7 +39,7 @@ pub use backend::{
     add, add_in_place, avg_pool, binary, binary_in_place, clamp, clamp_in_place, conv_block,
     conv_compact, conv_dense, conv_generic, conv_nested, dense_nested, depthwise,
     depthwise_in_place, fully_connected, global_avg_pool, lookup, lookup_in_place, max_pool,
-    move_elements, pad, prelu, prelu_in_place, resize, slice, softmax, words,
+    move_elements, pad, prelu, prelu_in_place, resize, softmax, words,
 };
 pub use block_layout::{block_tiles_within, conv_block_scratch_words};
 // Elsewhere a model that needs these does not compile: the reference's need a heap.

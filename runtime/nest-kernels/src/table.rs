@@ -54,8 +54,6 @@ pub enum Kernel {
     Clamp,
     /// [`crate::pad`].
     Pad,
-    /// [`crate::slice`].
-    Slice,
     /// [`crate::softmax`].
     Softmax,
     /// [`crate::lookup`] and [`crate::lookup_in_place`].
@@ -103,6 +101,8 @@ table! {
     MaxPool: "max_pool", "none", "armv7em", "max_pool_s8_none__armv7em", 4, nothing, "any window";
     AvgPool: "avg_pool", "none", "armv7em", "avg_pool_s8_none__armv7em", 4, nothing, "any window";
     GlobalAvgPool: "global_avg_pool", "none", "armv7em", "global_avg_pool_s8_none__armv7em", 4, nothing, "any map";
+    Move: "move", "none", "armv7em", "move_s8_none__armv7em", 4, nothing, "any tensors";
+    Lookup: "lookup", "none", "armv7em", "lookup_s8_none__armv7em", 1, nothing, "any tensor";
     Clamp: "clamp", "none", "armv7em", "clamp_s8_none__armv7em", 4, nothing, "any tensor";
     NestedRef: "conv2d", "nested", "reference", "conv2d_s8_nested__reference", 16, nested, "any columns, rows within 23 bits";
     CompactRef: "conv2d", "compact", "reference", "conv2d_s8_compact__reference", 16, nested, "as nested";
@@ -118,7 +118,6 @@ table! {
     GlobalAvgPoolRef: "global_avg_pool", "none", "reference", "global_avg_pool_s8_none__reference", 1, nothing, "any map";
     ClampRef: "clamp", "none", "reference", "clamp_s8_none__reference", 1, nothing, "any tensor";
     PadRef: "pad", "none", "reference", "pad_s8_none__reference", 1, nothing, "any map";
-    SliceRef: "slice", "none", "reference", "slice_s8_none__reference", 1, nothing, "any map";
     SoftmaxRef: "softmax", "none", "reference", "softmax_s8_none__reference", 1, nothing, "any map";
     LookupRef: "lookup", "none", "reference", "lookup_s8_none__reference", 1, nothing, "any tensor";
     MoveRef: "move", "none", "reference", "move_s8_none__reference", 1, nothing, "any tensors";
@@ -159,10 +158,9 @@ const fn index_of(kernel: Kernel) -> usize {
         Kernel::GlobalAvgPool => Index::GlobalAvgPool,
         Kernel::Clamp => Index::Clamp,
         Kernel::Pad => Index::PadRef,
-        Kernel::Slice => Index::SliceRef,
         Kernel::Softmax => Index::SoftmaxRef,
-        Kernel::Lookup => Index::LookupRef,
-        Kernel::Move => Index::MoveRef,
+        Kernel::Lookup => Index::Lookup,
+        Kernel::Move => Index::Move,
         Kernel::Binary => Index::BinaryRef,
         Kernel::PRelu => Index::PReluRef,
         Kernel::Resize => Index::ResizeRef,

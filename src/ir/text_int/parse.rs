@@ -6,7 +6,7 @@ use std::str::FromStr;
 use nest_format::{AddParams, ProductParams, Requant};
 
 use crate::diag::{self, Diagnostic, Diagnostics, Result};
-use crate::ir::float::{Shape, Slice, Window};
+use crate::ir::float::{Shape, Window};
 use crate::ir::ids::{Id, IdVec, TensorId};
 use crate::ir::int::{
     IntBinary, IntConstant, IntConv, IntGraph, IntLayer, IntMove, IntNest, IntOp, IntTensor,
@@ -203,11 +203,6 @@ fn operator(name: &str, a: &mut Attributes) -> Result<IntOp, Fault> {
             w: a.array("w")?,
             value: a.take("value")?.numbers()?,
         },
-        "slice" => IntOp::Slice(Slice {
-            start: a.array("start")?,
-            step: a.array("step")?,
-            count: a.array("count")?,
-        }),
         "softmax" => IntOp::Softmax(
             (a.take("tables")?.items()?.iter())
                 .map(Value::array)

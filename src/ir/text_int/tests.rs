@@ -115,3 +115,74 @@ fn faults_name_their_line() {
         .replace("max_pool(", "pool(");
     assert_eq!(parse(&two).unwrap_err().0.len(), 2);
 }
+
+#[test]
+fn layers_without_weights_print_as_they_are_read() {
+    let table: Vec<String> = (0..256).map(|i| (i - 128).to_string()).collect();
+    let table = format!("[{}]", table.join(", "));
+    let text = format!(
+        r#"int "all"
+sparsities [0]
+tensor t0 "x" shape=[2, 2, 2] quant=[[0.5, -1]]
+tensor t1 "l" shape=[2, 2, 2] quant=[[0.5, -1]]
+tensor t2 "m" shape=[4, 2, 2] quant=[[0.5, -1]]
+tensor t3 "a" shape=[2, 2, 2] quant=[[0.5, -1]]
+tensor t4 "b" shape=[2, 2, 2] quant=[[0.5, -1]]
+tensor t5 "c" shape=[2, 2, 2] quant=[[0.5, -1]]
+tensor t6 "d" shape=[2, 2, 2] quant=[[0.5, -1]]
+tensor t7 "p" shape=[2, 2, 2] quant=[[0.5, -1]]
+tensor t8 "r" shape=[2, 1, 3] quant=[[0.5, -1]]
+input t0
+t1 = lookup(t0) "tanh" tables=[{table}]
+t2 = move(t0, t1) "concat"
+  nests=[[[0, 0, [[4, 2, 4], [2, 1, 1]]]], [[1, 2, [[4, 2, 4]]], [0, 3, [[4, 2, 4]]]]]
+  tables=[[], [{table}]]
+t3 = sum(t0, t1) "sub" params=[[16384, -16384, 8192, 14]]
+t4 = product(t3) "scale" params=[[-1, 3, 5, 1073741824]] constant_shape=[2, 1, 1] constant=[100, -3]
+t5 = least(t3, t4) "min" params=[[[1, 0, 3, 4], [5, 0, 7, 8]]]
+t6 = largest(t3, t5) "max" params=[[[1, 0, 3, 4], [5, 0, 7, 8]]]
+t7 = prelu(t6) "prelu" params=[[[16384, 1638, 8192, 14], [16384, -5, 0, 14]]]
+t8 = resize(t7) "resize" rows=[[0, 1, 128]] columns=[[0, 0, 0], [0, 1, 85], [1, 1, 256]]
+output t8, t2
+"#
+    );
+    let graph = parse(&text).unwrap();
+    assert_eq!(print(&graph), text);
+    crate::ir::verify_int::verify(&graph).unwrap();
+    for (from, to, message) in [
+        (
+            "tables=[[], [",
+            "tables=[[], [], [",
+            "loops of 2 inputs and tables of 3",
+        ),
+        (
+            "[[0, 0, [[4, 2, 4], [2, 1, 1]]]]",
+            "[[0, [[4, 2, 4], [2, 1, 1]]]]",
+            "loops in 2 parts, not 3",
+        ),
+        (
+            "[-1, 3, 5, 1073741824]",
+            "[-1, 3, 5]",
+            "3 constants of a product, not 4",
+        ),
+        (
+            "[[[1, 0, 3, 4], [5, 0, 7, 8]]]",
+            "[[[1, 0, 3, 4]]]",
+            "constants of 1 operands, not 2",
+        ),
+        (
+            " constant_shape=[2, 1, 1]",
+            "",
+            "`constant_shape=` is missing",
+        ),
+        (
+            "rows=[[0, 1, 128]]",
+            "rows=[[0, 1]]",
+            "a list of 2 numbers, not 3",
+        ),
+    ] {
+        assert!(text.contains(from), "{from}");
+        let fault = parse(&text.replacen(from, to, 1)).unwrap_err().to_string();
+        assert!(fault.contains(message), "{fault}");
+    }
+}

@@ -177,15 +177,11 @@ fn layer(graph: &IntGraph, layer: &IntLayer, levels: usize, b: &mut Breaches) {
             let sound = taps_inside(rows, x.shape.h) && taps_inside(columns, x.shape.w);
             b.check(sound, "I14", &place, || format!("{rows:?} {columns:?}"));
         }
-        IntOp::MaxPool(_) | IntOp::Slice(_) => {}
+        IntOp::MaxPool(_) => {}
     }
     if matches!(
         layer.op,
-        IntOp::MaxPool(_)
-            | IntOp::Clamp(_)
-            | IntOp::Pad { .. }
-            | IntOp::Slice(_)
-            | IntOp::Resize { .. }
+        IntOp::MaxPool(_) | IntOp::Clamp(_) | IntOp::Pad { .. } | IntOp::Resize { .. }
     ) {
         b.check(x.quant == y.quant, "I7", &place, || {
             format!("{:?} became {:?}", x.quant, y.quant)
@@ -329,12 +325,6 @@ fn output_shape(graph: &IntGraph, layer: &IntLayer) -> Option<Shape> {
             x.h + h[0] + h[1],
             x.w + w[0] + w[1],
         )),
-        IntOp::Slice(s) => {
-            let inside = [x.c, x.h, x.w].into_iter().enumerate().all(|(axis, n)| {
-                s.count[axis] > 0 && s.start[axis] + (s.count[axis] - 1) * s.step[axis] < n
-            });
-            inside.then(|| Shape::map(s.count[0], s.count[1], s.count[2]))
-        }
         IntOp::Softmax(_) | IntOp::Lookup(_) | IntOp::PRelu(_) => Some(x),
         // Any shape of as many elements; rule I13 counts them.
         IntOp::Move(_) => Some(graph.tensors[layer.output].shape),

@@ -392,15 +392,6 @@ pub(super) fn step(
             }
             p.levels(value.len());
         }
-        Payload::Slice(s) => {
-            p.hwc(s.input, x);
-            p.hwc(s.output, y);
-            for axis in 0..3 {
-                let last = u64::from(s.output[axis].saturating_sub(1));
-                let end = u64::from(s.start[axis]) + last * u64::from(s.step[axis]) + 1;
-                p.within(end, u64::from(s.input[axis]));
-            }
-        }
         Payload::Softmax { channels, table } => {
             p.levels(table.len());
             p.extent(usize::from(*channels), x.c);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::ir::ids::{Id, LayerId, TensorId};
-use crate::ir::int::{IntGraph, IntOp, ModelCounts, Quant};
+use crate::ir::int::{IntBinary, IntGraph, IntMove, IntOp, ModelCounts, Quant};
 use crate::ir::program::{Payload, Step, word_bytes};
 use crate::ir::text_int;
 use crate::passes::Preferences;
@@ -22,6 +22,13 @@ tensor t7 "largest" shape=[2, 1, 2] quant=[[0.5, -128], [0.25, -128]]
 tensor t8 "average" shape=[2, 1, 2] quant=[[0.5, -128], [0.25, -128]]
 tensor t9 "mean" shape=[2, 1, 1] quant=[[0.5, -128], [0.25, -128]]
 tensor t10 "shares" shape=[2, 1, 1] quant=[[0.00390625, -128], [0.00390625, -128]]
+tensor t11 "looked" shape=[2, 1, 1] quant=[[0.5, 0], [0.5, 0]]
+tensor t12 "sloped" shape=[2, 1, 1] quant=[[0.5, 0], [0.5, 0]]
+tensor t13 "joined" shape=[3, 1, 2] quant=[[0.5, 0], [0.5, 0]]
+tensor t14 "scaled" shape=[3, 1, 2] quant=[[0.5, 0], [0.5, 0]]
+tensor t15 "sized" shape=[3, 2, 3] quant=[[0.5, 0], [0.5, 0]]
+tensor t16 "less" shape=[3, 2, 3] quant=[[0.5, 0], [0.5, 0]]
+tensor t17 "both" shape=[3, 2, 3] quant=[[0.5, 0], [0.5, 0]]
 input t0
 t1 = conv(t0) "conv" kernel=[3, 3] stride=[1, 1] pads=[1, 1, 1, 1] dilation=[1, 1] out=2 group_channels=2 groups=1
   weight_scale=[0.125, 0.5]
@@ -35,12 +42,19 @@ t2 = conv(t1) "depthwise" kernel=[1, 1] stride=[1, 1] pads=[0, 0, 0, 0] dilation
 t3 = add(t1, t2) "add" params=[[16384, 16384, 8192, 14], [1, 2, 3, 4]]
 t4 = pad(t3) "pad" c=[0, 1] h=[1, 0] w=[0, 0] value=[-128, -128]
 t5 = clamp(t4) "clamp" bounds=[[-128, 127], [-128, -68]]
-t6 = slice(t5) "slice" start=[1, 0, 1] step=[1, 2, 1] count=[2, 2, 2]
+t6 = move(t5) "slice" nests=[[[4, 0, [[2, 24, 4], [4, 1, 1]]]]] tables=[[]]
 t7 = max_pool(t6) "max_pool" kernel=[2, 1] stride=[1, 1] pads=[0, 0, 0, 0] dilation=[1, 1]
 t8 = avg_pool(t7) "avg_pool" kernel=[1, 2] stride=[1, 1] pads=[0, 1, 0, 0] dilation=[1, 1] include_pad=0 requant=[[[1, 2], [3, 4]], [[1, 2], [3, 4]]]
 t9 = global_avg_pool(t8) "mean" requant=[[1, 2], [3, 4]]
 t10 = softmax(t9) "softmax" tables=TABLES
-output t10
+t11 = lookup(t10) "lookup" tables=TABLES
+t12 = prelu(t11) "prelu" params=[[[1, 2, 3, 4], [5, 6, 7, 8]], [[1, 2, 3, 4], [5, 6, 7, 8]]]
+t13 = move(t12, t8) "move" nests=[[[0, 0, [[2, 1, 3]]]], [[0, 1, [[2, 1, 1]]], [2, 4, [[2, 1, 1]]]]] tables=[[], TABLES]
+t14 = product(t13) "product" params=[[0, 1, 2, 3], [0, 1, 2, 3]] constant_shape=[3, 1, 1] constant=[1, 2, 3]
+t15 = resize(t14) "resize" rows=[[0, 0, 0], [0, 0, 256]] columns=[[0, 0, 0], [0, 1, 128], [1, 1, 0]]
+t16 = least(t15, t15) "least" params=[[[1, 0, 3, 4], [5, 0, 7, 8]], [[1, 0, 3, 4], [5, 0, 7, 8]]]
+t17 = sum(t16, t15) "sum" params=[[1, 2, 3, 4], [1, 2, 3, 4]]
+output t17
 "#;
 
 fn graph() -> IntGraph {
@@ -104,7 +118,7 @@ fn each_rule_of_the_graph_has_a_breach() {
     for scale in [0.0, -1.0, f32::NAN, f32::INFINITY] {
         breaks("I4", |g| g.tensors[id(3)].quant[1].scale = scale);
     }
-    for t in [1, 3, 4, 5, 6, 7, 8, 9, 10] {
+    for t in [1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 15, 16, 17] {
         breaks("I5", |g| g.tensors[id(t)].shape.w += 1);
     }
     breaks("I5", |g| {
@@ -117,17 +131,104 @@ fn each_rule_of_the_graph_has_a_breach() {
         IntOp::Conv(c) => c.window.stride = [0, 1],
         _ => unreachable!(),
     });
-    breaks("I5", |g| match layer(g, 5) {
-        IntOp::Slice(s) => s.start[0] = 2,
-        _ => unreachable!(),
-    });
     breaks("I7", |g| {
         g.tensors[id(4)].quant[0] = Quant {
             scale: 0.5,
             zero_point: 0,
         }
     });
+    breaks("I7", |g| g.tensors[id(15)].quant[1].zero_point = 3);
     breaks("I10", |g| g.tensors[id(10)].quant[0].zero_point = 0);
+}
+
+#[test]
+fn each_rule_of_layers_without_weights_has_a_breach() {
+    // The order of layers is that of their outputs, from t1 on.
+    fn moves(g: &mut IntGraph) -> &mut Vec<IntMove> {
+        match layer(g, 12) {
+            IntOp::Move(moves) => moves,
+            _ => unreachable!(),
+        }
+    }
+    breaks("I5", |g| {
+        g.layers[LayerId::from_index(12)].inputs.pop();
+    });
+    breaks("I5", |g| {
+        moves(g).clear();
+        g.layers[LayerId::from_index(12)].inputs.clear();
+    });
+    let changes: [fn(&mut Vec<IntMove>); 8] = [
+        // Read outside, written outside, written twice, left out, without a round, more elements
+        // than there are (by far), too deep.
+        |m| m[0].nests[0].from = 1,
+        |m| m[1].nests[1].to = 5,
+        |m| m[1].nests[1].to = 1,
+        |m| m[1].nests.truncate(1),
+        |m| m[0].nests[0].loops.push([0, 1, 1]),
+        |m| m[0].nests[0].loops.push([u32::MAX, 0, 0]),
+        |m| m[0].nests[0].loops = vec![[u32::MAX; 3]; 6],
+        |m| m[0].nests[0].loops.extend([[1, 0, 0]; 6]),
+    ];
+    for change in changes {
+        breaks("I13", |g| change(moves(g)));
+    }
+    breaks("I13", |g| g.tensors[id(13)].shape.w += 1);
+    breaks("I8", |g| {
+        moves(g)[1].tables.as_mut().map(Vec::pop);
+    });
+    breaks("I8", |g| match layer(g, 10) {
+        IntOp::Lookup(tables) => tables.truncate(1),
+        _ => unreachable!(),
+    });
+    breaks("I8", |g| match layer(g, 11) {
+        IntOp::PRelu(params) => params.truncate(1),
+        _ => unreachable!(),
+    });
+    breaks("I8", |g| match layer(g, 11) {
+        IntOp::PRelu(params) => params[1].truncate(1),
+        _ => unreachable!(),
+    });
+    breaks("I11", |g| match layer(g, 11) {
+        IntOp::PRelu(params) => params[1][1].bias = i32::MIN,
+        _ => unreachable!(),
+    });
+    for i in [13, 15, 16] {
+        breaks("I8", |g| match layer(g, i) {
+            IntOp::Binary { operation, .. } => match operation {
+                IntBinary::Sum(p) => p.truncate(1),
+                IntBinary::Product(p) => p.truncate(1),
+                IntBinary::Least(p) | IntBinary::Largest(p) => p.truncate(1),
+            },
+            _ => unreachable!(),
+        });
+    }
+    breaks("I5", |g| match layer(g, 13) {
+        IntOp::Binary {
+            constant: Some(constant),
+            ..
+        } => constant.data.truncate(2),
+        _ => unreachable!(),
+    });
+    for i in [15, 16] {
+        breaks("I11", |g| match layer(g, i) {
+            IntOp::Binary { operation, .. } => match operation {
+                IntBinary::Sum(p) => p[0].shift = 23,
+                IntBinary::Least(p) => p[1][1].shift = 23,
+                _ => unreachable!(),
+            },
+            _ => unreachable!(),
+        });
+    }
+    for tap in [[1, 0, 0], [0, 1, 0], [0, 0, 257]] {
+        breaks("I14", |g| match layer(g, 14) {
+            IntOp::Resize { rows, .. } => rows[1] = tap,
+            _ => unreachable!(),
+        });
+    }
+    breaks("I14", |g| match layer(g, 14) {
+        IntOp::Resize { columns, .. } => columns[1] = [0, 2, 0],
+        _ => unreachable!(),
+    });
 }
 
 fn conv_breaks(rule: &str, change: impl FnOnce(&mut crate::ir::int::IntConv)) {
@@ -368,12 +469,19 @@ fn each_rule_of_payloads_has_a_breach() {
         Payload::Pad { before, .. } => before[0] += 1,
         other => panic!("{other:?}"),
     });
-    program_breaks("P6", |p| match &mut step(p, 5).payload {
-        Payload::Slice(s) => s.step[0] = u16::MAX,
-        other => panic!("{other:?}"),
-    });
     // Tensors that no longer fit layers without extents of their own.
-    for (tensor, step) in [(3, "add"), (5, "clamp"), (10, "softmax"), (9, "mean")] {
+    for (tensor, step) in [
+        (3, "add"),
+        (5, "clamp"),
+        (10, "softmax"),
+        (9, "mean"),
+        (11, "lookup"),
+        (12, "prelu"),
+        (13, "move"),
+        (14, "product"),
+        (15, "resize"),
+        (16, "least"),
+    ] {
         let mut p = program();
         p.tensors[id(tensor)].shape.c -= 1;
         let found = verify_program(&p).unwrap_err().to_string();
@@ -382,6 +490,49 @@ fn each_rule_of_payloads_has_a_breach() {
     }
     program_breaks("P6", |p| match &mut step(p, 8).payload {
         Payload::GlobalAvgPool { pixels, .. } => *pixels += 1,
+        other => panic!("{other:?}"),
+    });
+    program_breaks("P6", |p| match &mut step(p, 9).payload {
+        Payload::Softmax { channels, .. } => *channels += 1,
+        other => panic!("{other:?}"),
+    });
+    program_breaks("P4", |p| match &mut step(p, 10).payload {
+        Payload::Lookup(table) => table.truncate(1),
+        other => panic!("{other:?}"),
+    });
+    program_breaks("P4", |p| match &mut step(p, 11).payload {
+        Payload::PRelu { zero, .. } => zero.truncate(1),
+        other => panic!("{other:?}"),
+    });
+    program_breaks("P4", |p| match &mut step(p, 11).payload {
+        Payload::PRelu { params, .. } => params[0].truncate(1),
+        other => panic!("{other:?}"),
+    });
+    program_breaks("P6", |p| match &mut step(p, 12).payload {
+        Payload::Move(moves) => moves[0].nests[0].from = 1,
+        other => panic!("{other:?}"),
+    });
+    program_breaks("P4", |p| match &mut step(p, 12).payload {
+        Payload::Move(moves) => moves[1].tables = Some(Vec::new()),
+        other => panic!("{other:?}"),
+    });
+    let changes: [fn(&mut [u16; 3], &mut [u16; 3], &mut [u16; 3]); 3] = [
+        |a, _, _| a[0] += 1,
+        |_, b, _| b[2] = 2,
+        |_, _, output| output[1] += 1,
+    ];
+    for change in changes {
+        program_breaks("P6", |p| match &mut step(p, 13).payload {
+            Payload::Binary { a, b, output, .. } => change(a, b, output),
+            other => panic!("{other:?}"),
+        });
+    }
+    program_breaks("P6", |p| match &mut step(p, 14).payload {
+        Payload::Resize { rows, .. } => rows[0] = [0, 1, 0],
+        other => panic!("{other:?}"),
+    });
+    program_breaks("P6", |p| match &mut step(p, 14).payload {
+        Payload::Resize { columns, .. } => columns.truncate(2),
         other => panic!("{other:?}"),
     });
 }

@@ -1,6 +1,6 @@
 //! From a layer to a step.
 
-use nest_kernels::layer::{Geometry, Slice};
+use nest_kernels::layer::Geometry;
 use nest_kernels::{Kernel, kernel_for};
 
 use crate::diag::Diagnostic;
@@ -135,20 +135,6 @@ pub(super) fn step(
                 value: value.clone(),
             },
         ),
-        IntOp::Slice(s) => {
-            let [c, h, w] = s.start;
-            let [sc, sh, sw] = s.step;
-            Chosen::plain(
-                "slice",
-                Kernel::Slice,
-                Payload::Slice(Slice {
-                    input: hwc(x)?,
-                    start: hwc(Shape::map(c, h, w))?,
-                    step: hwc(Shape::map(sc, sh, sw))?,
-                    output: hwc(y)?,
-                }),
-            )
-        }
         IntOp::Softmax(tables) => Chosen::plain(
             "softmax",
             Kernel::Softmax,
@@ -325,7 +311,7 @@ fn constant_bytes(op: &IntOp) -> u64 {
         IntOp::Resize { rows, columns } => {
             (rows.len() + columns.len()) as u64 * size_of::<nest_kernels::layer::Tap>() as u64
         }
-        IntOp::MaxPool(_) | IntOp::Slice(_) => 0,
+        IntOp::MaxPool(_) => 0,
     }
 }
 

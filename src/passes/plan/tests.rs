@@ -32,7 +32,14 @@ fn step(payload: Payload, inputs: &[usize], output: usize) -> Step {
 }
 
 fn other(inputs: &[usize], output: usize) -> Step {
-    step(Payload::Softmax(Vec::new()), inputs, output)
+    step(
+        Payload::Softmax {
+            channels: 1,
+            table: Vec::new(),
+        },
+        inputs,
+        output,
+    )
 }
 
 fn add(inputs: &[usize], output: usize) -> Step {

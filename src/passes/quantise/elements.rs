@@ -219,10 +219,6 @@ impl Builder<'_> {
             self.held.insert(value, gather);
             return;
         }
-        if let (FloatOp::Slice(slice), true) = (&node.op, all_made) {
-            let input = gather.sources[0];
-            return self.sharing(id, IntOp::Slice(*slice), input);
-        }
         let quants: Vec<Vec<Quant>> = (gather.sources.iter())
             .map(|&t| self.tensors[t].quant.clone())
             .collect();

@@ -114,6 +114,7 @@ extern "C" fn selftest_main() -> ! {
     cases::depthwise::run(&mut report);
     cases::elementwise::run(&mut report);
     cases::pool::run(&mut report);
+    cases::moving::run(&mut report);
     board::print(format_args!(
         "DONE cases={} fails={}",
         report.cases, report.fails

@@ -15,6 +15,7 @@ mod depthwise_strip;
 mod elementwise;
 mod generic;
 mod maps;
+mod moving;
 mod pack;
 mod pack16;
 mod pool;
@@ -22,10 +23,7 @@ mod window;
 
 // These only move elements, take one element at a time, or run once a network: the reference serves
 // the device, too.
-pub use crate::reference::{
-    binary, binary_in_place, lookup, lookup_in_place, move_elements, pad, prelu, prelu_in_place,
-    resize, slice, softmax,
-};
+pub use crate::reference::{binary, binary_in_place, pad, prelu, prelu_in_place, resize, softmax};
 pub use conv_block::conv_block;
 pub use conv_compact::conv_compact;
 pub use conv_dense::{conv_dense, conv_dense_in_place};
@@ -34,6 +32,7 @@ pub use dense::{dense_nested, fully_connected};
 pub use depthwise::{depthwise, depthwise_in_place};
 pub use elementwise::{add, add_in_place, clamp, clamp_in_place};
 pub use generic::conv_generic;
+pub use moving::{lookup, lookup_in_place, move_elements};
 pub use pool::{avg_pool, global_avg_pool, max_pool};
 
 /// The whole words of a part of the arena, for scratch.

@@ -21,7 +21,7 @@ pub use elementwise::{
     softmax,
 };
 pub use pool::{avg_pool, global_avg_pool, max_pool};
-pub use shape::{move_elements, pad, resize, slice};
+pub use shape::{move_elements, pad, resize};
 
 use crate::layer::Geometry;
 use nest_format::{BlockStream, CompactStream, Entry, NestedStream};

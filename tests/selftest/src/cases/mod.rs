@@ -7,6 +7,7 @@ pub mod conv_dense;
 pub mod dense;
 pub mod depthwise;
 pub mod elementwise;
+pub mod moving;
 pub mod pool;
 
 use nest_format::Requant;
