@@ -1,15 +1,18 @@
 //! One layer of a program as a Rust module.
 
+mod data;
+
 use askama::Template;
-use nest_format::{AddParams, ProductParams, Requant};
-use nest_kernels::layer::{Geometry, Tap, Tile};
+use nest_kernels::layer::Tap;
+
+use data::*;
 
 use super::rust_text::{Expr, array, array_ref, atom, atoms, for_comment, static_item};
 use super::view::{Place, shape_text};
 use crate::diag::{Diagnostic, PROGRAM_LAYOUT};
 use crate::ir::ids::TensorId;
-use crate::ir::int::{IntBinary, IntMove, IntNest, RequantTable};
-use crate::ir::program::{EncodedStream, Payload, Program, Step};
+use crate::ir::int::{IntBinary, IntMove};
+use crate::ir::program::{Payload, Program, Step};
 
 /// `templates/model_layer.rs.j2`.
 #[derive(Template)]
@@ -313,95 +316,6 @@ fn carve(step: &Step, regions: &mut [(&str, Place, bool)]) -> Result<Vec<String>
     borrows.push(borrow(last, rest, base));
     splits.append(&mut borrows);
     Ok(splits)
-}
-
-fn geometry(g: &Geometry) -> Expr {
-    Expr::Struct(
-        "Geometry",
-        vec![
-            ("in_h", atom(g.in_h)),
-            ("in_w", atom(g.in_w)),
-            ("in_c", atom(g.in_c)),
-            ("out_h", atom(g.out_h)),
-            ("out_w", atom(g.out_w)),
-            ("out_c", atom(g.out_c)),
-            ("kernel_h", atom(g.kernel_h)),
-            ("kernel_w", atom(g.kernel_w)),
-            ("stride_h", atom(g.stride_h)),
-            ("stride_w", atom(g.stride_w)),
-            ("dilation_h", atom(g.dilation_h)),
-            ("dilation_w", atom(g.dilation_w)),
-            ("pad_top", atom(g.pad_top)),
-            ("pad_left", atom(g.pad_left)),
-        ],
-    )
-}
-
-fn requant_atom(r: &Requant) -> Expr {
-    atom(format!("Requant::new({}, {})", r.bias, r.multiplier))
-}
-
-/// The static `REQUANT`, and the reference to it that a layer holds.
-fn requant(table: &RequantTable) -> (String, Expr) {
-    let rows = table.first().map_or(0, Vec::len);
-    let item = static_item(
-        "REQUANT",
-        &format!("[[Requant; {rows}]; {}]", table.len()),
-        &array(
-            table
-                .iter()
-                .map(|level| array(level.iter().map(requant_atom))),
-        ),
-    );
-    let reference = array_ref((0..table.len()).map(|level| atom(format!("&REQUANT[{level}]"))));
-    (item, reference)
-}
-
-/// A static of 32-bit words in hexadecimal.
-fn words(name: &str, words: &[u32]) -> String {
-    static_item(
-        name,
-        &format!("[u32; {}]", words.len()),
-        &array(words.iter().map(|w| atom(format!("{w:#010x}")))),
-    )
-}
-
-fn numbers<T: ToString>(name: &str, ty: &str, items: &[T]) -> String {
-    static_item(
-        name,
-        &format!("[{ty}; {}]", items.len()),
-        &atoms(items.iter().map(ToString::to_string)),
-    )
-}
-
-fn per_level(items: &[i8]) -> Expr {
-    array_ref(items.iter().map(atom))
-}
-
-/// The stream's statics and the field that holds it.
-fn stream(s: &EncodedStream, data: &mut Vec<String>) -> Expr {
-    let (ty, constructor) = match s.count_bytes() {
-        1 => ("u8", "narrow"),
-        _ => ("u16", "new"),
-    };
-    data.push(numbers("PREFIX", ty, &s.prefix));
-    data.push(words("STREAM", &s.words));
-    atom(format!(
-        "NestedStream::{constructor}({}, {}, {}, &STREAM, &PREFIX)",
-        s.rows, s.columns, s.levels
-    ))
-}
-
-fn extent(e: [u16; 3]) -> Expr {
-    atoms(e)
-}
-
-fn tile_atom(tile: Tile) -> Expr {
-    atom(match tile {
-        Tile::P8 => "Tile::P8",
-        Tile::P4 => "Tile::P4",
-        Tile::P2 => "Tile::P2",
-    })
 }
 
 /// What each kind of layer looks like.
@@ -800,48 +714,4 @@ fn parts(program: &Program, step: &Step) -> Parts {
     }
     parts.data = data;
     parts
-}
-
-/// The static of one table of bytes a level.
-fn tables(name: &str, tables: &[[i8; 256]]) -> String {
-    static_item(
-        name,
-        &format!("[[i8; 256]; {}]", tables.len()),
-        &array(tables.iter().map(atoms)),
-    )
-}
-
-fn sum(p: &AddParams) -> Expr {
-    Expr::Struct(
-        "AddParams",
-        vec![
-            ("factor_a", atom(p.factor_a)),
-            ("factor_b", atom(p.factor_b)),
-            ("bias", atom(p.bias)),
-            ("shift", atom(p.shift)),
-        ],
-    )
-}
-
-fn product(p: &ProductParams) -> Expr {
-    Expr::Struct(
-        "ProductParams",
-        vec![
-            ("zero_a", atom(p.zero_a)),
-            ("zero_b", atom(p.zero_b)),
-            ("zero", atom(p.zero)),
-            ("multiplier", atom(p.multiplier)),
-        ],
-    )
-}
-
-fn nest(nest: &IntNest) -> Expr {
-    Expr::Struct(
-        "Nest",
-        vec![
-            ("from", atom(nest.from)),
-            ("to", atom(nest.to)),
-            ("loops", array_ref(nest.loops.iter().map(atoms))),
-        ],
-    )
 }

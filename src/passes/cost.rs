@@ -16,10 +16,10 @@
 //! weights in cached flash. The bench prints estimates beside measurements, and a test holds their
 //! distance (`cycles::no_network_becomes_slower`).
 
-use nest_kernels::layer::{Geometry, Tile};
+use nest_kernels::layer::{Geometry, Loop, Tile};
 use nest_kernels::{DensePasses, DepthwiseStrips, Gather, NestedLayout};
 
-use crate::ir::int::{IntMove, IntNest};
+use crate::ir::int::{IntBinary, IntMove, IntNest};
 use crate::ir::program::{EncodedCompact, Payload};
 use crate::units::Cycles;
 
@@ -234,19 +234,30 @@ pub fn cycles(payload: &Payload, output: usize, level: usize) -> Cycles {
         Payload::FullyConnected { weights, .. } => {
             2.4 * weights.len() as f64 + 40.0 * outputs + 400.0
         }
-        Payload::MaxPool(g) => (4.0 + 0.75 * taps(g)) * outputs,
+        Payload::MaxPool(g) => (1.6 + 1.35 * taps(g)) * outputs,
         Payload::AvgPool { geometry: g, .. } => (9.0 + 0.75 * taps(g)) * outputs,
-        Payload::GlobalAvgPool { pixels, .. } => (6.0 + f64::from(*pixels)) * outputs,
-        Payload::Softmax { .. } => 60.0 * outputs,
+        Payload::GlobalAvgPool { pixels, .. } => {
+            // Few pixels are summed in one go.
+            let each = if *pixels > 64 { 1.38 } else { 1.0 };
+            (6.0 + each * f64::from(*pixels)) * outputs
+        }
+        Payload::Softmax { .. } => 33.0 * outputs,
         Payload::Lookup(_) => 5.0 * outputs,
         Payload::Move(inputs) => inputs.iter().map(moving).sum(),
-        Payload::Binary { a, b, output, .. } => {
-            let each = if a == output && b == output {
-                14.0
-            } else {
-                20.0
+        Payload::Binary {
+            operation,
+            a,
+            b,
+            output,
+            ..
+        } => {
+            let each = match operation {
+                IntBinary::Sum(_) => 9.0,
+                IntBinary::Product(_) => 11.0,
+                IntBinary::Least(_) | IntBinary::Largest(_) => 14.0,
             };
-            each * outputs
+            let broadcast = if a == output && b == output { 0.0 } else { 4.4 };
+            (each + broadcast) * outputs
         }
         Payload::PRelu { .. } => 14.0 * outputs,
         Payload::Resize { .. } => 16.0 * outputs,
@@ -260,15 +271,20 @@ pub fn cycles(payload: &Payload, output: usize, level: usize) -> Cycles {
 /// Copying what an input gives to a layer that moves elements.
 fn moving(input: &IntMove) -> f64 {
     let nest = |nest: &IntNest| {
-        let rounds: f64 = nest.loops.iter().map(|l| f64::from(l[0])).product();
-        let [count, from, to] = nest.loops.last().copied().unwrap_or([1, 1, 1]);
-        let runs = rounds / f64::from(count);
-        let (run, each) = match (&input.tables, from, to) {
-            (None, 1, 1) => (16.0, 0.7),
-            (None, ..) => (14.0, 2.6),
-            (Some(_), ..) => (14.0, 4.0),
+        let count = |loops: &[Loop]| loops.iter().map(|l| f64::from(l[0])).product::<f64>();
+        let loops = &nest.loops[..];
+        let [run, from, to] = loops.last().copied().unwrap_or([1, 1, 1]);
+        let elements = count(loops);
+        let runs = elements / f64::from(run);
+        // The three innermost loops are one call, each round of the outermost of them a block.
+        let blocks = count(&loops[..loops.len().saturating_sub(2)]);
+        let calls = count(&loops[..loops.len().saturating_sub(3)]);
+        let (start, each) = match (&input.tables, from, to) {
+            (None, 1, 1) => (7.5, 0.55),
+            (None, ..) => (10.0, 2.6),
+            (Some(_), ..) => (10.0, 4.5),
         };
-        120.0 + run * runs + each * rounds
+        110.0 * calls + 18.0 * blocks + start * runs + each * elements
     };
     100.0 + input.nests.iter().map(nest).sum::<f64>()
 }

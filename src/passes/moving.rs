@@ -204,11 +204,11 @@ fn order(loops: &mut Vec<Loop>) {
     let innermost = (0..loops.len()).rev().min_by_key(|&i| {
         let [count, from, to] = loops[i];
         let runs = rounds / u64::from(count.max(1));
-        // Elements a line of cache or more apart each cost a line.
-        let far = [from, to].iter().filter(|&&step| step >= 32).count() as u64;
+        // The further elements are apart, the fewer a line of cache holds.
+        let far = u64::from(from.min(32) + to.min(32));
         match (from, to) {
             (1, 1) => 20 * runs + rounds,
-            _ => 12 * runs + (3 + 12 * far) * rounds,
+            _ => 12 * runs + (3 + far / 2) * rounds,
         }
     });
     if let Some(innermost) = innermost {

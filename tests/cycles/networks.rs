@@ -3,7 +3,10 @@
 
 use nestc::data::DataSpec;
 use nestc::import;
-use nestc::ir::float::{Conv, Dense, FloatGraph, FloatOp, Node, Shape, Value, Window};
+use nestc::ir::float::{
+    Axis, Binary, Conv, Coordinates, Dense, FloatGraph, FloatOp, Interpolation, Node, Rearrange,
+    Resize, Shape, Slice, Unary, Value, Window,
+};
 use nestc::ir::ids::ValueId;
 use nestc::ir::nested::NestedModel;
 
@@ -83,6 +86,7 @@ pub fn all() -> Vec<Network> {
         bars: [None, None],
     });
     all.push(Network::seeded("layers", layers(), [None, None]));
+    all.push(Network::seeded("elements", elements(), [None, None]));
     all.push(Network::seeded(
         "mobilenet_vww_live",
         mobilenet_vww(),
@@ -178,11 +182,12 @@ impl Builder {
         self.push_with(name, op, None);
     }
 
-    /// A node of the last value, and of another one of the same shape.
+    /// A node of the last value, and perhaps of another one.
     fn push_with(&mut self, name: &str, op: FloatOp, other: Option<ValueId>) {
-        let shapes = [self.shape; 2];
+        let others = other.iter().map(|&v| self.graph.shape(v));
+        let shapes: Vec<Shape> = [self.shape].into_iter().chain(others).collect();
         let shape = op
-            .output_shape(&shapes[..1 + usize::from(other.is_some())])
+            .output_shape(&shapes)
             .unwrap_or_else(|e| panic!("{name}: {e}"));
         let output = self.graph.values.push(Value {
             name: format!("{name}_output"),
@@ -278,6 +283,65 @@ pub fn mobilenet_vww() -> FloatGraph {
     b.push("pool", FloatOp::GlobalAvgPool);
     b.dense("dense", 2);
     b.push("softmax", FloatOp::Softmax);
+    b.finish()
+}
+
+/// One layer of every kind that has no weights beyond those of plain classifiers, in one chain.
+pub fn elements() -> FloatGraph {
+    let mut b = Builder::new("elements", Shape::map(3, 24, 24));
+    b.conv("conv", 32, 3, 1, 1);
+    let first = b.last;
+    b.push("silu", FloatOp::Unary(Unary::Silu));
+    b.push("prelu", FloatOp::PRelu(vec![0.25; 32]));
+    let map = b.last;
+    b.push("mean", FloatOp::GlobalAvgPool);
+    let mean = b.last;
+    (b.last, b.shape) = (map, b.graph.shape(map));
+    b.push_with("gate", FloatOp::Binary(Binary::Mul), Some(mean));
+    b.push_with("sub", FloatOp::Binary(Binary::Sub), Some(first));
+    b.push_with("mul", FloatOp::Binary(Binary::Mul), Some(first));
+    b.push_with("max", FloatOp::Binary(Binary::Max), Some(first));
+    let joined = b.last;
+    // Something between movements, or they are one.
+    let between = |b: &mut Builder, n: usize| {
+        b.push(
+            &format!("max_pool_{n}"),
+            FloatOp::MaxPool(Window {
+                kernel: [1, 2],
+                pads: [0, 0, 0, 1],
+                ..Window::UNIT
+            }),
+        );
+    };
+    let halves = FloatOp::Slice(Slice {
+        start: [1, 0, 0],
+        step: [2, 1, 1],
+        count: [16, 24, 24],
+    });
+    b.push("every_second_channel", halves);
+    between(&mut b, 0);
+    b.push_with("concat", FloatOp::Concat(Axis::C), Some(joined));
+    between(&mut b, 1);
+    b.push("shuffle", FloatOp::ChannelShuffle { groups: 2 });
+    between(&mut b, 2);
+    let resize = |size, interpolation| {
+        FloatOp::Resize(Resize {
+            size: [size; 2],
+            scale: [size as f32 / 24.0; 2],
+            coordinates: Coordinates::HalfPixel,
+            interpolation,
+        })
+    };
+    b.push("resize_linear", resize(16, Interpolation::Linear));
+    b.push(
+        "rearrange",
+        FloatOp::Rearrange(Rearrange {
+            factors: vec![48, 256],
+            perm: vec![1, 0],
+            shape: Shape::map(256, 1, 48),
+        }),
+    );
+    b.push("softmax_256", FloatOp::Softmax);
     b.finish()
 }
 

@@ -7,9 +7,9 @@ use crate::layer::{Lookup, Loop, Move, Nest};
 
 global_asm!(include_str!("moving.s"), options(raw));
 
-/// Arguments of the functions below: two loops, the inner one last.
+/// Arguments of the functions below: three loops.
 #[repr(C)]
-struct Rows {
+struct Blocks {
     from: *const i8,
     to: *mut i8,
     rows: usize,
@@ -19,21 +19,24 @@ struct Rows {
     from_step: usize,
     to_step: usize,
     table: *const i8,
+    blocks: usize,
+    from_block: usize,
+    to_block: usize,
 }
 
 unsafe extern "C" {
-    fn nest_kernels_move_runs(rows: *const Rows);
-    fn nest_kernels_move_strided(rows: *const Rows);
-    fn nest_kernels_move_table(rows: *const Rows);
+    fn nest_kernels_move_runs(blocks: *mut Blocks);
+    fn nest_kernels_move_strided(blocks: *mut Blocks);
+    fn nest_kernels_move_table(blocks: *mut Blocks);
 }
 
-impl Rows {
-    /// Copies.
+impl Blocks {
+    /// Copies; afterwards the struct has another place, and no blocks left to count.
     ///
     /// # Safety
     /// All elements that the loops name can be read and written; each loop has a round at least. The
     /// table is null or holds 256 entries.
-    unsafe fn copy(&self) {
+    unsafe fn copy(&mut self) {
         // SAFETY: the caller's promise.
         unsafe {
             if !self.table.is_null() {
@@ -54,45 +57,49 @@ const ONCE: Loop = [1, 0, 0];
 pub fn move_elements(layer: &Move<'_>, level: usize, input: &[i8], output: &mut [i8]) {
     let table = checked!(layer.check(level, input, output));
     let table = table.map_or(core::ptr::null(), |table| table.as_ptr());
-    let to = output.as_mut_ptr();
+    let output = output.as_mut_ptr();
     for nest in layer.nests {
-        let (outer, middle, inner) = match nest.loops {
-            [outer @ .., middle, inner] => (outer, *middle, *inner),
-            [inner] => (&[][..], ONCE, *inner),
-            [] => (&[][..], ONCE, ONCE),
+        let (outer, [blocks, rows, run]) = match nest.loops {
+            [outer @ .., blocks, rows, run] => (outer, [*blocks, *rows, *run]),
+            [rows, run] => (&[][..], [ONCE, *rows, *run]),
+            [run] => (&[][..], [ONCE, ONCE, *run]),
+            [] => (&[][..], [ONCE; 3]),
         };
-        let mut rows = Rows {
-            from: input.as_ptr().wrapping_add(nest.from as usize),
-            to: to.wrapping_add(nest.to as usize),
-            rows: middle[0] as usize,
-            from_row: middle[1] as usize,
-            to_row: middle[2] as usize,
-            count: inner[0] as usize,
-            from_step: inner[1] as usize,
-            to_step: inner[2] as usize,
-            table,
-        };
+        let (mut from, mut to) = (nest.from as usize, nest.to as usize);
         // How many rounds of each outer loop are done.
         let mut done = [0; Nest::DEPTH];
         loop {
+            let mut blocks = Blocks {
+                from: input.as_ptr().wrapping_add(from),
+                to: output.wrapping_add(to),
+                rows: rows[0] as usize,
+                from_row: rows[1] as usize,
+                to_row: rows[2] as usize,
+                count: run[0] as usize,
+                from_step: run[1] as usize,
+                to_step: run[2] as usize,
+                table,
+                blocks: blocks[0] as usize,
+                from_block: blocks[1] as usize,
+                to_block: blocks[2] as usize,
+            };
             // SAFETY: `check` saw that the nest's loops, of one round at least, stay inside both
             // maps, and the tables hold 256 entries.
-            unsafe { rows.copy() };
+            unsafe { blocks.copy() };
             // The innermost loop that has rounds left goes on; those inside it begin anew.
             let mut ended = true;
-            for (&[count, from, to], done) in outer.iter().zip(&mut done).rev() {
-                let (from, to) = (from as usize, to as usize);
+            for (&[count, from_step, to_step], done) in outer.iter().zip(&mut done).rev() {
                 *done += 1;
                 if *done < count {
-                    rows.from = rows.from.wrapping_add(from);
-                    rows.to = rows.to.wrapping_add(to);
+                    from += from_step as usize;
+                    to += to_step as usize;
                     ended = false;
                     break;
                 }
                 *done = 0;
                 let back = count.wrapping_sub(1) as usize;
-                rows.from = rows.from.wrapping_sub(back.wrapping_mul(from));
-                rows.to = rows.to.wrapping_sub(back.wrapping_mul(to));
+                from = from.wrapping_sub(back.wrapping_mul(from_step as usize));
+                to = to.wrapping_sub(back.wrapping_mul(to_step as usize));
             }
             if ended {
                 break;
@@ -109,7 +116,7 @@ unsafe fn look_up(table: &[i8; 256], from: *const i8, to: *mut i8, n: usize) {
     if n == 0 {
         return;
     }
-    let rows = Rows {
+    let mut blocks = Blocks {
         from,
         to,
         rows: 1,
@@ -119,9 +126,12 @@ unsafe fn look_up(table: &[i8; 256], from: *const i8, to: *mut i8, n: usize) {
         from_step: 1,
         to_step: 1,
         table: table.as_ptr(),
+        blocks: 1,
+        from_block: 0,
+        to_block: 0,
     };
     // SAFETY: the caller's promise, for one row of `n` elements.
-    unsafe { rows.copy() };
+    unsafe { blocks.copy() };
 }
 
 /// The table's entry for every element.

@@ -1,11 +1,30 @@
 @ All three take a pointer to struct { const i8 *from; i8 *to; size_t rows; size_t from_row;
-@ size_t to_row; size_t count; size_t from_step; size_t to_step; const i8 *table } and copy `rows` rows
-@ of `count` elements: element i of row r from `from[r * from_row + i * from_step]` to
-@ `to[r * to_row + i * to_step]`. `rows` and `count` are 1 or more. Any alignment; nothing else is read
-@ or written, and the maps do not overlap (or are one, with equal strides).
+@ size_t to_row; size_t count; size_t from_step; size_t to_step; const i8 *table; size_t blocks;
+@ size_t from_block; size_t to_block } and copy `blocks` blocks of `rows` rows of `count` elements:
+@ element i of row r of block b from `from[b * from_block + r * from_row + i * from_step]` to
+@ `to[b * to_block + r * to_row + i * to_step]`. All three counts are 1 or more. Any alignment; nothing
+@ else is read or written, and the maps do not overlap (or are one, with equal steps). Of the struct,
+@ `from`, `to` and `blocks` are spoilt.
 
     .syntax unified
     .thumb
+
+@ The next block, from \start on, or the end. r1 from, r2 to, r3 rows; the struct's address is on top
+@ of the stack. Spoils r0, r9, r10 and r11.
+.macro NEST_MOVE_NEXT start
+    ldr r0, [sp]
+    ldrd r9, r10, [r0,#36]      @ blocks, from_block
+    subs r9, r9, #1
+    beq 9f
+    ldr r11, [r0,#44]           @ to_block
+    str r9, [r0,#36]
+    ldm r0, {r1-r3}
+    add r1, r1, r10
+    add r2, r2, r11
+    stm r0, {r1,r2}
+    b \start
+9:  pop {r0,r4-r11,pc}
+.endm
 
 @ Steps of 1: whole words, where both sides may lie at any byte.
     .section .nest.itcm.nest_kernels_move_runs, "ax", %progbits
@@ -14,7 +33,7 @@
     .thumb_func
     .p2align 3
 nest_kernels_move_runs:
-    push {r4-r11,lr}
+    push {r0,r4-r11,lr}
     ldm r0, {r1-r6}             @ from, to, rows, from_row, to_row, count
 1:  mov r7, r1
     mov r8, r2
@@ -46,7 +65,7 @@ nest_kernels_move_runs:
     subs r3, r3, #1
     add r2, r2, r5
     bne 1b
-    pop {r4-r11,pc}
+    NEST_MOVE_NEXT 1b
     .size nest_kernels_move_runs, .-nest_kernels_move_runs
 
 @ Any steps.
@@ -56,7 +75,7 @@ nest_kernels_move_runs:
     .thumb_func
     .p2align 3
 nest_kernels_move_strided:
-    push {r4-r11,lr}
+    push {r0,r4-r11,lr}
     ldm r0, {r1-r8}             @ from, to, rows, from_row, to_row, count, from_step, to_step
 1:  mov r9, r1
     mov r10, r2
@@ -92,7 +111,7 @@ nest_kernels_move_strided:
     subs r3, r3, #1
     add r2, r2, r5
     bne 1b
-    pop {r4-r11,pc}
+    NEST_MOVE_NEXT 1b
     .size nest_kernels_move_strided, .-nest_kernels_move_strided
 
 @ Any steps, and every element's entry of the table, at the place of its bits read as an unsigned byte.
@@ -102,7 +121,7 @@ nest_kernels_move_strided:
     .thumb_func
     .p2align 3
 nest_kernels_move_table:
-    push {r4-r11,lr}
+    push {r0,r4-r11,lr}
     ldm r0, {r1-r8,lr}          @ from, to, rows, from_row, to_row, count, from_step, to_step, table
 1:  mov r9, r1
     mov r10, r2
@@ -129,5 +148,5 @@ nest_kernels_move_table:
     subs r3, r3, #1
     add r2, r2, r5
     bne 1b
-    pop {r4-r11,pc}
+    NEST_MOVE_NEXT 1b
     .size nest_kernels_move_table, .-nest_kernels_move_table
