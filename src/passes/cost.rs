@@ -234,7 +234,7 @@ pub fn cycles(payload: &Payload, output: usize, level: usize) -> Cycles {
         Payload::FullyConnected { weights, .. } => {
             2.4 * weights.len() as f64 + 40.0 * outputs + 400.0
         }
-        Payload::MaxPool(g) => (1.6 + 1.35 * taps(g)) * outputs,
+        Payload::MaxPool(g) => 30.0 * g.out_pixels() as f64 + (2.2 + 0.75 * taps(g)) * outputs,
         Payload::AvgPool { geometry: g, .. } => (9.0 + 0.75 * taps(g)) * outputs,
         Payload::GlobalAvgPool { pixels, .. } => {
             // Few pixels are summed in one go.
@@ -281,10 +281,10 @@ fn moving(input: &IntMove) -> f64 {
         let calls = count(&loops[..loops.len().saturating_sub(3)]);
         let (start, each) = match (&input.tables, from, to) {
             (None, 1, 1) => (7.5, 0.55),
-            (None, ..) => (10.0, 2.6),
-            (Some(_), ..) => (10.0, 4.5),
+            (None, ..) => (20.0, 2.8),
+            (Some(_), ..) => (20.0, 4.5),
         };
-        110.0 * calls + 18.0 * blocks + start * runs + each * elements
+        110.0 * calls + 24.0 * blocks + start * runs + each * elements
     };
     100.0 + input.nests.iter().map(nest).sum::<f64>()
 }

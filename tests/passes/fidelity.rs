@@ -1,7 +1,7 @@
 //! Signal to noise of quantised layers against the two plain interpreters.
 
 use nestc::ir::eval_float::{eval, eval_outputs};
-use nestc::ir::float::{FloatOp, Shape};
+use nestc::ir::float::{Axis, Binary, FloatOp, Shape};
 use nestc::ir::ids::{Id, TensorId};
 use nestc::ir::int::IntGraph;
 use nestc::ir::nested::NestedModel;
@@ -11,7 +11,7 @@ use nestc::passes::{
 
 use crate::chain::dataset;
 use crate::interpret;
-use crate::random::{ModelBuilder, Random, conv, images, model, window};
+use crate::random::{ALL_OPERATORS, ModelBuilder, Random, conv, images, model, window};
 
 #[derive(Default)]
 struct Keep(Option<Fidelity>);
@@ -68,7 +68,7 @@ fn assert_near(what: &str, got: Option<f64>, expected: Option<f64>) {
 
 #[test]
 fn noise_is_that_between_the_two_interpreters() {
-    for seed in 0..12 {
+    for seed in (0..12).chain(ALL_OPERATORS..ALL_OPERATORS + 12) {
         let model = model(seed, 12);
         let folded = fold(model.clone());
         let shape = model.graph.input_shape();
@@ -137,4 +137,49 @@ fn a_layers_own_noise_is_that_on_the_inputs_it_read() {
     assert!(pool.whole[0].is_some() && pool.is_output && !conv.is_output);
     let (worst, db) = fidelity.worst(0).expect("some layer adds noise");
     assert_eq!((&worst.name, Some(db)), (&conv.name, conv.own[0]));
+}
+
+/// Layers of several inputs, one of which the kernel has in the other order.
+#[test]
+fn the_own_noise_of_layers_that_join_values_is_that_of_all_they_read() {
+    let shape = Shape::map(3, 4, 5);
+    let (mut b, x) = ModelBuilder::new(shape, 1);
+    let mut r = Random(6);
+    let wide = b.node(
+        FloatOp::Conv(conv(&mut r, shape, 8, 1, window(3, 1, 1), true)),
+        &[x],
+    );
+    let mean = b.node(FloatOp::GlobalAvgPool, &[wide]);
+    let difference = b.node(FloatOp::Binary(Binary::Sub), &[mean, wide]);
+    let joined = b.node(FloatOp::Concat(Axis::C), &[x, difference]);
+    let model = b.finish(&[joined]);
+    let images = images(&mut r, shape, 9);
+    let (graph, fidelity) = quantised(&model, &images);
+    let named = |name: &str| {
+        let mut all = fidelity.layers.iter().enumerate();
+        let found = all.find(|(_, layer)| layer.name.starts_with(name));
+        found.expect("a layer of that name")
+    };
+    let tensor = |name: &str| {
+        let mut all = graph.tensors.iter_enumerated();
+        let found = all.find(|(_, t)| t.name.starts_with(name));
+        found.expect("a tensor of that name").0
+    };
+    let [x, wide, mean] = ["x", "conv", "global"].map(tensor);
+    let (mut differences, mut joins) = (Vec::new(), Vec::new());
+    for image in &images {
+        let input = quantise_input(image, shape, graph.tensors[graph.input].quant[0]);
+        let int8 = interpret::run(&graph, 0, &input);
+        let real = |t: TensorId| dequantised(&graph, t, 0, &int8[t]);
+        let [binary, concat] = [named("binary").0, named("concat").0]
+            .map(|i| graph.layers.iter().nth(i).expect("a layer").output);
+        let of_mean = real(mean);
+        let exact = (real(wide).into_iter().enumerate()).map(|(i, v)| of_mean[i / 20] - v);
+        differences.extend(exact.zip(real(binary)));
+        let both = [real(x), real(binary)].concat();
+        joins.extend(both.into_iter().zip(real(concat)));
+    }
+    let own = |name: &str| named(name).1.own[0];
+    assert_near("sub", own("binary"), decibels(differences.into_iter()));
+    assert_near("concat", own("concat"), decibels(joins.into_iter()));
 }
