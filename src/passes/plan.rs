@@ -1,11 +1,12 @@
 //! The static memory plan: every activation and every kernel's scratch gets its place in one arena.
 //!
 //! A tensor lives from the step that writes it to the last step that reads it; the network's input
-//! from the start, outputs to the end; scratch while its step runs. An addition or a clamp whose
-//! input dies with it writes over that input: tensors joined that way are one block. A convolution
-//! whose input dies with it may begin its output below that input, so far below that no byte is
-//! overwritten before the pass that reads it has packed it ([`Payload::least_distance`]): the two
-//! then share bytes. Other blocks that live at the same time may not overlap. What the fullest step
+//! from the start, outputs to the end; scratch while its step runs. An addition, a clamp or another
+//! function of single elements whose input dies with it writes over that input: tensors joined that way
+//! are one block. A convolution whose input dies with it may begin its output below that input, so far
+//! below that no byte is overwritten before the pass that reads it has packed it
+//! ([`Payload::least_distance`]): the two then share bytes. Other blocks that live at the same time may
+//! not overlap. What the fullest step
 //! holds is a lower bound that no plan can beat, and the search stops where it is reached.
 
 use crate::ir::ids::{Id, IdVec, LayerId, TensorId};

@@ -15,13 +15,11 @@ use prost::Message;
 
 use crate::support::{Random, board, build_options};
 
-/// Networks that are not for this version: already quantised (QDQ), or detectors.
-const OUT_OF_SCOPE: [&str; 5] = [
-    "fastestdet_160",
+/// Networks that are not for this version: already quantised (QDQ).
+const OUT_OF_SCOPE: [&str; 3] = [
     "google_mobilenetv1_025_128_imagenet_qdq",
     "mlperf_mobilenetv1_025_vww96_qdq",
     "mlperf_resnet8_cifar10_qdq",
-    "ultraface_slim_160x120",
 ];
 
 /// Inputs compared a network.

@@ -1,6 +1,7 @@
 //! The passes from the outside: each changes the form of a network and not what it computes.
 
 mod chain;
+mod elements;
 mod eliminate;
 mod fidelity;
 mod findings;
