@@ -57,8 +57,8 @@ impl Group {
     }
     /// Whether the group's range still saturates where activations want it.
     fn saturates(&self) -> bool {
-        (self.ranges.iter())
-            .all(|r| !(self.from_zero && r.low < 0.0) && !(self.to_six && r.high > 6.0))
+        let cut = |r: &Range| self.from_zero && r.low < 0.0 || self.to_six && r.high > 6.0;
+        !self.ranges.iter().any(cut)
     }
 }
 

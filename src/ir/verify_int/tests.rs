@@ -516,14 +516,10 @@ fn each_rule_of_payloads_has_a_breach() {
         Payload::Move(moves) => moves[1].tables = Some(Vec::new()),
         other => panic!("{other:?}"),
     });
-    let changes: [fn(&mut [u16; 3], &mut [u16; 3], &mut [u16; 3]); 3] = [
-        |a, _, _| a[0] += 1,
-        |_, b, _| b[2] = 2,
-        |_, _, output| output[1] += 1,
-    ];
-    for change in changes {
+    // A row more of the first, another channel of the second, another column of the output.
+    for (operand, axis) in [(0, 0), (1, 2), (2, 1)] {
         program_breaks("P6", |p| match &mut step(p, 13).payload {
-            Payload::Binary { a, b, output, .. } => change(a, b, output),
+            Payload::Binary { a, b, output, .. } => [a, b, output][operand][axis] += 1,
             other => panic!("{other:?}"),
         });
     }

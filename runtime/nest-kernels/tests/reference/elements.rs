@@ -71,11 +71,11 @@ fn look_ups_take_the_entry_of_each_byte() {
     let tables: [[i8; 256]; 2] = std::array::from_fn(|_| std::array::from_fn(|_| random.byte()));
     let layer = Lookup { table: &tables };
     let input: Vec<i8> = (-128..=127).collect();
-    for level in 0..2 {
+    for (level, table) in tables.iter().enumerate() {
         let mut output = vec![0; 256];
         reference::lookup(&layer, level, &input, &mut output);
         // -128 is the byte 128.
-        let (upper, lower) = tables[level].split_at(128);
+        let (upper, lower) = table.split_at(128);
         assert_eq!(output, [lower, upper].concat());
         let mut data = input.clone();
         reference::lookup_in_place(&layer, level, &mut data);
