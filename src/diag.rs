@@ -114,8 +114,8 @@ codes! {
         "Large models keep weights in a file beside the .onnx file (PyTorch's default since 2.9). That file is missing, too short or described wrongly. Copy both files together.";
     EXTERNAL_OUTSIDE "E109" Input "external data outside the model's folder"
         "A model may name only files in its own folder or below it, also after following symbolic links: otherwise opening a model from a stranger could read any file of yours.";
-    QUANTISED_MODEL "E110" Input "the model is already quantised"
-        "The file holds QuantizeLinear, DequantizeLinear or QLinear operators. nestc prunes and quantises by itself and needs the float model to do so.";
+    QUANTISATION "E110" Input "a quantised tensor cannot be read"
+        "Quantised files are read in the QDQ format (QuantizeLinear, DequantizeLinear around operators over numbers) and as QLinear operators, with their own scales. Activations must be INT8 or UINT8 with one scale and zero point a tensor, weights with one or one a channel, and integers must be read in the steps they were written in.";
     PRECISION "E111" Input "the model is not in single precision"
         "A warning: the model computes in half, bfloat16 or double precision, nestc in single. Results differ in the last digits.";
     NEST_VERSION "E120" Input "the .nest.onnx file has another format version"
@@ -124,7 +124,7 @@ codes! {
         "The document or the tensors of the levels do not fit the network in the same file, usually because another tool rewrote it. Take the file as nestc wrote it; other tools may read it but not change it.";
     // E2xx: what the graph says (operators, shapes, weights)
     UNSUPPORTED_OP "E200" Input "an operator is not supported"
-        "Supported are: Add, AveragePool, BatchNormalization, Cast, Clip, Concat, Conv, ConvTranspose, DepthToSpace, Div, Dropout, Elu, Exp, Expand, Flatten, Gather (constant indices), Gemm, GlobalAveragePool, GlobalMaxPool, HardSigmoid, HardSwish, Identity, LeakyRelu, MatMul, Max, MaxPool, Min, Mul, Neg, PRelu, Pad, ReduceMax, ReduceMean, Relu, Reshape, Resize (nearest, linear), Shape, Sigmoid, Slice, Softmax, SpaceToDepth, Split, Squeeze, Sub, Tanh, Transpose, Unsqueeze; over constants also Constant, ConstantOfShape, Floor, Range, Sqrt. All but divisions by tensors run on the device (E502). `nestc check` lists every unsupported node of a model at once.";
+        "Supported are: Add, AveragePool, BatchNormalization, Cast, Clip, Concat, Conv, ConvTranspose, DepthToSpace, DequantizeLinear, Div, Dropout, Elu, Exp, Expand, Flatten, Gather (constant indices), Gemm, GlobalAveragePool, GlobalMaxPool, HardSigmoid, HardSwish, Identity, LeakyRelu, MatMul, Max, MaxPool, Min, Mul, Neg, PRelu, Pad, QLinear operators, QuantizeLinear, ReduceMax, ReduceMean, Relu, Reshape, Resize (nearest, linear), Shape, Sigmoid, Slice, Softmax, SpaceToDepth, Split, Squeeze, Sub, Tanh, Transpose, Unsqueeze; over constants also Constant, ConstantOfShape, Floor, Range, Sqrt. All but divisions by tensors run on the device (E502). `nestc check` lists every unsupported node of a model at once.";
     CONTROL_FLOW "E201" Input "control flow is not supported"
         "If, Loop and Scan hold graphs of their own that run depending on data. Firmware has one fixed sequence of layers: trace the model at export so that the choice is made then, and simplify it.";
     ATTRIBUTE "E202" Input "an attribute is missing, unknown or of the wrong type"

@@ -7,7 +7,7 @@
 
 use std::collections::HashSet;
 
-use crate::import::builder::{GATE, SHIFT};
+use crate::import::builder::{GATE, INTEGERS, SHIFT};
 use crate::import::proto::{
     AttributeProto, Dimension, DimensionValue, GraphProto, ModelProto, NodeProto,
     OperatorSetIdProto, TensorProto, TensorShapeProto, TensorType, TypeProto, TypeValue,
@@ -196,6 +196,18 @@ impl<'g> Writer<'g> {
         self.initializers
             .push(float_tensor(name.clone(), dims, data));
         name
+    }
+
+    /// Scale and zero point of an int8 tensor.
+    fn steps(&mut self, name: &str, scale: f32, zero_point: i8) -> [String; 2] {
+        let zero = self.unique(format!("{name}.zero_point"));
+        self.initializers.push(TensorProto {
+            data_type: data_type::INT8,
+            name: zero.clone(),
+            raw_data: Some(zero_point.to_le_bytes().into()),
+            ..TensorProto::default()
+        });
+        [self.floats(format!("{name}.scale"), &[], &[scale]), zero]
     }
 
     fn integers(&mut self, name: String, data: &[i64]) -> String {
@@ -399,6 +411,28 @@ impl<'g> Writer<'g> {
                 Unary::HardSwish => "HardSwish",
                 Unary::Tanh => "Tanh",
                 Unary::Exp => "Exp",
+                Unary::Int8 { scale, zero_point } => {
+                    let steps = self.steps(&name, *scale, *zero_point);
+                    let integers = self.unique(format!("{output}{INTEGERS}"));
+                    inputs.extend(steps.clone());
+                    self.push(
+                        "QuantizeLinear",
+                        &name,
+                        inputs,
+                        integers.clone(),
+                        Vec::new(),
+                    );
+                    let name = self.unique(format!("{name}{INTEGERS}"));
+                    let [scale, zero] = steps;
+                    self.push(
+                        "DequantizeLinear",
+                        &name,
+                        vec![integers, scale, zero],
+                        output,
+                        attributes,
+                    );
+                    return;
+                }
             },
             FloatOp::PRelu(slope) => {
                 let dims = channel_dims(own, slope.len());

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::node::{NodeReader, Operand, Step};
+use super::ops::quantised::Steps;
 use super::proto::TensorProto;
 use super::structure::Structure;
 use super::tensor::{Constant, MAX_ELEMENTS, TensorReader, element_count};
@@ -14,6 +15,9 @@ use crate::ir::ids::{NodeId, ValueId};
 
 /// What the exporter appends to the name of the node that adds the shift of an affine step.
 pub const SHIFT: &str = ".shift";
+
+/// What the exporter appends to the name of a rounded value for its integers.
+pub const INTEGERS: &str = ".integers";
 
 /// What the exporter appends to the name of the sigmoid that a SiLU multiplies by.
 pub const GATE: &str = ".gate";
@@ -33,11 +37,14 @@ pub struct Builder<'m> {
     pub faithful: bool,
     /// What to tell without refusing.
     pub warnings: Vec<Diagnostic>,
-    structure: &'m Structure<'m>,
+    /// What the file says about names.
+    pub structure: &'m Structure<'m>,
     reader: TensorReader,
     operands: HashMap<&'m str, Operand>,
     /// Values in another order or shape, where they were made.
     rearranged: HashMap<(ValueId, Vec<Run>, Shape), ValueId>,
+    /// What the integers of tensors of the file stand for.
+    steps: HashMap<&'m str, Steps>,
 }
 
 impl<'m> Builder<'m> {
@@ -54,6 +61,7 @@ impl<'m> Builder<'m> {
             reader,
             operands: HashMap::new(),
             rearranged: HashMap::new(),
+            steps: HashMap::new(),
         }
     }
 
@@ -91,6 +99,16 @@ impl<'m> Builder<'m> {
         };
         self.define(name, operand.clone());
         operand
+    }
+
+    /// What the integers of tensor `name` stand for, if it holds integers and that is known.
+    pub fn steps(&self, name: &str) -> Option<Steps> {
+        self.steps.get(name).copied()
+    }
+
+    /// States what the integers of tensor `name` stand for.
+    pub fn set_steps(&mut self, name: &'m str, steps: Steps) {
+        self.steps.insert(name, steps);
     }
 
     /// The constant in an attribute of `node`.

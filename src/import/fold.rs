@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::builder::Builder;
 use super::node::{NodeReader, Operand, Step};
-use super::ops::{layout, moving};
+use super::ops::{layout, moving, quantised};
 use super::proto::data_type;
 use super::tensor::{Constant, Elements, element_count};
 use crate::diag;
@@ -23,6 +23,7 @@ pub fn knows(op_type: &str) -> bool {
             | "Concat"
             | "Constant"
             | "ConstantOfShape"
+            | "DequantizeLinear"
             | "Div"
             | "Exp"
             | "Expand"
@@ -34,6 +35,7 @@ pub fn knows(op_type: &str) -> bool {
             | "Min"
             | "Mul"
             | "Neg"
+            | "QuantizeLinear"
             | "Range"
             | "Reshape"
             | "Shape"
@@ -77,6 +79,8 @@ pub fn fold<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operan
         "Range" => range(node, &inputs)?,
         "Sqrt" => unary(node, x, f32::sqrt, None)?,
         "Cast" => cast(node, x)?,
+        "DequantizeLinear" => quantised::dequantize_constant(node, x)?,
+        "QuantizeLinear" => quantised::quantize_constant(builder, node, x)?,
         "Concat" => concat(node, &inputs)?,
         "ConstantOfShape" => constant_of_shape(builder, node, x)?,
         "Gather" => gather(node, x, &inputs)?,

@@ -13,6 +13,7 @@ pub(crate) mod builder;
 mod fold;
 mod node;
 mod ops;
+mod qlinear;
 mod structure;
 mod tensor;
 mod view;
@@ -196,12 +197,12 @@ fn decode(bytes: &[u8], place: &str) -> Result<ModelProto, Diagnostic> {
 /// Reads a decoded model.
 fn from_proto(model: &ModelProto, folder: &Path, place: &str) -> Result<Imported> {
     let empty = GraphProto::default();
-    let graph = model.graph.as_ref().unwrap_or(&empty);
+    let graph = qlinear::written_out(model.graph.as_ref().unwrap_or(&empty));
+    let graph = graph.as_ref();
     let mut findings = Diagnostics::default();
     let document = nest::Document::read(model, place)?;
     let opset = opset(model, place, &mut findings);
     let structure = Structure::read(graph, &mut findings);
-    let quantised = quantised(&structure, place, &mut findings);
     let mut builder = Builder::new(&structure, TensorReader::new(folder), opset);
     builder.findings = findings;
     builder.faithful = document.is_some();
@@ -211,7 +212,7 @@ fn from_proto(model: &ModelProto, folder: &Path, place: &str) -> Result<Imported
     let mut input_rank = 4;
     let mut batch = None;
     match structure.inputs.as_slice() {
-        &[input] => match read_input(input, &structure, place, quantised) {
+        &[input] => match read_input(input, &structure, place) {
             Ok(read) => {
                 input_layout = read.layout;
                 input_rank = read.dims.len();
@@ -346,27 +347,6 @@ fn opset(model: &ModelProto, place: &str, findings: &mut Diagnostics) -> i64 {
     stated.map_or(*OPSETS.end(), |set| set.version)
 }
 
-/// One finding for all quantisation nodes of a file; whether there are any.
-fn quantised(structure: &Structure<'_>, place: &str, findings: &mut Diagnostics) -> bool {
-    let mut nodes =
-        (structure.order.iter()).filter(|n| ops::is_standard(n) && ops::is_quantised(&n.op_type));
-    let Some(first) = nodes.next() else {
-        return false;
-    };
-    findings.push(Diagnostic::new(
-        diag::QUANTISED_MODEL,
-        place,
-        format!(
-            "the model is already quantised: {} nodes such as {} ({})",
-            nodes.count() + 1,
-            node::NodeReader::name(first),
-            first.op_type
-        ),
-        "give the float model it was made from, without QuantizeLinear: nestc quantises by itself",
-    ));
-    true
-}
-
 /// The graph's input as the file states it.
 struct Input {
     shape: Shape,
@@ -381,7 +361,6 @@ fn read_input(
     input: &ValueInfoProto,
     structure: &Structure<'_>,
     file: &str,
-    quantised: bool,
 ) -> Result<Input, Option<Diagnostic>> {
     let place = format!("input '{}'", input.name);
     let finding = |message: String, hint: &str| {
@@ -402,21 +381,18 @@ fn read_input(
         }
     };
     let code = tensor.elem_type;
+    let integer = matches!(code, data_type::INT8 | data_type::UINT8);
     let float = matches!(
         code,
         data_type::FLOAT | data_type::FLOAT16 | data_type::BFLOAT16 | data_type::DOUBLE
     );
-    if !float {
-        return Err(if quantised {
-            None
-        } else {
-            finding(
-                format!("holds {}", data_type::name(code)),
-                "export the model with a float input",
-            )
-        });
+    if !float && !integer {
+        return Err(finding(
+            format!("holds {}", data_type::name(code)),
+            "export the model with a float input, or quantise it to INT8 or UINT8",
+        ));
     }
-    let warning = (code != data_type::FLOAT).then(|| {
+    let warning = (float && code != data_type::FLOAT).then(|| {
         Diagnostic::new(
             diag::PRECISION,
             file,
@@ -525,7 +501,7 @@ fn channels_last(input: &str, structure: &Structure<'_>) -> bool {
                     turned = true;
                 }
                 "Identity" | "Cast" | "Dropout" | "Mul" | "Div" | "Sub" | "Add" | "Relu"
-                | "Clip" => {
+                | "Clip" | "QuantizeLinear" | "DequantizeLinear" => {
                     for output in &node.output {
                         if !names.contains(&output.as_str()) {
                             names.push(output);

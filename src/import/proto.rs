@@ -38,6 +38,9 @@ pub mod data_type {
     /// The upper half of a 32-bit float.
     pub const BFLOAT16: i32 = 16;
 
+    /// Not stated.
+    pub const UNDEFINED: i32 = 0;
+
     /// ONNX's name of a type.
     pub fn name(code: i32) -> String {
         const NAMES: [&str; 27] = [

@@ -10,7 +10,7 @@ use super::ids::{IdVec, NodeId, ValueId};
 
 pub use super::float_ops::{
     Axis, Binary, Coordinates, Interpolation, OutputLayout, Rearrange, Resize, Tap, Unary,
-    WithConstant,
+    WithConstant, int8,
 };
 
 /// The extent of a value: one image, channel-major.

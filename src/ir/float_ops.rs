@@ -113,6 +113,15 @@ pub enum Unary {
     Tanh,
     /// `e^x`.
     Exp,
+    /// What int8 stands for in place of `x`: `scale * (q - zero_point)` with
+    /// `q = clamp(round(x / scale) + zero_point, -128, 127)`, halves to even. Files that are
+    /// quantised already say so behind every layer.
+    Int8 {
+        /// The step.
+        scale: f32,
+        /// The integer that stands for 0.
+        zero_point: i8,
+    },
 }
 
 impl Unary {
@@ -128,6 +137,7 @@ impl Unary {
             Unary::Silu => "silu",
             Unary::Tanh => "tanh",
             Unary::Exp => "exp",
+            Unary::Int8 { .. } => "int8",
         }
     }
 
@@ -146,8 +156,16 @@ impl Unary {
             Unary::Silu => x / (1.0 + (-x).exp()),
             Unary::Tanh => x.tanh(),
             Unary::Exp => x.exp(),
+            Unary::Int8 { scale, zero_point } => int8(x as f32, scale, zero_point).into(),
         }
     }
+}
+
+/// [`Unary::Int8`], in the arithmetic of ONNX's QuantizeLinear and DequantizeLinear.
+pub fn int8(x: f32, scale: f32, zero_point: i8) -> f32 {
+    let zero = f32::from(zero_point);
+    let q = ((x / scale).round_ties_even() + zero).clamp(-128.0, 127.0);
+    (q - zero) * scale
 }
 
 /// A function of two elements.

@@ -8,6 +8,7 @@ pub(super) mod layout;
 mod linear;
 pub(super) mod moving;
 mod pool;
+pub(super) mod quantised;
 
 use std::ops::RangeInclusive;
 
@@ -116,6 +117,12 @@ static ROWS: &[Row] = &[
         &["blocksize", "mode"],
         layout::depth_to_space,
     ),
+    row(
+        "DequantizeLinear",
+        2..=3,
+        &["axis", "block_size", "output_dtype"],
+        quantised::dequantize,
+    ),
     row("Div", 2..=2, &[], arithmetic::arithmetic),
     row("Dropout", 1..=3, &["ratio", "seed"], elementwise::dropout),
     row("Elu", 1..=1, &["alpha"], elementwise::elu),
@@ -148,6 +155,18 @@ static ROWS: &[Row] = &[
     row("Neg", 1..=1, &[], arithmetic::negate),
     row("PRelu", 2..=2, &[], elementwise::prelu),
     row("Pad", 1..=4, &["mode", "pads", "value"], moving::pad),
+    row(
+        "QuantizeLinear",
+        2..=3,
+        &[
+            "axis",
+            "block_size",
+            "output_dtype",
+            "precision",
+            "saturate",
+        ],
+        quantised::quantize,
+    ),
     row("ReduceMax", 1..=2, REDUCE, pool::reduce_max),
     row("ReduceMean", 1..=2, REDUCE, pool::reduce_mean),
     row("Relu", 1..=1, &[], elementwise::relu),
@@ -191,23 +210,12 @@ static ROWS: &[Row] = &[
     row("Unsqueeze", 1..=2, &["axes"], layout::unsqueeze),
 ];
 
-/// Operators of quantised files.
-pub fn is_quantised(op_type: &str) -> bool {
-    op_type.starts_with("QLinear")
-        || matches!(
-            op_type,
-            "QuantizeLinear"
-                | "DequantizeLinear"
-                | "DynamicQuantizeLinear"
-                | "ConvInteger"
-                | "MatMulInteger"
-                | "QGemm"
-        )
-}
-
-/// Whether the node is of ONNX's own operator set.
+/// Whether the node is of ONNX's own operator set. onnxruntime has two of its operators under a name
+/// of its own as well.
 pub fn is_standard(node: &NodeProto) -> bool {
-    node.domain.is_empty() || node.domain == "ai.onnx"
+    matches!(node.domain.as_str(), "" | "ai.onnx")
+        || matches!(node.op_type.as_str(), "QuantizeLinear" | "DequantizeLinear")
+            && node.domain == "com.microsoft"
 }
 
 /// Imports one node; its first output stands for the result. Findings go to the builder, and what
@@ -269,10 +277,6 @@ fn is_unknown(operand: &Operand) -> bool {
 fn operand<'m>(builder: &mut Builder<'m>, proto: &'m NodeProto) -> Step<Operand> {
     let place = NodeReader::place_of(proto);
     let row = ROWS.iter().find(|row| row.name == proto.op_type);
-    if is_standard(proto) && is_quantised(&proto.op_type) {
-        // One finding for the whole file names them all.
-        return Ok(unknown(builder, proto));
-    }
     if !is_standard(proto) || (row.is_none() && !fold::knows(&proto.op_type)) {
         return Err(unsupported(proto, place));
     }
@@ -312,6 +316,7 @@ fn operand<'m>(builder: &mut Builder<'m>, proto: &'m NodeProto) -> Step<Operand>
         }
         return Ok(unknown(builder, proto));
     }
+    quantised::pass_on(builder, &node)?;
     match row {
         _ if given().all(|i| matches!(i, Operand::Constant(_))) && fold::knows(&proto.op_type) => {
             fold::fold(builder, &node)
@@ -406,6 +411,9 @@ fn remedy(op_type: &str) -> &'static str {
             "control flow is decided at export: trace the model (torch.onnx.export), then simplify it (onnxsim)"
         }
         "Upsample" => "export for operator set 11 or later, where it is Resize",
+        "DynamicQuantizeLinear" | "ConvInteger" | "MatMulInteger" => {
+            "quantise statically, in the QDQ format: firmware has no scales that follow the data"
+        }
         "Gelu" | "Mish" | "Softplus" | "Erf" => {
             "train the network with ReLU or ReLU6, which cost nothing on the device"
         }

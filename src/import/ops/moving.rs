@@ -3,6 +3,7 @@
 use crate::diag;
 use crate::import::builder::{Aligned, Builder, fresh};
 use crate::import::node::{NodeReader, Operand, Step};
+use crate::import::proto::data_type;
 use crate::import::tensor::MAX_ELEMENTS;
 use crate::import::view::{Groups, View};
 use crate::ir::float::{
@@ -29,7 +30,7 @@ pub fn pad<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operand
         Some(pads) => pads.to_vec(),
         None => node.optional_integers(1)?.unwrap_or_default().to_vec(),
     };
-    let value = pad_value(node)?;
+    let value = pad_value(builder, node)?;
     let axes: Vec<usize> = match node.optional_integers(3)? {
         None => (0..rank).collect(),
         Some(axes) => {
@@ -101,11 +102,17 @@ pub fn pad<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operand
     Ok(x.made(current, &extents))
 }
 
-fn pad_value(node: &NodeReader<'_>) -> Step<f32> {
+fn pad_value(builder: &Builder<'_>, node: &NodeReader<'_>) -> Step<f32> {
     if let Some(value) = node.float("value")? {
         return Ok(value);
     }
-    let Some(constant) = node.optional_constant(2)? else {
+    let constant = node.optional_constant(2)?;
+    if let Some(steps) = builder.steps(node.input_name(0)) {
+        let unsigned = builder.element_type(node.input_name(2)) == Some(data_type::UINT8);
+        let integer = constant.and_then(|c| c.integers()).and_then(|i| i.first());
+        return Ok(steps.number(integer.copied().unwrap_or(0), unsigned));
+    }
+    let Some(constant) = constant else {
         return Ok(0.0);
     };
     match constant.floats() {

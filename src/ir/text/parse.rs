@@ -436,6 +436,10 @@ fn operation(name: &str, a: &mut Attributes<'_>) -> Parsed<FloatOp> {
         "silu" => FloatOp::Unary(Unary::Silu),
         "tanh" => FloatOp::Unary(Unary::Tanh),
         "exp" => FloatOp::Unary(Unary::Exp),
+        "int8" => FloatOp::Unary(Unary::Int8 {
+            scale: a.float("scale")?,
+            zero_point: number(a.take("zero")?)?,
+        }),
         "prelu" => FloatOp::PRelu(a.vector("slope")?),
         "binary" => FloatOp::Binary(a.binary()?),
         "with_constant" => {

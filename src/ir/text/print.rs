@@ -176,6 +176,9 @@ fn attributes(out: &mut String, op: &FloatOp, weights: Weights) {
             Unary::HardSigmoid { alpha, beta } => {
                 let _ = write!(out, " alpha={alpha:?} beta={beta:?}");
             }
+            Unary::Int8 { scale, zero_point } => {
+                let _ = write!(out, " scale={scale:?} zero={zero_point}");
+            }
             Unary::Sigmoid | Unary::HardSwish | Unary::Silu | Unary::Tanh | Unary::Exp => {}
         },
         FloatOp::PRelu(slope) => tensor(out, "slope", &[slope.len()], slope, weights),

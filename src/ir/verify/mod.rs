@@ -358,6 +358,12 @@ fn parameters(place: &str, op: &FloatOp, breaches: &mut Vec<Breach>) {
         ));
         return;
     }
+    if let FloatOp::Unary(Unary::Int8 { scale, .. }) = op
+        && !(scale.is_normal() && *scale > 0.0)
+    {
+        breaches.push(Breach::new("V006", place, format!("steps of {scale}")));
+        return;
+    }
     if let Some(v) = all.iter().flat_map(|v| v.iter()).find(|v| !v.is_finite()) {
         breaches.push(Breach::new("V010", place, format!("a parameter is {v}")));
     }

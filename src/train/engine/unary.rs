@@ -1,7 +1,7 @@
 //! Functions of each element and their derivatives. Exponentials come from [`crate::train::math`],
 //! so that results do not depend on the platform.
 
-use crate::ir::float::Unary;
+use crate::ir::float::{Unary, int8};
 use crate::train::math::exp;
 use crate::train::simd::{LANES, Lanes};
 
@@ -45,6 +45,7 @@ impl Function {
             Unary::Silu => map(x, out, |x| (f64::from(x) * sigmoid(x)) as f32),
             Unary::Tanh => map(x, out, tanh),
             Unary::Exp => map(x, out, |x| exp(f64::from(x)) as f32),
+            Unary::Int8 { scale, zero_point } => map(x, out, |x| int8(x, scale, zero_point)),
         }
     }
 
@@ -71,6 +72,12 @@ impl Function {
             }),
             Unary::Tanh => rows.add(dx, |_, y| (1.0 - y) * (1.0 + y)),
             Unary::Exp => rows.add(dx, |_, y| y),
+            // As if nothing were rounded, and what is clipped did not matter.
+            Unary::Int8 { scale, zero_point } => {
+                let [low, high] = [-128.0, 127.0].map(|q| (q - f32::from(zero_point)) * scale);
+                let half = scale / 2.0;
+                rows.add(dx, |x, _| f32::from(low - half <= x && x <= high + half));
+            }
         }
     }
 }
