@@ -79,10 +79,9 @@ pub fn quantise_real(real: f64, quant: Quant) -> i8 {
 /// have had a finer step. A row of zeros has a step of 1.
 pub fn row_step(row: &[f32], nested: bool, least: f64) -> (f32, bool) {
     let largest = row.iter().fold(0.0, |m: f64, &w| m.max(f64::from(w).abs()));
-    let alone = if largest > 0.0 {
-        (largest / 127.0) as f32
-    } else {
-        1.0
+    let alone = match largest > 0.0 {
+        true => (largest / f64::from(steps_of_largest(row, largest))) as f32,
+        false => 1.0,
     };
     let mut step = alone;
     if f64::from(step) < least {
@@ -92,6 +91,22 @@ pub fn row_step(row: &[f32], nested: bool, least: f64) -> (f32, bool) {
         step *= 1.03;
     }
     (step, step > alone)
+}
+
+/// How many steps the largest weight of a row is: 127, or fewer if that makes whole steps of all the
+/// others. Weights that were rounded before, as those of a quantised file, so keep their values.
+fn steps_of_largest(row: &[f32], largest: f64) -> u8 {
+    /// Above what single precision leaves of the product of a step and an integer.
+    const TOLERANCE: f64 = 1e-4;
+    let whole = |steps: u8| {
+        let per_weight = f64::from(steps) / largest;
+        let off = |w: f32| {
+            let steps = f64::from(w) * per_weight;
+            (steps - steps.round()).abs()
+        };
+        row.iter().all(|&w| off(w) < TOLERANCE)
+    };
+    (1..=127).rev().find(|&steps| whole(steps)).unwrap_or(127)
 }
 
 /// The int8 of a weight: rounded half away from zero.
@@ -153,6 +168,23 @@ mod tests {
         assert_eq!(row_step(&[0.0; 4], true, 0.0), (1.0, false));
         let (step, coarser) = row_step(&row, true, 0.5);
         assert!(coarser && (0.5..0.500_001).contains(&step));
+    }
+
+    #[test]
+    fn weights_on_a_grid_keep_it() {
+        let step = 0.003_141_59_f32;
+        let ints = [90i8, -12, 33, 7, 0, -81];
+        let row = ints.map(|q| f32::from(q) * step);
+        let (found, coarser) = row_step(&row, true, 0.0);
+        assert!(!coarser && (found / step - 1.0).abs() < 1e-6);
+        assert_eq!(row.map(|w| round_weight(w, found)), ints);
+        // One weight off it, and the grid is the usual one.
+        let mut off = row;
+        off[1] += 0.1 * step;
+        assert_eq!(
+            row_step(&off, true, 0.0).0,
+            (f64::from(90.0 * step) / 127.0) as f32
+        );
     }
 
     #[test]

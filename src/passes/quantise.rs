@@ -145,6 +145,8 @@ struct Builder<'a> {
     groups: Groups,
     /// The quantisation of each group that has one already.
     group_quant: BTreeMap<usize, Vec<Quant>>,
+    /// Values whose steps the file states.
+    stated: BTreeMap<ValueId, Quant>,
     faults: Diagnostics,
 }
 
@@ -164,8 +166,15 @@ impl<'a> Builder<'a> {
             held: BTreeMap::new(),
             groups: Groups::new(model, calibration, rule),
             group_quant: BTreeMap::new(),
+            stated: BTreeMap::new(),
             faults: Diagnostics::default(),
         };
+        let rounded = builder.take_rounding(graph.input());
+        if let Some(&quant) = builder.stated.get(&rounded) {
+            let id = builder.tensor(graph.input(), vec![quant; builder.levels()]);
+            builder.of_value.insert(rounded, id);
+            return builder;
+        }
         let range = calibration.input_range(graph.input());
         let ranges = vec![range; builder.levels()];
         let ranges = builder.with_constants(graph.input(), ranges, Activation::None);
@@ -227,19 +236,36 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Swallows an activation behind `value`.
+    /// Swallows an activation behind `value`, and the rounding behind that where the file states one.
     fn take_activation(&mut self, value: ValueId) -> (Activation, ValueId) {
+        let mut found = (Activation::None, value);
         if let Some(next) = self.only_consumer(value) {
             let node = &self.model.graph.nodes[next];
             let activation = match node.op {
                 FloatOp::Relu => Activation::Relu,
                 FloatOp::Relu6 => Activation::Relu6,
-                _ => return (Activation::None, value),
+                _ => Activation::None,
             };
-            self.fused[next.index()] = true;
-            return (activation, node.output);
+            if activation != Activation::None {
+                self.fused[next.index()] = true;
+                found = (activation, node.output);
+            }
         }
-        (Activation::None, value)
+        (found.0, self.take_rounding(found.1))
+    }
+
+    /// Swallows the rounding that alone reads `value`, and gives what it gives.
+    fn take_rounding(&mut self, value: ValueId) -> ValueId {
+        let Some(next) = self.only_consumer(value) else {
+            return value;
+        };
+        let node = &self.model.graph.nodes[next];
+        let FloatOp::Unary(Unary::Int8 { scale, zero_point }) = node.op else {
+            return value;
+        };
+        self.fused[next.index()] = true;
+        self.stated.insert(node.output, Quant { scale, zero_point });
+        node.output
     }
 
     /// The range of `value` at each level.
@@ -354,6 +380,18 @@ impl<'a> Builder<'a> {
                 let output = self.tensor(node.output, vec![quant; self.levels()]);
                 self.layer(id, IntOp::Softmax(tables), vec![input], output);
             }
+            FloatOp::Unary(Unary::Int8 { scale, zero_point }) => {
+                let stated = Quant {
+                    scale: *scale,
+                    zero_point: *zero_point,
+                };
+                if self.tensors[input].quant.iter().all(|&q| q == stated) {
+                    // Rounded to these steps already.
+                    self.of_value.insert(node.output, input);
+                } else {
+                    self.lookup(id, input);
+                }
+            }
             FloatOp::Unary(Unary::Clip { low, high }) => {
                 let bounds = (self.tensors[input].quant.iter())
                     .map(|&q| [*low, *high].map(|bound| quantise_real(f64::from(bound), q)))
@@ -401,6 +439,14 @@ impl<'a> Builder<'a> {
         activation: Activation,
         least: impl Fn(usize) -> f64,
     ) -> Vec<Quant> {
+        let levels = 0..self.levels();
+        if let Some(&quant) = self.stated.get(&value)
+            && levels
+                .map(&least)
+                .all(|least| f64::from(quant.scale) >= least)
+        {
+            return vec![quant; self.levels()];
+        }
         let ranges = self.ranges(value, activation);
         let own = (ranges.iter().enumerate())
             .map(|(level, range)| range.quant_of_least_step(least(level)))
@@ -426,9 +472,15 @@ impl<'a> Builder<'a> {
         activation: Activation,
         quant: &[Quant],
     ) -> TensorId {
-        // Saturation caps at the range's end. Padding constants and wide steps put that above 6.
-        let beyond = |q: &Quant| f64::from(q.scale) * (126.5 - f64::from(q.zero_point)) > 6.0;
-        let capped = activation == Activation::Relu6 && quant.iter().any(beyond);
+        // Saturation caps at the ends of the range. Padding constants, wide steps and what a file
+        // states put these beyond 0 and 6.
+        let above = |q: &Quant| f64::from(q.scale) * (126.5 - f64::from(q.zero_point)) > 6.0;
+        let below = |q: &Quant| q.zero_point > -128;
+        let capped = match activation {
+            Activation::None => false,
+            Activation::Relu => quant.iter().any(below),
+            Activation::Relu6 => quant.iter().any(|q| above(q) || below(q)),
+        };
         self.tensor(if capped { before } else { value }, quant.to_vec())
     }
 
@@ -441,7 +493,9 @@ impl<'a> Builder<'a> {
         else {
             return;
         };
-        let bounds = quant.iter().map(|&q| [q.zero_point, quantise_real(6.0, q)]);
+        let relu6 = self.model.graph.nodes[relu].op == FloatOp::Relu6;
+        let high = |q| if relu6 { quantise_real(6.0, q) } else { 127 };
+        let bounds = quant.iter().map(|&q| [q.zero_point, high(q)]);
         let op = IntOp::Clamp(bounds.collect());
         let output = self.tensor(value, quant);
         self.layer(relu, op, vec![input], output);

@@ -73,6 +73,10 @@ impl Builder<'_> {
                 };
                 vec![quant; self.levels()]
             }
+            FloatOp::Unary(Unary::Int8 { scale, zero_point }) => {
+                let (scale, zero_point) = (*scale, *zero_point);
+                vec![Quant { scale, zero_point }; self.levels()]
+            }
             _ => self.output_quant(value, Activation::None, |_| 0.0),
         };
         let tables = (self.tensors[input].quant.iter().zip(&quant))
@@ -219,10 +223,14 @@ impl Builder<'_> {
             self.held.insert(value, gather);
             return;
         }
+        let value = self.take_rounding(value);
         let quants: Vec<Vec<Quant>> = (gather.sources.iter())
             .map(|&t| self.tensors[t].quant.clone())
             .collect();
         let quant = match &quants[..] {
+            _ if self.stated.contains_key(&value) => {
+                self.output_quant(value, Activation::None, |_| 0.0)
+            }
             [first, rest @ ..] if rest.iter().all(|other| other == first) => first.clone(),
             _ => self.output_quant(value, Activation::None, |_| 0.0),
         };
