@@ -43,8 +43,8 @@ pub struct Builder<'m> {
     operands: HashMap<&'m str, Operand>,
     /// Values in another order or shape, where they were made.
     rearranged: HashMap<(ValueId, Vec<Run>, Shape), ValueId>,
-    /// What the integers of tensors of the file stand for.
-    steps: HashMap<&'m str, Steps>,
+    /// Tensors of the file that hold integers, and what these stand for as far as that is known.
+    integers: HashMap<&'m str, Option<Steps>>,
 }
 
 impl<'m> Builder<'m> {
@@ -61,7 +61,7 @@ impl<'m> Builder<'m> {
             reader,
             operands: HashMap::new(),
             rearranged: HashMap::new(),
-            steps: HashMap::new(),
+            integers: HashMap::new(),
         }
     }
 
@@ -103,12 +103,17 @@ impl<'m> Builder<'m> {
 
     /// What the integers of tensor `name` stand for, if it holds integers and that is known.
     pub fn steps(&self, name: &str) -> Option<Steps> {
-        self.steps.get(name).copied()
+        self.integers.get(name).copied().flatten()
     }
 
-    /// States what the integers of tensor `name` stand for.
-    pub fn set_steps(&mut self, name: &'m str, steps: Steps) {
-        self.steps.insert(name, steps);
+    /// Whether tensor `name` holds integers.
+    pub fn holds_integers(&self, name: &str) -> bool {
+        self.integers.contains_key(name)
+    }
+
+    /// States that tensor `name` holds integers, and what they stand for.
+    pub fn set_integers(&mut self, name: &'m str, steps: Option<Steps>) {
+        self.integers.insert(name, steps);
     }
 
     /// The constant in an attribute of `node`.

@@ -225,6 +225,9 @@ fn from_proto(model: &ModelProto, folder: &Path, place: &str) -> Result<Imported
                 });
                 builder.graph.input = Some(value);
                 builder.define(&input.name, fresh(value, read.dims));
+                if matches!(builder.input_type(), data_type::INT8 | data_type::UINT8) {
+                    builder.set_integers(&input.name, None);
+                }
             }
             Err(finding) => {
                 builder.findings.0.extend(finding);

@@ -35,13 +35,15 @@ pub struct NodeReader<'m> {
 }
 
 impl<'m> NodeReader<'m> {
-    /// The node's name in findings and in the graph: its own or its first output's.
+    /// The node's name in findings and in the graph: its own or its first output's. Converters from
+    /// TensorFlow Lite name an operation by all that were fused to it; the first is enough.
     pub fn name(proto: &NodeProto) -> &str {
-        if proto.name.is_empty() {
+        let name = if proto.name.is_empty() {
             proto.output.first().map_or("", String::as_str)
         } else {
             &proto.name
-        }
+        };
+        name.split(';').next().unwrap_or(name)
     }
 
     /// `node 'conv1' (Conv)`.

@@ -118,7 +118,11 @@ pub(crate) fn crate_name(name: &str) -> String {
     if !out.starts_with(|c: char| c.is_ascii_alphabetic()) {
         out.insert_str(0, "model_");
     }
-    out
+    // Half of all files are called so, and the firmware has a crate of that name.
+    match out.as_str() {
+        "model" => "network".into(),
+        _ => out,
+    }
 }
 
 /// An activation function fused into the layer before it.

@@ -45,6 +45,31 @@ class Net:
         self.last = output
         return self
 
+    def quantise(self, scale, zero, dtype=np.int8, **attributes):
+        """Rounds the last output to integers; the steps are kept for what reads them."""
+        self.steps = [self.const(np.float32(scale)), self.const(dtype(zero))]
+        return self.add("QuantizeLinear", None, *self.steps, **attributes)
+
+    def dequantise(self):
+        return self.add("DequantizeLinear", None, *self.steps)
+
+    def integers(self, *shape, axis=None, dtype=np.int8):
+        """Integer weights, and their scale and zero point, one a slice of an axis if one is given."""
+        low, high = (-127, 128) if dtype == np.int8 else (0, 256)
+        weights = self.const(self.rng.integers(low, high, size=shape).astype(dtype))
+        count = () if axis is None else (shape[axis],)
+        scale = (self.rng.uniform(0.002, 0.01, size=count)).astype(np.float32)
+        zero = np.zeros(count, dtype) if dtype == np.int8 else np.full(count, 120, dtype)
+        return [weights, self.const(scale), self.const(zero)]
+
+    def stored(self, *shape, axis=None, dtype=np.int8):
+        """Integer weights behind a DequantizeLinear."""
+        last = self.last
+        inputs = self.integers(*shape, axis=axis, dtype=dtype)
+        self.add("DequantizeLinear", *inputs, **({} if axis is None else {"axis": axis}))
+        made, self.last = self.last, last
+        return made
+
     def conv(self, channels, group_channels, kernel, bias=True, **attributes):
         inputs = [None, self.weight(channels, group_channels, *kernel)]
         if bias:
@@ -60,7 +85,9 @@ class Net:
             [helper.make_tensor_value_info(o, self.dtype, None) for o in outputs],
             self.inits,
         )
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)])
+        domains = {node.domain for node in self.nodes} | {""}
+        opsets = [helper.make_opsetid(d, self.opset if d == "" else 1) for d in sorted(domains)]
+        model = helper.make_model(graph, opset_imports=opsets)
         model.ir_version = 8
         path = os.path.join(folder, self.name)
         os.makedirs(path)
@@ -490,6 +517,73 @@ def resizing():
     net.add("Resize", conv, "", "", net.last, coordinate_transformation_mode="asymmetric", nearest_mode="floor").conv(2, 2, (3, 3))
 
 
+def quantised():
+    """Models of one rounded result each, so that roundings at one half stay single steps."""
+    for dtype, zeros in ((np.int8, (-3, 5)), (np.uint8, (120, 131))):
+        kind = np.dtype(dtype).name
+        net = Net(f"quantised_conv_{kind}").quantise(0.03, zeros[0], dtype).dequantise()
+        net.add("Conv", None, net.stored(4, 3, 3, 3, axis=0 if dtype == np.int8 else None, dtype=dtype), net.stored(4, axis=0))
+        net.add("Relu", None).quantise(0.01, 0 if dtype == np.uint8 else -128, dtype).dequantise()
+        net = Net(f"quantised_gemm_{kind}", shape=("N", 12)).quantise(0.03, zeros[0], dtype).dequantise()
+        net.add("Gemm", None, net.stored(12, 5, axis=1, dtype=dtype), net.stored(5, axis=0))
+        net.quantise(0.02, zeros[1], dtype).dequantise()
+        net = Net(f"quantised_moves_{kind}").quantise(0.03, zeros[0], dtype)
+        whole = net.add("MaxPool", None, kernel_shape=[2, 2], strides=[2, 2]).last
+        net.add("Transpose", None, perm=[0, 1, 3, 2]).add("Concat", None, whole, axis=1)
+        net.add("Pad", None, net.const(np.int64([0, 0, 1, 0, 0, 0, 0, 2])), net.const(dtype(zeros[1]))).dequantise()
+        net = Net(f"quantised_average_{kind}").quantise(0.03, zeros[0], dtype).dequantise()
+        net.add("GlobalAveragePool", None).quantise(0.01, zeros[1], dtype).dequantise()
+    net = Net("quantised_without_zero_point")
+    scale = net.const(np.float32(0.02))
+    net.add("QuantizeLinear", None, scale).add("DequantizeLinear", None, scale)
+    net = Net("quantised_in_the_file", opset=13).quantise(0.03, 1).dequantise()
+    scale, zero = net.const(np.float32(0.02)), net.const(np.int8(0))
+    last = net.last
+    net.add("QuantizeLinear", net.weight(4, 3, 1, 1), scale, zero).add("DequantizeLinear", None, scale, zero)
+    weight, net.last = net.last, last
+    net.add("Conv", None, weight).quantise(0.04, 0).dequantise()
+
+    def steps(net, scale, zero, dtype=np.int8):
+        return [net.const(np.float32(scale)), net.const(dtype(zero))]
+
+    net = Net("qlinear_conv").quantise(0.03, -3)
+    inputs = [None, *net.steps, *net.integers(4, 3, 3, 3, axis=0)]
+    bias = net.const(net.rng.integers(-2000, 2000, size=4).astype(np.int32))
+    net.steps = steps(net, 0.02, 4)
+    net.add("QLinearConv", *inputs, *net.steps, bias, pads=[1, 1, 1, 1]).dequantise()
+    net = Net("qlinear_matmul", shape=("N", 12)).quantise(0.03, 100, np.uint8)
+    inputs = [None, *net.steps, *net.integers(12, 5)]
+    net.steps = steps(net, 0.05, 128, np.uint8)
+    net.add("QLinearMatMul", *inputs, *net.steps).dequantise()
+    own = {"domain": "com.microsoft"}
+    for op in ("QLinearAdd", "QLinearMul"):
+        net = Net(op.lower()).quantise(0.03, -3)
+        left, net.last = [net.last, *net.steps], "x"
+        right = [net.quantise(0.02, 7).last, *net.steps]
+        net.steps = steps(net, 0.05, 1)
+        net.add(op, *left, *right, *net.steps, **own).dequantise()
+    for op, attributes in (
+        ("QLinearAveragePool", {"kernel_shape": [2, 2], "strides": [2, 2]}),
+        ("QLinearGlobalAveragePool", {}),
+        ("QLinearLeakyRelu", {"alpha": 0.1}),
+        ("QLinearSigmoid", {}),
+    ):
+        net = Net(op.lower()).quantise(0.03, -3)
+        inputs = [None, *net.steps]
+        net.steps = steps(net, 0.02, 3)
+        net.add(op, *inputs, *net.steps, **attributes, **own).dequantise()
+    net = Net("qlinearconcat").quantise(0.03, -3)
+    left, net.last = [net.last, *net.steps], "x"
+    right = [net.quantise(0.02, 7).last, *net.steps]
+    net.steps = steps(net, 0.03, 1)
+    net.add("QLinearConcat", *net.steps, *left, *right, axis=1, **own).dequantise()
+    net = Net("qgemm", shape=("N", 12)).quantise(0.03, -3)
+    inputs = [None, *net.steps, *net.integers(5, 12, axis=0)]
+    bias = net.const(net.rng.integers(-2000, 2000, size=5).astype(np.int32))
+    net.steps = steps(net, 0.05, 2)
+    net.add("QGemm", *inputs, bias, *net.steps, transB=1, **own).dequantise()
+
+
 def heads():
     """Outputs as detectors give them."""
     net = Net("head_of_anchors", (1, 3, 4, 5)).conv(8, 3, (1, 1)).add("Transpose", None, perm=[0, 2, 3, 1])
@@ -569,6 +663,7 @@ def main(folder):
     moving()
     transposed_convolutions()
     resizing()
+    quantised()
     heads()
     External("external_data").conv(4, 3, (3, 3)).add("Relu", None)
     Typed("typed_initializers", opset=11).conv(4, 3, (3, 3)).add("Relu", None)

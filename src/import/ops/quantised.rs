@@ -67,15 +67,22 @@ pub fn quantize<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Op
     let steps = steps(builder, node, stated as i32)?;
     let rounded = builder.elementwise(node, steps.op(), 0)?;
     if let Some(output) = node.proto.output.first() {
-        builder.set_steps(output, steps);
+        builder.set_integers(output, Some(steps));
     }
     Ok(rounded)
 }
 
 /// `DequantizeLinear`.
 pub fn dequantize<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operand> {
-    let stated = steps(builder, node, builder.input_type())?;
-    let Some(given) = builder.steps(node.input_name(0)) else {
+    let given = builder.steps(node.input_name(0));
+    // Without a zero point it is 0, of the type that the input has.
+    let usual = match given {
+        None => builder.input_type(),
+        Some(steps) if steps.zero_point == -128 => data_type::UINT8,
+        Some(_) => data_type::INT8,
+    };
+    let stated = steps(builder, node, usual)?;
+    let Some(given) = given else {
         // The graph's own input: nothing before this node says what its integers stand for.
         return builder.elementwise(node, stated.op(), 0);
     };
@@ -159,27 +166,25 @@ fn steps(builder: &Builder<'_>, node: &NodeReader<'_>, usual: i32) -> Step<Steps
     }
 }
 
-/// What a node makes of the steps of what it reads: passes them on, or must not read integers.
+/// What a node makes of integers that it reads: passes them on, or must not read them.
 pub fn pass_on<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<()> {
-    if matches!(
-        node.proto.op_type.as_str(),
-        "QuantizeLinear" | "DequantizeLinear"
-    ) {
+    let op = node.proto.op_type.as_str();
+    if matches!(op, "QuantizeLinear" | "DequantizeLinear" | "Cast" | "Shape") {
         return Ok(());
     }
     let names = (0..node.proto.input.len()).map(|i| node.input_name(i));
-    let all: Vec<(&str, Steps)> = names
-        .filter_map(|name| Some((name, builder.steps(name)?)))
+    let all: Vec<(&str, Option<Steps>)> = names
+        .filter(|name| builder.holds_integers(name))
+        .map(|name| (name, builder.steps(name)))
         .collect();
     let Some(&(name, first)) = all.first() else {
         return Ok(());
     };
-    let op = node.proto.op_type.as_str();
     if !KEEP_STEPS.contains(&op) {
         return Err(node.finding(
             diag::QUANTISATION,
             format!("{op} reads the integers of '{name}' as numbers"),
-            "put DequantizeLinear before it and QuantizeLinear behind it (the QDQ format)",
+            "put DequantizeLinear before it and QuantizeLinear behind it (the QDQ format), or Cast integers that are numbers",
         ));
     }
     if let Some((other, _)) = all.iter().find(|(_, steps)| *steps != first)
@@ -192,7 +197,7 @@ pub fn pass_on<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<()>
         ));
     }
     for output in &node.proto.output {
-        builder.set_steps(output, first);
+        builder.set_integers(output, first);
     }
     Ok(())
 }
