@@ -10,3 +10,4 @@ mod interpret;
 mod random;
 mod real;
 mod rules;
+mod stated;
