@@ -7,6 +7,7 @@ use nestc::export;
 use nestc::import::oracle::{self, Verdict, deviation, to_channel_major};
 use nestc::import::{self, Imported, Layout};
 use nestc::ir::eval_float::eval_outputs;
+use nestc::ir::text::{Weights, parse, print};
 
 use crate::python;
 
@@ -69,6 +70,15 @@ fn operators_agree_with_onnxruntime() {
                 unchecked.push(format!("{name}: {}", warning.message))
             }
             Err(findings) => failures.push(format!("{name}: {findings}")),
+        }
+        // Its text form stands for it.
+        let text = print(&imported.model.graph, Weights::Full);
+        match parse(&text) {
+            Ok(graph) if graph == imported.model.graph => {}
+            other => failures.push(format!(
+                "{name}: read as text it is another: {:?}",
+                other.err()
+            )),
         }
         // What is written again computes the same, bit by bit.
         export::write_onnx(&imported.model.graph, &again).expect("written");

@@ -205,6 +205,12 @@ fn every_graph_rule_can_fail() {
             });
         }),
         ("V006", |g| {
+            g.nodes[node(3)].op = FloatOp::Unary(Unary::Int8 {
+                scale: 0.0,
+                zero_point: 0,
+            });
+        }),
+        ("V006", |g| {
             g.nodes[node(3)].op = FloatOp::Select {
                 axis: Axis::C,
                 indices: Vec::new(),

@@ -118,3 +118,30 @@ fn tanh(x: f32) -> f32 {
     let e = exp(-2.0 * f64::from(x.abs()));
     (((1.0 - e) / (1.0 + e)) as f32).copysign(x)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rounding has no slope of its own; what is learned through it is as if there were none.
+    #[test]
+    fn gradients_pass_through_rounding_within_its_range() {
+        let rounding = Function::Unary(Unary::Int8 {
+            scale: 0.5,
+            zero_point: -28,
+        });
+        // Integers from -128 to 127 stand for -50 to 77.5.
+        let inputs = [-51.0, -50.2, -50.0, 0.2, 0.25, 0.75, 77.5, 77.7, 78.0];
+        let expected = [-50.0, -50.0, -50.0, 0.0, 0.0, 1.0, 77.5, 77.5, 77.5];
+        let slopes = [0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0];
+        let mut x = [Lanes::ZERO];
+        x[0].0[..9].copy_from_slice(&inputs);
+        let mut y = [Lanes::ZERO];
+        rounding.forward(0, &x, &mut y);
+        assert_eq!(y[0].0[..9], expected);
+        let dy = [Lanes([2.0; LANES])];
+        let mut dx = [Lanes::ZERO];
+        rounding.backward(0, &x, &y, &dy, &mut dx);
+        assert_eq!(dx[0].0[..9], slopes.map(|s| 2.0 * s));
+    }
+}
