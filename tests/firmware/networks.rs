@@ -7,20 +7,14 @@ use std::path::{Path, PathBuf};
 use nestc::bench::{self, BenchOptions, Compiled, EmulatorRunner};
 use nestc::data::DataSpec;
 use nestc::emit::Budgets;
-use nestc::import::proto::TensorProto;
-use nestc::ir::float::Shape;
+use nestc::import::Imported;
+use nestc::import::proto::{TensorProto, data_type};
+use nestc::ir::float::{FloatOp, Shape, Unary};
 use nestc::passes::{self, CompileOptions};
 use nestc::{image, import};
 use prost::Message;
 
 use crate::support::{Random, board, build_options};
-
-/// Networks that are not for this version: already quantised (QDQ).
-const OUT_OF_SCOPE: [&str; 3] = [
-    "google_mobilenetv1_025_128_imagenet_qdq",
-    "mlperf_mobilenetv1_025_vww96_qdq",
-    "mlperf_resnet8_cifar10_qdq",
-];
 
 /// Inputs compared a network.
 const INPUTS: usize = 8;
@@ -36,18 +30,12 @@ fn networks_by_others_are_bit_exact_on_the_device() {
         .collect();
     networks.sort();
     assert!(!networks.is_empty(), "no folder with a model.onnx");
-    let mut compared = 0;
     for network in &networks {
         let name = network.file_name().unwrap().to_str().unwrap();
         let loaded = import::load(&network.join("model.onnx"));
-        if OUT_OF_SCOPE.contains(&name) {
-            let findings = loaded.map(|_| ()).expect_err(name);
-            println!("{name}: refused: {}", findings.0[0]);
-            continue;
-        }
         let imported = loaded.unwrap_or_else(|e| panic!("{name}: {e}"));
         let shape = imported.model.graph.input_shape();
-        let stored = stored_inputs(network, shape, imported.input_layout);
+        let stored = stored_inputs(network, &imported);
         assert!(
             !stored.is_empty(),
             "{name} has no test_data_set_*/input_0.pb"
@@ -92,26 +80,41 @@ fn networks_by_others_are_bit_exact_on_the_device() {
                 report.bit_exact.inputs, level.level, level.cycles
             );
         }
-        compared += 1;
     }
-    assert!(compared > 0, "every network is out of scope");
 }
 
 /// The inputs beside a network, channel-major.
-fn stored_inputs(network: &Path, shape: Shape, layout: import::Layout) -> Vec<Vec<f32>> {
+fn stored_inputs(network: &Path, imported: &Imported) -> Vec<Vec<f32>> {
+    let graph = &imported.model.graph;
+    let shape = graph.input_shape();
+    // What the integers of a quantised file stand for.
+    let steps = graph.nodes.iter().find_map(|node| match node.op {
+        FloatOp::Unary(Unary::Int8 { scale, zero_point }) => Some((scale, zero_point)),
+        _ => None,
+    });
+    let number = |integer: i8| {
+        let (scale, zero) = steps.expect("steps of the input");
+        (f32::from(integer) - f32::from(zero)) * scale
+    };
     (0..)
         .map(|set| network.join(format!("test_data_set_{set}/input_0.pb")))
         .take_while(|path| path.is_file())
         .map(|path| {
             let tensor = TensorProto::decode(fs::read(&path).unwrap().as_slice()).unwrap();
             let values: Vec<f32> = match tensor.raw_data {
+                Some(raw) if tensor.data_type == data_type::INT8 => {
+                    raw.iter().map(|&b| number(b as i8)).collect()
+                }
+                Some(raw) if tensor.data_type == data_type::UINT8 => {
+                    raw.iter().map(|&b| number((b ^ 0x80) as i8)).collect()
+                }
                 Some(raw) => (raw.as_chunks().0.iter())
                     .map(|&b| f32::from_le_bytes(b))
                     .collect(),
                 None => tensor.float_data,
             };
             assert_eq!(values.len(), shape.len(), "{}", path.display());
-            match layout {
+            match imported.input_layout {
                 import::Layout::Nchw => values,
                 import::Layout::Nhwc => {
                     let plane = shape.h * shape.w;
