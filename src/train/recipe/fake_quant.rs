@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn weights_come_to_points_of_one_step_a_row_for_all_levels() {
-        let weight = [1.27, 0.504, -0.496, 100.0, 0.0, 0.02, -0.011, 3.0];
+        let weight = [1.27, 0.504, -0.496, 100.0, 0.0, 0.02, -0.01103, 3.0];
         let owners = [1, 0, 0, 2, 0, 0, 1, 2];
         let mut rounded = [9.0; 8];
         round_rows(&weight, Some(&owners), 1, 4, &mut rounded);
