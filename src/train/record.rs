@@ -164,7 +164,7 @@ pub(super) fn fingerprint(
     sparsities: &[f64],
 ) -> Fingerprint {
     let mut entries = vec![("the recipe of version", RECIPE.to_string())];
-    entries.extend(flags(&options.resolved(train.len()), sparsities));
+    entries.extend(flags(options, sparsities));
     entries.push(("the network of SHA-256", hash_of_graph(graph)));
     entries.push((
         "the training data",
