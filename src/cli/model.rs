@@ -24,11 +24,24 @@ pub fn load(path: &Path, printer: &Printer) -> Result<NestedModel> {
         printer.warning(warning);
     }
     let mut model = imported.model;
-    if let Some(stem) = path.file_stem() {
-        let stem = stem.to_string_lossy();
-        model.graph.name = stem.strip_suffix(".nest").unwrap_or(&stem).to_string();
+    if let Some(name) = name_of(path) {
+        model.graph.name = name;
     }
     Ok(model)
+}
+
+/// What a model's file is called; one called `model`, as ONNX has it in a model's folder, has the
+/// folder's name.
+fn name_of(path: &Path) -> Option<String> {
+    let stem = path.file_stem()?.to_string_lossy();
+    let name = stem.strip_suffix(".nest").unwrap_or(&stem);
+    if name == "model"
+        && let Ok(path) = std::path::absolute(path)
+        && let Some(folder) = path.parent().and_then(Path::file_name)
+    {
+        return Some(folder.to_string_lossy().into_owned());
+    }
+    Some(name.to_owned())
 }
 
 /// Reads a data set for `model`: prepared and brought to size as the model was trained unless the
@@ -124,4 +137,23 @@ pub fn refuse_overwrite(model: &Path, output: &Path) -> Result<()> {
 /// How many classes a classifier of one output tells apart.
 pub fn output_count(graph: &FloatGraph) -> usize {
     graph.outputs.first().map_or(0, |&o| graph.shape(o).len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_is_called_as_its_file_or_its_folder_is() {
+        for (path, name) in [
+            ("a/net.onnx", "net"),
+            ("net.nest.onnx", "net"),
+            ("a/resnet-20/model.onnx", "resnet-20"),
+            ("/vww/model.nest.onnx", "vww"),
+            ("/model.onnx", "model"),
+            ("a/model/models.onnx", "models"),
+        ] {
+            assert_eq!(name_of(path.as_ref()).as_deref(), Some(name), "{path}");
+        }
+    }
 }
