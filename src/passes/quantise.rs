@@ -118,7 +118,7 @@ pub(crate) fn crate_name(name: &str) -> String {
     if !out.starts_with(|c: char| c.is_ascii_alphabetic()) {
         out.insert_str(0, "model_");
     }
-    // Half of all files are called so, and the firmware has a crate of that name.
+    // The firmware has a crate of that name already.
     match out.as_str() {
         "model" => "network".into(),
         _ => out,
