@@ -97,7 +97,7 @@ codes! {
     NOT_A_MODEL "E100" Input "the file is not an ONNX model"
         "An ONNX file is one protobuf message holding a graph. This file is empty, cut short, of another kind or damaged. Download or export it again; for PyTorch, Keras and TensorFlow Lite files the message names the converter.";
     OPSET "E101" Input "the operator set is not supported"
-        "Operators change from one version of ONNX's operator set to the next. nestc reads versions 11 to 21. Convert others: onnx.version_converter.convert_version(onnx.load(path), 17).";
+        "Operators change from one version of ONNX's operator set to the next. nestc reads versions 11 to 25. Convert others: onnx.version_converter.convert_version(onnx.load(path), 17).";
     DUPLICATE_NAME "E102" Input "two tensors have one name"
         "ONNX graphs are in single assignment form: every tensor is given exactly once, by the input, an initializer or a node. With two givers it is undefined which of them a reader means.";
     UNDEFINED_TENSOR "E103" Input "a tensor is read that nothing gives"

@@ -147,9 +147,12 @@ impl<'m> Builder<'m> {
         self.graph.shape(view.value)
     }
 
-    /// Input `index` in `N x C x H x W` order.
+    /// Input `index` in `N x C x H x W` order. `N x C x L`, a signal, is a map of one column.
     pub fn map(&mut self, node: &NodeReader<'m>, index: usize) -> Step<ValueId> {
-        let view = node.view(index)?.clone();
+        let mut view = node.view(index)?.clone();
+        if view.dims.len() == 3 {
+            view.dims.push(Vec::new());
+        }
         let plain: Groups = [vec![1], vec![2], vec![3]];
         if view.dims.len() != 4 || view.batch_axes() != Some(1) {
             return Err(self.wrong_layout(node, index, "NxCxHxW"));
@@ -340,9 +343,13 @@ impl<'m> Builder<'m> {
         ))
     }
 
-    /// A newly made value as ONNX orders feature maps.
-    pub fn fresh_map(&self, value: ValueId) -> Operand {
-        fresh(value, nchw(self.graph.shape(value), self.batch))
+    /// A newly made value as ONNX orders feature maps, or signals if `node` reads one.
+    pub fn fresh_map(&self, node: &NodeReader<'m>, value: ValueId) -> Operand {
+        let mut dims = nchw(self.graph.shape(value), self.batch);
+        if node.reads_signal() {
+            dims.pop();
+        }
+        fresh(value, dims)
     }
 }
 

@@ -30,13 +30,15 @@ use crate::ir::nested::NestedModel;
 use crate::ir::verify::{Breach, verify_nested};
 use builder::{Builder, fresh};
 use node::Operand;
-use proto::{DimensionValue, GraphProto, ModelProto, TypeValue, ValueInfoProto, data_type};
+use proto::{
+    DimensionValue, GraphProto, ModelProto, NodeProto, TypeValue, ValueInfoProto, data_type,
+};
 use structure::Structure;
 use tensor::{TensorReader, element_count};
 use view::{Dims, Run, View, choose_groups};
 
 /// ONNX operator sets nestc reads.
-pub const OPSETS: std::ops::RangeInclusive<i64> = 11..=21;
+pub const OPSETS: std::ops::RangeInclusive<i64> = 11..=25;
 
 /// Protobuf's own limit of a message.
 const MAX_FILE_BYTES: u64 = i32::MAX as u64;
@@ -276,6 +278,11 @@ fn from_proto(model: &ModelProto, folder: &Path, place: &str) -> Result<Imported
         batch,
         warnings,
     })
+}
+
+/// Whether nestc reads an operator at all: what it cannot read of a node is found when it is read.
+pub fn reads(node: &NodeProto) -> bool {
+    ops::knows(node)
 }
 
 /// Findings about breaches of the rules of graphs: no file should lead to any.

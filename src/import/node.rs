@@ -24,7 +24,7 @@ pub enum Operand {
 pub type Step<T> = Result<T, Diagnostic>;
 
 /// A node under import.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct NodeReader<'m> {
     /// As in the file.
     pub proto: &'m NodeProto,
@@ -82,6 +82,11 @@ impl<'m> NodeReader<'m> {
             )),
             None => Err(self.missing(index)),
         }
+    }
+
+    /// Whether the first input is a signal: a batch of channels along one axis.
+    pub fn reads_signal(&self) -> bool {
+        self.view(0).is_ok_and(|view| view.dims.len() == 3)
     }
 
     /// Input `index` as a constant.

@@ -1,6 +1,7 @@
 //! The importer and exporter against real files and an independent runtime.
 
 mod bad_input;
+mod conformance;
 mod exported;
 mod fuzz;
 mod networks;

@@ -3,11 +3,12 @@
 use crate::diag;
 use crate::import::builder::Builder;
 use crate::import::node::{NodeReader, Operand, Step};
+use crate::import::tensor::Constant;
 use crate::ir::float::{Conv, FloatOp, Shape, Window};
 
 /// Largest kernel extent, stride, dilation or padding: enough for anything real, and no product of
 /// two of them overflows.
-const MAX_STEP: i64 = 1 << 12;
+pub(super) const MAX_STEP: i64 = 1 << 12;
 
 /// A window as the attributes state it, with the extra room `ceil_mode` asks for.
 pub struct StatedWindow {
@@ -30,11 +31,13 @@ pub(super) fn pair(
     two(node, name, values, min)
 }
 
-fn two(node: &NodeReader<'_>, name: &str, values: &[i64], min: i64) -> Step<[usize; 2]> {
+pub(super) fn two(node: &NodeReader<'_>, name: &str, values: &[i64], min: i64) -> Step<[usize; 2]> {
     match *values {
         [a, b] if (min..=MAX_STEP).contains(&a) && (min..=MAX_STEP).contains(&b) => {
             Ok([a as usize, b as usize])
         }
+        // Of a signal there is one, and the map it is has one column.
+        [a] if node.reads_signal() => two(node, name, &[a, min], min),
         [_, _] => Err(node.finding(
             diag::ATTRIBUTE_VALUE,
             format!("{name} = {values:?}"),
@@ -43,7 +46,7 @@ fn two(node: &NodeReader<'_>, name: &str, values: &[i64], min: i64) -> Step<[usi
         _ => Err(node.finding(
             diag::ATTRIBUTE_VALUE,
             format!("{name} has {} values, two are expected", values.len()),
-            "only two-dimensional convolution and pooling are supported",
+            "only convolution and pooling of maps and signals are supported",
         )),
     }
 }
@@ -53,12 +56,16 @@ pub(super) fn stated_pads(node: &NodeReader<'_>) -> Step<[usize; 4]> {
     let Some(pads) = node.ints("pads")? else {
         return Ok([0; 4]);
     };
-    let [top, left, bottom, right] = *pads else {
-        return Err(node.finding(
-            diag::ATTRIBUTE_VALUE,
-            format!("pads has {} values, four are expected", pads.len()),
-            "only two-dimensional convolution and pooling are supported",
-        ));
+    let [top, left, bottom, right] = match *pads {
+        [top, left, bottom, right] => [top, left, bottom, right],
+        [before, after] if node.reads_signal() => [before, 0, after, 0],
+        _ => {
+            return Err(node.finding(
+                diag::ATTRIBUTE_VALUE,
+                format!("pads has {} values, four are expected", pads.len()),
+                "only convolution and pooling of maps and signals are supported",
+            ));
+        }
     };
     let before = two(node, "pads", &[top, left], 0)?;
     let after = two(node, "pads", &[bottom, right], 0)?;
@@ -130,17 +137,27 @@ pub fn kernel_shape(node: &NodeReader<'_>) -> Step<Option<[usize; 2]>> {
         .transpose()
 }
 
+/// The extents of a convolution's weights: two of channels, then the kernel.
+pub fn weight_extents(
+    node: &NodeReader<'_>,
+    weight: &Constant,
+) -> Step<(usize, usize, [usize; 2])> {
+    match *weight.dims.as_slice() {
+        [a, b, kh, kw] => Ok((a, b, [kh, kw])),
+        [a, b, taps] if node.reads_signal() => Ok((a, b, [taps, 1])),
+        _ => Err(node.finding(
+            diag::SHAPE_MISMATCH,
+            format!("weights of extents {}", weight.extents()),
+            "only convolution of maps and signals is supported: weights of four axes, or three",
+        )),
+    }
+}
+
 /// `Conv`.
 pub fn conv<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operand> {
     let weight = node.parameters(1)?.clone();
     let bias = node.optional_parameters(2)?.cloned();
-    let [out_channels, group_channels, kh, kw] = *weight.dims.as_slice() else {
-        return Err(node.finding(
-            diag::SHAPE_MISMATCH,
-            format!("weights of extents {}", weight.extents()),
-            "only two-dimensional convolution is supported: weights of four axes",
-        ));
-    };
+    let (out_channels, group_channels, [kh, kw]) = weight_extents(node, &weight)?;
     if weight.elements.len() == 0 {
         return Err(node.finding(
             diag::SHAPE_MISMATCH,
@@ -215,5 +232,5 @@ pub fn conv<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operan
         window,
     });
     let value = builder.emit(node, op, vec![input])?;
-    Ok(builder.fresh_map(value))
+    Ok(builder.fresh_map(node, value))
 }

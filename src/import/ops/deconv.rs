@@ -8,7 +8,7 @@ use crate::import::node::{NodeReader, Operand, Step};
 use crate::import::view::{View, nchw};
 use crate::ir::float::{Conv, FloatOp, Window};
 
-use super::conv::{pair, stated_pads};
+use super::conv::{MAX_STEP, pair, stated_pads, two, weight_extents};
 use super::moving::select;
 
 /// One axis of a transposed convolution.
@@ -68,45 +68,43 @@ pub fn conv_transpose<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> S
     let shape = builder.graph.shape(input);
     let groups = node.int("group")?.unwrap_or(1);
     let groups = usize::try_from(groups).unwrap_or(0);
-    let (channels, group_out, kernel) = match weight.dims[..] {
-        [c, m, kh, kw]
-            if groups > 0 && c == shape.c && c.is_multiple_of(groups) && m * kh * kw > 0 =>
-        {
-            (c, m, [kh, kw])
-        }
-        _ => {
-            return Err(node.finding(
-                diag::SHAPE_MISMATCH,
-                format!(
-                    "weights of extents {} in {groups} groups for {} channels",
-                    weight.extents(),
-                    shape.c
-                ),
-                "the weights belong to another layer: export the model again",
-            ));
-        }
-    };
-    let stride = pair(node, "strides", 1, 1)?;
-    let extra = pair(node, "output_padding", 0, 0)?;
-    let auto = node.text("auto_pad")?.unwrap_or_default();
-    let unsupported = match (auto.as_str(), pair(node, "dilations", 1, 1)?) {
-        ("" | "NOTSET" | "VALID", [1, 1]) => node.ints("output_shape")?.map(|_| "output_shape"),
-        (_, [1, 1]) => Some("auto_pad"),
-        _ => Some("dilations above 1"),
-    };
-    if let Some(what) = unsupported {
+    let (channels, group_out, small) = weight_extents(node, &weight)?;
+    let fits = groups > 0 && channels == shape.c && channels.is_multiple_of(groups);
+    if !fits || weight.elements.len() == 0 {
         return Err(node.finding(
-            diag::ATTRIBUTE_VALUE,
-            format!("a transposed convolution with {what}"),
-            "state kernel, strides, pads and output_padding alone, as PyTorch does",
+            diag::SHAPE_MISMATCH,
+            format!(
+                "weights of extents {} in {groups} groups for {} channels",
+                weight.extents(),
+                shape.c
+            ),
+            "the weights belong to another layer: export the model again",
         ));
     }
-    let [top, left, bottom, right] = stated_pads(node)?;
-    let along = |axis: usize, pads| {
-        let extent = [shape.h, shape.w][axis];
-        Along::new(extent, kernel[axis], stride[axis], pads, extra[axis])
+    let stride = pair(node, "strides", 1, 1)?;
+    let dilation = pair(node, "dilations", 1, 1)?;
+    let kernel = [0, 1].map(|axis| dilation[axis] * (small[axis] - 1) + 1);
+    if kernel.iter().any(|&k| k > MAX_STEP as usize) {
+        return Err(node.finding(
+            diag::ATTRIBUTE_VALUE,
+            format!("a kernel that reaches over {kernel:?} pixels"),
+            format!("at most {MAX_STEP} along an axis are supported"),
+        ));
+    }
+    let extra = pair(node, "output_padding", 0, 0)?;
+    let extents = [shape.h, shape.w];
+    let whole = [0, 1].map(|a| stride[a] * (extents[a] - 1) + kernel[a] + extra[a]);
+    let (pads, extra) = cut_off(node, whole, [0, 1].map(|a| stride[a] * extents[a]), extra)?;
+    let along = |a: usize| {
+        Along::new(
+            extents[a],
+            kernel[a],
+            stride[a],
+            [pads[a], pads[a + 2]],
+            extra[a],
+        )
     };
-    let (Some(rows), Some(columns)) = (along(0, [top, bottom]), along(1, [left, right])) else {
+    let (Some(rows), Some(columns)) = (along(0), along(1)) else {
         return Err(node.finding(
             diag::SHAPE_MISMATCH,
             format!("pads leave nothing of the result over {shape}"),
@@ -129,7 +127,7 @@ pub fn conv_transpose<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> S
     let phases = stride[0] * stride[1];
     let conv = Conv {
         weight: phase_weights(
-            weight.floats().unwrap_or_default(),
+            &dilated(weight.floats().unwrap_or_default(), small, dilation),
             [channels / groups, group_out, groups],
             &rows,
             &columns,
@@ -165,9 +163,12 @@ pub fn conv_transpose<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> S
         let turned = [0, 1, 4, 2, 5, 3].map(|i: usize| dims[i].clone()).to_vec();
         view.alias(turned, true).reshaped(&joined)
     });
-    let Some(dims) = dims else {
+    let Some(mut dims) = dims else {
         return Err(builder.wrong_layout(node, 0, "NxCxHxW"));
     };
+    if node.reads_signal() {
+        dims.pop();
+    }
     let mut operand = fresh(value, dims);
     for (index, along) in [(2, rows), (3, columns)] {
         if along.size < joined[index] {
@@ -176,6 +177,53 @@ pub fn conv_transpose<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> S
         }
     }
     Ok(operand)
+}
+
+/// How much is left out of a result of extents `whole` before and behind (`[top, left, bottom,
+/// right]`), and added to it: as stated, so that a stated extent is left, or `same`, that of the input
+/// times the strides.
+fn cut_off(
+    node: &NodeReader<'_>,
+    whole: [usize; 2],
+    same: [usize; 2],
+    mut extra: [usize; 2],
+) -> Step<([usize; 4], [usize; 2])> {
+    let auto = node.text("auto_pad")?.unwrap_or_default();
+    let wanted = match (node.ints("output_shape")?, auto.as_str()) {
+        (Some(stated), _) => {
+            // Some exporters state the extents of batch and channels as well.
+            let axes = if node.reads_signal() { 1 } else { 2 };
+            let last = &stated[stated.len().saturating_sub(axes)..];
+            two(node, "output_shape", last, 1)?
+        }
+        (None, "SAME_UPPER" | "SAME_LOWER") => same,
+        (None, _) => return Ok((stated_pads(node)?, extra)),
+    };
+    let mut pads = [0; 4];
+    for axis in 0..2 {
+        let total = whole[axis].saturating_sub(wanted[axis]);
+        extra[axis] += wanted[axis].saturating_sub(whole[axis]);
+        let small = total / 2;
+        pads[axis] = if auto == "SAME_UPPER" {
+            small
+        } else {
+            total - small
+        };
+        pads[axis + 2] = total - pads[axis];
+    }
+    Ok((pads, extra))
+}
+
+/// Kernels with zeros between their taps.
+fn dilated(weight: &[f32], [kh, kw]: [usize; 2], dilation: [usize; 2]) -> Vec<f32> {
+    let [h, w] = [(kh - 1) * dilation[0] + 1, (kw - 1) * dilation[1] + 1];
+    let mut all = vec![0.0; weight.len() / (kh * kw) * h * w];
+    for (small, large) in weight.chunks(kh * kw).zip(all.chunks_mut(h * w)) {
+        for (i, &v) in small.iter().enumerate() {
+            large[i / kw * dilation[0] * w + i % kw * dilation[1]] = v;
+        }
+    }
+    all
 }
 
 /// Weights `[output][phase][input of the group][ky][kx]` from ONNX's `[input][output of the

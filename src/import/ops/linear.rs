@@ -11,16 +11,13 @@ use crate::ir::float::{Conv, Dense, FloatOp, Shape, Window};
 pub fn gemm<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operand> {
     let b = node.parameters(1)?.clone();
     let c = node.optional_parameters(2)?.cloned();
-    if node.flag("transA", false)? {
-        return Err(node.finding(
-            diag::ATTRIBUTE_VALUE,
-            "transA = 1",
-            "the batch must be the first axis: transpose before export",
-        ));
-    }
     if node.view(0)?.dims.len() != 2 {
         return Err(builder.wrong_layout(node, 0, "a batch of vectors"));
     }
+    let node = &match node.flag("transA", false)? {
+        true => turned(node)?,
+        false => node.clone(),
+    };
     let transposed = node.flag("transB", false)?;
     let alpha = node.float("alpha")?.unwrap_or(1.0);
     let beta = node.float("beta")?.unwrap_or(1.0);
@@ -54,9 +51,33 @@ pub fn gemm<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operan
     emit(builder, node, dense)
 }
 
+/// The node reading the columns of its first input as the rows.
+fn turned<'m>(node: &NodeReader<'m>) -> Step<NodeReader<'m>> {
+    let mut view = node.view(0)?.clone();
+    view.dims.swap(0, 1);
+    let mut turned = node.clone();
+    turned.inputs[0] = Some(Operand::View(view));
+    Ok(turned)
+}
+
 /// `MatMul` of vectors with a constant matrix.
 pub fn matmul<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operand> {
     let b = node.parameters(1)?.clone();
+    if let [n] = b.dims[..] {
+        // A vector is a matrix of one column, and the product has no axis for it.
+        let column = Constant {
+            dims: vec![n, 1],
+            elements: b.elements.clone(),
+        };
+        let product = emit(builder, node, weights(node, &column, false)?)?;
+        return Ok(match product {
+            Operand::View(mut view) => {
+                view.dims.pop();
+                Operand::View(view)
+            }
+            other => other,
+        });
+    }
     let dense = weights(node, &b, false)?;
     emit(builder, node, dense)
 }

@@ -218,6 +218,12 @@ pub fn is_standard(node: &NodeProto) -> bool {
             && node.domain == "com.microsoft"
 }
 
+/// Whether an operator is known over values, or gives a constant.
+pub fn knows(node: &NodeProto) -> bool {
+    let row = ROWS.iter().any(|row| row.name == node.op_type);
+    is_standard(node) && (row || node.op_type == "Constant")
+}
+
 /// Imports one node; its first output stands for the result. Findings go to the builder, and what
 /// depends on a node with findings stays silent.
 pub fn import<'m>(builder: &mut Builder<'m>, proto: &'m NodeProto) {

@@ -407,11 +407,11 @@ pub fn gather<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Oper
         }
         positions.push(resolved as usize);
     }
-    if positions.is_empty() || indices.dims.len() > 1 {
+    if positions.is_empty() {
         return Err(node.finding(
             diag::ATTRIBUTE_VALUE,
             format!("indices of extents {}", indices.extents()),
-            "indices must be one number or a list of them",
+            "something must be taken",
         ));
     }
     let whole = positions.iter().copied().eq(0..found[axis]);
@@ -422,6 +422,15 @@ pub fn gather<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Oper
     match operand {
         Operand::View(mut view) if indices.dims.is_empty() => {
             view.dims.remove(axis);
+            Ok(Operand::View(view))
+        }
+        Operand::View(mut view) if indices.dims.len() > 1 => {
+            let mut extents = view.extents();
+            extents.splice(axis..=axis, indices.dims.iter().copied());
+            match view.reshaped(&extents) {
+                Some(dims) => view.dims = dims,
+                None => return Err(builder.wrong_layout(node, 0, "a batch")),
+            }
             Ok(Operand::View(view))
         }
         operand => Ok(operand),

@@ -44,7 +44,7 @@ fn emit<'m>(
         ));
     }
     let value = builder.emit(node, op, vec![input])?;
-    Ok(builder.fresh_map(value))
+    Ok(builder.fresh_map(node, value))
 }
 
 /// `MaxPool`. Padding never wins, so `ceil_mode` is padding at the end.
@@ -93,14 +93,14 @@ fn with_extra(stated: &StatedWindow) -> Window {
 pub fn global_average<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operand> {
     let input = builder.map(node, 0)?;
     let value = builder.emit(node, FloatOp::GlobalAvgPool, vec![input])?;
-    Ok(builder.fresh_map(value))
+    Ok(builder.fresh_map(node, value))
 }
 
 /// `GlobalMaxPool`: a window over the whole picture.
 pub fn global_max<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operand> {
     let input = builder.map(node, 0)?;
     let value = builder.emit(node, whole_maximum(builder, input), vec![input])?;
-    Ok(builder.fresh_map(value))
+    Ok(builder.fresh_map(node, value))
 }
 
 fn whole_maximum(builder: &Builder<'_>, input: ValueId) -> FloatOp {
