@@ -160,7 +160,7 @@ impl<'m> NodeReader<'m> {
         })
     }
 
-    fn missing(&self, index: usize) -> Diagnostic {
+    pub fn missing(&self, index: usize) -> Diagnostic {
         self.finding(
             diag::NODE_ARITY,
             format!("input {index} is missing"),

@@ -380,6 +380,15 @@ fn apart(name: &str, graph: &GraphProto, model: &ModelProto) -> Option<&'static 
     {
         return Some("training in the graph");
     }
+    if graph
+        .input
+        .iter()
+        .filter_map(stated)
+        .any(|(_, dims)| dims.len() > 4)
+        && name.contains("_3d")
+    {
+        return Some("volumes");
+    }
     let second = |n: &NodeProto| n.op_type == "MaxPool" && n.output.len() > 1;
     if graph.node.iter().any(second) {
         return Some("indices as a second output");

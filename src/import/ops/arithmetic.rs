@@ -19,7 +19,7 @@ pub fn arithmetic<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<
     pair(builder, node, f)
 }
 
-/// `Min` and `Max` of two.
+/// `Min` and `Max`, of more than two by and by.
 pub fn extremum<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operand> {
     let f = match node.proto.op_type.as_str() {
         "Min" => Binary::Min,
@@ -31,12 +31,38 @@ pub fn extremum<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Op
             builder.realias(node, 0, dims)
         }
         2 => pair(builder, node, f),
-        n => Err(node.finding(
-            diag::ATTRIBUTE_VALUE,
-            format!("{} of {n} values", node.proto.op_type),
-            "two at a time are supported: write it as a chain",
-        )),
+        _ => {
+            // Computed values first: constants have something to be joined with then.
+            let (values, constants): (Vec<Operand>, Vec<Operand>) = (node.inputs.iter().flatten())
+                .cloned()
+                .partition(|operand| matches!(operand, Operand::View(_)));
+            let mut all = values.into_iter().chain(constants);
+            let first = all.next().ok_or_else(|| node.missing(0))?;
+            all.try_fold(first, |so_far, next| join(builder, node, f, [so_far, next]))
+        }
     }
+}
+
+/// A function of two operands that `node` is made of, which are not all it reads.
+pub(super) fn join<'m>(
+    builder: &mut Builder<'m>,
+    node: &NodeReader<'m>,
+    f: Binary,
+    operands: [Operand; 2],
+) -> Step<Operand> {
+    let kept = |operand| match operand {
+        // Something else may read it as well: nothing must be merged into what gives it.
+        Operand::View(view) => Operand::View(View {
+            exclusive: false,
+            ..view
+        }),
+        other => other,
+    };
+    let part = NodeReader {
+        inputs: operands.map(|operand| Some(kept(operand))).into(),
+        ..node.clone()
+    };
+    pair(builder, &part, f)
 }
 
 /// `Neg`.

@@ -5,10 +5,10 @@ use crate::import::builder::{Builder, fresh};
 use crate::import::node::{NodeReader, Operand, Step};
 use crate::import::proto::data_type;
 use crate::import::view::Dims;
-use crate::ir::float::{BatchNorm, FloatOp, Unary};
+use crate::ir::float::{BatchNorm, Binary, FloatOp, Unary};
 use crate::ir::ids::ValueId;
 
-use super::arithmetic::constant_over;
+use super::arithmetic::{constant_over, join};
 use super::linear::channels_last;
 
 /// `Relu`.
@@ -62,22 +62,21 @@ fn finite(node: &NodeReader<'_>, name: &str, default: f32) -> Step<f32> {
     ))
 }
 
-/// `PRelu` with a slope a channel.
+/// `PRelu`: a layer of its own where there is a slope a channel.
 pub fn prelu<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operand> {
     let slope = node.parameters(1)?.clone();
     let view = node.view(0)?.clone();
     let (shape, data) = constant_over(builder, node, &view, &slope)?;
     let channels = builder.shape(&view).c;
     if shape.pixels() > 1 {
-        return Err(node.finding(
-            diag::BROADCAST,
-            format!(
-                "slopes of extents {} for a value of extents {:?}",
-                slope.extents(),
-                view.extents()
-            ),
-            "one slope a channel is supported: torch.nn.PReLU(channels)",
-        ));
+        // What is above zero, and what is below times its slope.
+        let above = builder.elementwise(node, FloatOp::Relu, 0)?;
+        let low = f32::NEG_INFINITY;
+        let below = FloatOp::Unary(Unary::Clip { low, high: 0.0 });
+        let below = builder.elementwise(node, below, 0)?;
+        let slopes = Operand::Constant(slope);
+        let below = join(builder, node, Binary::Mul, [below, slopes])?;
+        return join(builder, node, Binary::Add, [above, below]);
     }
     let slope = (0..channels).map(|c| data[c % data.len()]).collect();
     builder.elementwise(node, FloatOp::PRelu(slope), 0)

@@ -1,11 +1,15 @@
 //! Fully connected layers.
 
+use std::rc::Rc;
+
 use crate::diag;
 use crate::import::builder::{Builder, fresh};
 use crate::import::node::{NodeReader, Operand, Step};
-use crate::import::tensor::Constant;
+use crate::import::tensor::{Constant, Elements};
 use crate::import::view::{Groups, View, vector};
-use crate::ir::float::{Conv, Dense, FloatOp, Shape, Window};
+use crate::ir::float::{Binary, Conv, Dense, FloatOp, Shape, Window};
+
+use super::arithmetic::join;
 
 /// `Gemm`: `alpha * A * B + beta * C` with constant B and C.
 pub fn gemm<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operand> {
@@ -25,9 +29,19 @@ pub fn gemm<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operan
     if alpha != 1.0 {
         dense.weight.iter_mut().for_each(|w| *w *= alpha);
     }
+    if let Some(c) = c.as_ref().filter(|c| c.dims.len() == 2 && c.dims[0] > 1) {
+        // Rows of their own are added behind.
+        check_finite(node, &dense, alpha, beta)?;
+        let product = emit(builder, node, dense)?;
+        let rows = c.floats().unwrap_or_default().iter().map(|v| beta * v);
+        let rows = Operand::Constant(Rc::new(Constant {
+            dims: c.dims.clone(),
+            elements: Elements::Float(rows.collect()),
+        }));
+        return join(builder, node, Binary::Add, [product, rows]);
+    }
     if let Some(c) = c {
         let outputs = dense.out_features;
-        // One row for every image: rows of their own for each image are no bias.
         let fits = match c.dims.as_slice() {
             [] | [1] | [1, 1] => true,
             [n] | [1, n] => *n == outputs,
@@ -78,8 +92,65 @@ pub fn matmul<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Oper
             other => other,
         });
     }
+    if b.dims.len() > 2 {
+        return each_matrix(builder, node, &b);
+    }
     let dense = weights(node, &b, false)?;
     emit(builder, node, dense)
+}
+
+/// A product of matrices one by one: a convolution of one pixel whose groups are the matrices.
+fn each_matrix<'m>(
+    builder: &mut Builder<'m>,
+    node: &NodeReader<'m>,
+    b: &Constant,
+) -> Step<Operand> {
+    let view = node.view(0)?.clone();
+    let (found, rank) = (view.extents(), b.dims.len());
+    let [matrices @ .., inner, columns] = &b.dims[..] else {
+        return Err(builder.wrong_layout(node, 0, "a batch of vectors"));
+    };
+    let front = view.batch_axes().unwrap_or(0);
+    let fits = found.len() == rank
+        && found[rank - 1] == *inner
+        && found[..rank - 2] == *matrices
+        && found[..front].iter().all(|&n| n == 1);
+    if !fits {
+        return Err(node.finding(
+            diag::SHAPE_MISMATCH,
+            format!(
+                "weights of extents {} for matrices of {found:?}",
+                b.extents()
+            ),
+            "one matrix of weights, or one for each matrix, is supported",
+        ));
+    }
+    let groups: usize = matrices.iter().product();
+    let channels = (front..rank - 2).chain([rank - 1]).collect();
+    let x = builder.aligned_to(
+        &view,
+        &[channels, vec![rank - 2], vec![]],
+        node.input_name(0),
+    );
+    let values = b.floats().unwrap_or_default();
+    let weight = (0..groups * columns)
+        .flat_map(|o| {
+            let (group, column) = (o / columns, o % columns);
+            (0..*inner).map(move |i| values[(group * inner + i) * columns + column])
+        })
+        .collect();
+    let conv = Conv {
+        weight,
+        bias: None,
+        out_channels: groups * columns,
+        group_channels: *inner,
+        groups,
+        window: Window::UNIT,
+    };
+    let mut extents = found;
+    extents[rank - 1] = *columns;
+    let value = builder.emit(node, FloatOp::Conv(conv), vec![x.value])?;
+    Ok(x.made(value, &extents))
 }
 
 fn check_finite(node: &NodeReader<'_>, dense: &Dense, alpha: f32, beta: f32) -> Step<()> {
