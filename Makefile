@@ -17,7 +17,7 @@ HOST_PACKAGES := -p nestc -p nest-format -p nest-kernels
 export NESTC_PYTHON := $(CURDIR)/$(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo check bench bench-training setup-torch bless data train-model study acceptance anchors calibrate mutate setup-device setup-qemu setup-python
+.PHONY: help build demo check bench bench-training setup-torch bless data train-model study acceptance conformance anchors calibrate mutate setup-device setup-qemu setup-python
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,7 @@ train-model: data build ## Train the committed nested ResNet-8 anew on full CIFA
 	$(NESTC) train models/resnet8_cifar10.onnx --data cifar10:$(CIFAR10),$(PREPARATION) \
 		--levels 90,80,50 --epochs 10 --seed 1 -o models/resnet8_cifar10.nest.onnx
 
+NODES := target/onnx-nodes/onnx/backend/test/data/node
 STUDY_DIR ?= target/study
 STUDY_ARGS ?= --levels 95,90,80,50,0 --epochs 20 --seeds 1,2,3 \
 	--methods nested,separate,dynamic,width,nested-sum,nested-hard
@@ -82,8 +83,16 @@ acceptance: data setup-device setup-qemu setup-python ## Hold the accuracy bars 
 	$(CARGO) test --release -p nestc --test acceptance -- --include-ignored --nocapture \
 		$(if $(NESTC_MODELS),,--skip third_party) $(if $(NESTC_DATA),,--skip detectors)
 	@if [ -n "$(NESTC_MODELS)" ]; then \
-		NESTC_MODELS="$(abspath $(NESTC_MODELS))" $(CARGO) test --release -p nestc --test onnx --test firmware -- --include-ignored; \
+		NESTC_MODELS="$(abspath $(NESTC_MODELS))" $(CARGO) test --release -p nestc --test onnx --test firmware -- --include-ignored --skip conformance; \
 	fi
+
+conformance: $(NODES) ## Run the ONNX project's own node tests through import and evaluation
+	NESTC_ONNX_NODES=$(abspath $(NODES)) $(CARGO) test --release -p nestc --test onnx conformance -- --include-ignored
+
+# Later versions of the package make the models where they are installed.
+$(NODES): | setup-python
+	$(VENV)/bin/pip download --quiet --no-deps --only-binary :all: -d target/onnx-nodes onnx==1.22.0
+	$(VENV)/bin/python -m zipfile -e target/onnx-nodes/onnx-1.22.0*.whl target/onnx-nodes
 
 calibrate: setup-device build ## Measure a board's timing through probe-rs and write timing.toml for nestc bench --timing
 	@command -v probe-rs >/dev/null || { echo "make calibrate needs probe-rs: see https://probe.rs, or cargo install probe-rs-tools --locked" >&2; exit 3; }

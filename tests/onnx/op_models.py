@@ -219,6 +219,13 @@ def linear():
     Net("matmul", ("N", 6)).add("MatMul", None, MODELS[-1].weight(6, 4))
     net = Net("matmul_bias", ("N", 6))
     net.add("MatMul", None, net.weight(6, 4)).add("Add", net.weight(4), None).add("Relu", None).add("MatMul", None, net.weight(4, 2))
+    net = Net("gemm_trans_a", (1, 6))
+    net.add("Reshape", None, net.const(np.int64([3, 2]))).add("Gemm", None, net.weight(3, 4), net.weight(2, 4), transA=1)
+    net.add("Reshape", None, net.const(np.int64([1, 8])))
+    net = Net("matmul_vector", ("N", 6))
+    net.add("MatMul", None, net.weight(6)).add("Unsqueeze", None, net.const(np.int64([1])))
+    net = Net("matmul_each", (1, 2, 3, 4))
+    net.add("MatMul", None, net.weight(1, 2, 4, 5))
     net = Net("flatten_dense", ("N", 2, 3, 4))
     net.add("Flatten", None).add("Gemm", None, net.weight(24, 5), net.weight(5))
 
@@ -487,6 +494,14 @@ def transposed_convolutions():
     ):
         net = Net(f"conv_transpose_{name}", ("N", 3, 5, 4))
         net.add("ConvTranspose", None, net.weight(3, 2, *kernel), net.weight(2), **attributes).add("Relu", None).conv(2, 2, (2, 2))
+    for name, attributes in (
+        ("dilated", {"dilations": [2, 3], "strides": [2, 1], "pads": [1, 0, 2, 1]}),
+        ("same_upper", {"auto_pad": "SAME_UPPER", "strides": [3, 2]}),
+        ("same_lower", {"auto_pad": "SAME_LOWER", "strides": [3, 2]}),
+        ("stated", {"output_shape": [11, 9], "strides": [2, 2]}),
+    ):
+        net = Net(f"conv_transpose_{name}", ("N", 3, 5, 4))
+        net.add("ConvTranspose", None, net.weight(3, 2, 3, 3), net.weight(2), **attributes)
     net = Net("conv_transpose_grouped", ("N", 4, 5, 4))
     net.add("ConvTranspose", None, net.weight(4, 3, 3, 2), strides=[2, 2], group=2)
 
@@ -584,6 +599,35 @@ def quantised():
     net.add("QGemm", *inputs, bias, *net.steps, transB=1, **own).dequantise()
 
 
+def signals():
+    """Networks along one axis."""
+    def signal(name):
+        return Net(name, ("N", 4, 1, 12)).add("Squeeze", None, MODELS[-1].const(np.int64([2])))
+
+    net = signal("signal_conv")
+    net.add("Conv", None, net.weight(6, 4, 3), net.weight(6), strides=[2], pads=[1, 2], dilations=[2])
+    net.add("MaxPool", None, kernel_shape=[2], strides=[2]).add("GlobalAveragePool", None)
+    net = signal("signal_average")
+    net.add("AveragePool", None, kernel_shape=[3], pads=[1, 1], count_include_pad=1)
+    net = signal("signal_transposed")
+    net.add("ConvTranspose", None, net.weight(4, 2, 3), strides=[2], pads=[1, 0])
+
+
+def several():
+    """Functions of more operands, or of larger constants, than layers have."""
+    net = Net("max_of_three")
+    net.add("Max", net.weight(3, 1, 1), None, net.weight(8))
+    net = Net("min_of_three")
+    first = net.add("Relu", None).last
+    net.add("Sigmoid", "x").add("Min", None, first, "x")
+    net = Net("prelu_each")
+    net.add("PRelu", None, net.weight(3, 8, 8))
+    net = Net("gather_table")
+    net.add("Gather", None, net.const(np.int64([[2, 0], [1, 1]])), axis=1).add("Reshape", None, net.const(np.int64([0, 4, 8, 8])))
+    net = Net("clip_crossed")
+    net.add("Clip", None, net.const(np.float32(2)), net.const(np.float32(1)))
+
+
 def heads():
     """Outputs as detectors give them."""
     net = Net("head_of_anchors", (1, 3, 4, 5)).conv(8, 3, (1, 1)).add("Transpose", None, perm=[0, 2, 3, 1])
@@ -664,6 +708,8 @@ def main(folder):
     transposed_convolutions()
     resizing()
     quantised()
+    signals()
+    several()
     heads()
     External("external_data").conv(4, 3, (3, 3)).add("Relu", None)
     Typed("typed_initializers", opset=11).conv(4, 3, (3, 3)).add("Relu", None)

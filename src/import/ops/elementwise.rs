@@ -113,13 +113,15 @@ pub fn clip<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> Step<Operan
     } else {
         high
     };
-    if low.is_nan() || high.is_nan() || low > high {
+    if low.is_nan() || high.is_nan() {
         return Err(node.finding(
             diag::CLIP_BOUNDS,
             format!("clips to {low}..{high}"),
-            "the lower bound must not be above the upper one: export the model again",
+            "the bounds must be numbers: export the model again",
         ));
     }
+    // Bounds that cross leave the upper one everywhere.
+    let low = low.min(high);
     let op = match (low, high) {
         (0.0, 6.0) => FloatOp::Relu6,
         (0.0, f32::INFINITY) => FloatOp::Relu,
