@@ -25,7 +25,7 @@ const CASES: &[(&str, Change)] = &[
     // The file as a whole.
     ("no opset", |m| m.opset_import.clear()),
     ("opset too old", |m| m.opset_import[0].version = 10),
-    ("opset too new", |m| m.opset_import[0].version = 22),
+    ("opset too new", |m| m.opset_import[0].version = 26),
     ("no graph", |m| m.graph = None),
     ("no nodes", |m| graph(m).node.clear()),
     ("no output", |m| graph(m).output.clear()),
@@ -370,7 +370,12 @@ const CASES: &[(&str, Change)] = &[
         insert(m, "ConvTranspose", &["dw"], vec![])
     }),
     ("transposed convolution that reaches too far", |m| {
-        insert(m, "ConvTranspose", &["t"], vec![ints("dilations", &[4096, 1])]);
+        insert(
+            m,
+            "ConvTranspose",
+            &["t"],
+            vec![ints("dilations", &[4096, 1])],
+        );
         graph(m).initializer.push(floats("t", &[4, 4, 3, 3]));
     }),
     ("transposed convolution padded away", |m| {

@@ -223,7 +223,7 @@ def linear():
     net.add("Reshape", None, net.const(np.int64([3, 2]))).add("Gemm", None, net.weight(3, 4), net.weight(2, 4), transA=1)
     net.add("Reshape", None, net.const(np.int64([1, 8])))
     net = Net("matmul_vector", ("N", 6))
-    net.add("MatMul", None, net.weight(6)).add("Unsqueeze", None, net.const(np.int64([1])))
+    net.add("MatMul", None, net.weight(6)).add("Unsqueeze", None, net.const(np.int64([1]))).add("MatMul", None, net.weight(1, 5))
     net = Net("matmul_each", (1, 2, 3, 4))
     net.add("MatMul", None, net.weight(1, 2, 4, 5))
     net = Net("flatten_dense", ("N", 2, 3, 4))
