@@ -369,6 +369,15 @@ const CASES: &[(&str, Change)] = &[
     ("transposed convolution of another size", |m| {
         insert(m, "ConvTranspose", &["dw"], vec![])
     }),
+    ("transposed convolution of huge phases", |m| {
+        insert(
+            m,
+            "ConvTranspose",
+            &["t"],
+            vec![ints("strides", &[4096, 4096])],
+        );
+        graph(m).initializer.push(floats("t", &[4, 4, 3, 3]));
+    }),
     ("transposed convolution that reaches too far", |m| {
         insert(
             m,

@@ -5,6 +5,7 @@
 use crate::diag;
 use crate::import::builder::{Builder, fresh};
 use crate::import::node::{NodeReader, Operand, Step};
+use crate::import::tensor::{MAX_ELEMENTS, element_count};
 use crate::import::view::{View, nchw};
 use crate::ir::float::{Conv, FloatOp, Window};
 
@@ -112,6 +113,25 @@ pub fn conv_transpose<'m>(builder: &mut Builder<'m>, node: &NodeReader<'m>) -> S
         ));
     };
     let outputs = group_out * groups;
+    // Zeros between taps, and phases without any: a small file must not ask for a large memory.
+    let sizes = [
+        [channels, group_out, kernel[0], kernel[1], 1, 1],
+        [
+            outputs,
+            stride[0],
+            stride[1],
+            channels / groups,
+            rows.taps,
+            columns.taps,
+        ],
+    ];
+    if sizes.iter().any(|extents| element_count(extents).is_none()) {
+        return Err(node.finding(
+            diag::VALUE_TOO_LARGE,
+            format!("strides {stride:?} and dilations {dilation:?} over {kernel:?} pixels"),
+            format!("weights that come of it must stay within {MAX_ELEMENTS} elements"),
+        ));
+    }
     if let Some(bias) = &bias
         && bias.dims != [outputs]
     {
