@@ -278,9 +278,49 @@ pub struct Nest<'a> {
     pub loops: &'a [Loop],
 }
 
-impl Nest<'_> {
+impl<'a> Nest<'a> {
     /// The most loops.
     pub const DEPTH: usize = 6;
+
+    /// Where each round of `outer` begins, the first loops of the nest: elements of the input and of
+    /// the output.
+    pub(crate) fn rounds(&self, outer: &'a [Loop]) -> Rounds<'a> {
+        Rounds {
+            outer,
+            done: [0; Nest::DEPTH],
+            next: Some([self.from as usize, self.to as usize]),
+        }
+    }
+}
+
+/// See [`Nest::rounds`].
+pub(crate) struct Rounds<'a> {
+    outer: &'a [Loop],
+    /// How many rounds of each loop are done.
+    done: [u32; Nest::DEPTH],
+    next: Option<[usize; 2]>,
+}
+
+impl Iterator for Rounds<'_> {
+    type Item = [usize; 2];
+
+    fn next(&mut self) -> Option<[usize; 2]> {
+        let now = self.next.take()?;
+        let [mut from, mut to] = now;
+        // The innermost loop that has rounds left goes on; those inside it begin anew.
+        for (&[count, from_step, to_step], done) in self.outer.iter().zip(&mut self.done).rev() {
+            *done += 1;
+            if *done < count {
+                self.next = Some([from + from_step as usize, to + to_step as usize]);
+                break;
+            }
+            *done = 0;
+            let back = count.wrapping_sub(1) as usize;
+            from = from.wrapping_sub(back.wrapping_mul(from_step as usize));
+            to = to.wrapping_sub(back.wrapping_mul(to_step as usize));
+        }
+        Some(now)
+    }
 }
 
 /// Copies elements of one input to their places in the output: the share that an input has in a

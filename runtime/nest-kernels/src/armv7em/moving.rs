@@ -3,7 +3,7 @@
 use core::arch::global_asm;
 
 use crate::check::{checked, refuse};
-use crate::layer::{Lookup, Loop, Move, Nest};
+use crate::layer::{Lookup, Loop, Move};
 
 global_asm!(include_str!("moving.s"), options(raw));
 
@@ -65,10 +65,7 @@ pub fn move_elements(layer: &Move<'_>, level: usize, input: &[i8], output: &mut 
             [run] => (&[][..], [ONCE, ONCE, *run]),
             [] => (&[][..], [ONCE; 3]),
         };
-        let (mut from, mut to) = (nest.from as usize, nest.to as usize);
-        // How many rounds of each outer loop are done.
-        let mut done = [0; Nest::DEPTH];
-        loop {
+        for [from, to] in nest.rounds(outer) {
             let mut blocks = Blocks {
                 from: input.as_ptr().wrapping_add(from),
                 to: output.wrapping_add(to),
@@ -86,24 +83,6 @@ pub fn move_elements(layer: &Move<'_>, level: usize, input: &[i8], output: &mut 
             // SAFETY: `check` saw that the nest's loops, of one round at least, stay inside both
             // maps, and the tables hold 256 entries.
             unsafe { blocks.copy() };
-            // The innermost loop that has rounds left goes on; those inside it begin anew.
-            let mut ended = true;
-            for (&[count, from_step, to_step], done) in outer.iter().zip(&mut done).rev() {
-                *done += 1;
-                if *done < count {
-                    from += from_step as usize;
-                    to += to_step as usize;
-                    ended = false;
-                    break;
-                }
-                *done = 0;
-                let back = count.wrapping_sub(1) as usize;
-                from = from.wrapping_sub(back.wrapping_mul(from_step as usize));
-                to = to.wrapping_sub(back.wrapping_mul(to_step as usize));
-            }
-            if ended {
-                break;
-            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Operators that only move elements. The device runs these, too, so that they hold no panic.
 
 use crate::check::checked;
-use crate::layer::{Loop, Move, Nest, Pad, Resize};
+use crate::layer::{Loop, Move, Pad, Resize};
 
 /// Constant padding.
 pub fn pad(layer: &Pad<'_>, level: usize, input: &[i8], output: &mut [i8]) {
@@ -38,30 +38,9 @@ pub fn move_elements(layer: &Move<'_>, level: usize, input: &[i8], output: &mut 
     let table = checked!(layer.check(level, input, output));
     for nest in layer.nests {
         let (&inner, outer) = nest.loops.split_last().unwrap_or((&[1, 0, 0], &[]));
-        // How many rounds of each outer loop are done.
-        let mut done = [0; Nest::DEPTH];
-        let (mut from, mut to) = (nest.from as usize, nest.to as usize);
-        loop {
+        for [from, to] in nest.rounds(outer) {
             if let (Some(input), Some(output)) = (input.get(from..), output.get_mut(to..)) {
                 run(inner, input, output, table);
-            }
-            // The innermost loop that has rounds left goes on; those inside it begin anew.
-            let mut ended = true;
-            for (&[count, from_step, to_step], done) in outer.iter().zip(&mut done).rev() {
-                *done += 1;
-                if *done < count {
-                    from += from_step as usize;
-                    to += to_step as usize;
-                    ended = false;
-                    break;
-                }
-                *done = 0;
-                let back = count.wrapping_sub(1) as usize;
-                from = from.wrapping_sub(back.wrapping_mul(from_step as usize));
-                to = to.wrapping_sub(back.wrapping_mul(to_step as usize));
-            }
-            if ended {
-                break;
             }
         }
     }
