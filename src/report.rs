@@ -82,6 +82,12 @@ pub struct ImageReport {
     pub ram_bytes: RamBytes,
     /// The memory the arena lies in.
     pub arena_memory: String,
+    /// The arena.
+    #[serde(default)]
+    pub arena_bytes: Bytes,
+    /// What no plan with these kernels and passes can go below, proven.
+    #[serde(default)]
+    pub arena_lower_bound_bytes: Bytes,
     /// Kernel code that is copied to the instruction memory at start-up.
     pub itcm_bytes: Bytes,
     /// Levels, sparsest first.
@@ -352,12 +358,14 @@ impl ImageReport {
     /// For people.
     pub fn table(&self) -> String {
         let mut out = format!(
-            "{} for {}\n{}\n{}\narena in {}, {} of kernels in ITCM\n\n",
+            "{} for {}\n{}\n{}\narena   {} in {}, lower bound {}; {} of kernels in ITCM\n\n",
             self.model,
             self.target,
             self.flash_bytes.line(),
             self.ram_bytes.line(),
+            self.arena_bytes,
             self.arena_memory,
+            self.arena_lower_bound_bytes,
             self.itcm_bytes
         );
         if self.dead_channels.removed > 0 {

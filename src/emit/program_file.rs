@@ -19,7 +19,7 @@ use crate::units::{Bytes, Cycles, Macs};
 
 const MAGIC: &[u8; 8] = b"NESTPROG";
 /// Version of the layout; it includes that of the weights.
-const VERSION: u32 = 3 << 16 | nest_format::FORMAT_VERSION;
+const VERSION: u32 = 4 << 16 | nest_format::FORMAT_VERSION;
 const HEAD: usize = 8 + 4 + 32;
 
 /// The program as bytes.
@@ -129,7 +129,7 @@ structs! {
     PlacedTensor { name shape quant offset }
     Step { name op kernel payload inputs output scratch_words scratch_offset macs live_macs effective_macs nonzero_weights weights model_channels weight_bytes index_bytes requant_bytes estimated_cycles candidates }
     Candidate { kernel refused cycles flash scratch_words }
-    Program { name sparsities tensors steps input outputs arena_bytes preprocessing }
+    Program { name sparsities tensors steps input outputs arena_bytes arena_bound preprocessing }
 }
 
 macro_rules! enums {

@@ -118,6 +118,8 @@ fn report(program: &Program, board: &Board, image: &Image, arena_memory: &str) -
         flash_bytes: flash_bytes(program, image),
         ram_bytes: ram_bytes(program, Bytes(0)),
         arena_memory: arena_memory.into(),
+        arena_bytes: program.arena_bytes,
+        arena_lower_bound_bytes: program.arena_bound,
         itcm_bytes: image.itcm_bytes,
         levels: (program.sparsities.iter().enumerate())
             .map(|(level, &sparsity)| ImageLevel {

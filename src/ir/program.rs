@@ -561,6 +561,8 @@ pub struct Program {
     pub outputs: Vec<TensorId>,
     /// Bytes of the arena, a multiple of 4: all activations and all scratch.
     pub arena_bytes: Bytes,
+    /// What no plan with these kernels and passes can go below, proven.
+    pub arena_bound: Bytes,
     /// How pictures become inputs, if known.
     pub preprocessing: Option<Preprocessing>,
 }

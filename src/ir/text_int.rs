@@ -264,14 +264,14 @@ pub fn step_line(step: &Step) -> String {
 /// The text form of a program: where tensors lie and what each step costs, all in bytes.
 pub fn print_program(program: &Program) -> String {
     let mut out = String::new();
-    let (bound, fullest) = program.peak();
+    let fullest = program.peak().1;
     let _ = writeln!(
         out,
         "program {:?}\nsparsities {}\narena {} lower_bound {}{}",
         program.name,
         list(&program.sparsities),
         program.arena_bytes.0,
-        bound.0,
+        program.arena_bound.0,
         fullest.map_or(String::new(), |id| format!(" in {id}"))
     );
     for (id, t) in program.tensors.iter_enumerated() {

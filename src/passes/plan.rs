@@ -7,7 +7,7 @@
 //! below that no byte is overwritten before the pass that reads it has packed it
 //! ([`Payload::least_distance`]): the two then share bytes. Other blocks that live at the same time may
 //! not overlap. What the fullest step
-//! holds is a lower bound that no plan can beat, and the search stops where it is reached.
+//! holds is a lower bound that no plan can beat, and the search ([`search`]) stops where it is reached.
 
 use crate::ir::ids::{Id, IdVec, LayerId, TensorId};
 use crate::ir::program::{
@@ -15,12 +15,12 @@ use crate::ir::program::{
 };
 use crate::units::{Bytes, Cycles};
 
-use super::calibrate::Random;
 use super::cost;
 use super::encode::EncodedGraph;
 
-/// Orders tried where the first ones miss the lower bound.
-const TRIES: usize = 2000;
+mod search;
+
+use search::Found;
 
 /// Weights up to this size stay in a data cache of 16 KiB from one pass to the next.
 const CACHED: Bytes = Bytes(12 << 10);
@@ -43,9 +43,10 @@ pub struct MemoryPlan {
     pub bytes: usize,
     /// What each step holds besides its scratch.
     needs: Vec<Needs>,
-    /// No plan with these kernels needs less.
+    /// No plan with these kernels and passes needs less: what is live in the fullest step, or
+    /// the arena itself where the search proved that nothing better exists.
     pub lower_bound: usize,
-    /// The step at which the lower bound is live.
+    /// The fullest step.
     pub peak: Option<LayerId>,
 }
 
@@ -104,6 +105,7 @@ pub fn plan_for(encoded: EncodedGraph, fast_memory: Option<Bytes>) -> Program {
         input: graph.input,
         outputs: graph.outputs,
         arena_bytes: Bytes(memory.bytes as u64),
+        arena_bound: Bytes(memory.lower_bound as u64),
         preprocessing: None,
     }
 }
@@ -236,7 +238,11 @@ fn place(
     let peak = (0..needs.len()).max_by_key(|&at| (live(at), std::cmp::Reverse(at)));
     let lower_bound = peak.map_or(0, live);
 
-    let (offsets_of, bytes) = best_offsets(&blocks, lower_bound);
+    let Found {
+        offsets: offsets_of,
+        bytes,
+        lower_bound,
+    } = search::best_offsets(&blocks, lower_bound);
     let mut offsets: IdVec<TensorId, usize> = sizes.iter().map(|_| 0).collect();
     for (block, &offset) in blocks.iter().zip(&offsets_of) {
         for &tensor in &block.tensors {
@@ -329,81 +335,6 @@ fn blocks(
         };
     }
     blocks
-}
-
-/// Offsets of all blocks and the bytes they take. Several orders are tried, each block going to the
-/// tightest gap (ties: the lowest) between those placed before it that live at its time.
-fn best_offsets(blocks: &[Block], lower_bound: usize) -> (Vec<usize>, usize) {
-    let mut order: Vec<usize> = (0..blocks.len()).collect();
-    let mut best: Option<(Vec<usize>, usize)> = None;
-    let mut try_order = |order: &[usize]| {
-        let candidate = offsets_in(order, blocks);
-        if best.as_ref().is_none_or(|b| candidate.1 < b.1) {
-            best = Some(candidate);
-        }
-        best.as_ref().is_some_and(|b| b.1 == lower_bound)
-    };
-    let span = |b: &Block| b.to - b.from + 1;
-    order.sort_by_key(|&i| std::cmp::Reverse(blocks[i].bytes));
-    let mut done = try_order(&order);
-    if !done {
-        order.sort_by_key(|&i| std::cmp::Reverse(blocks[i].bytes * span(&blocks[i])));
-        done = try_order(&order);
-    }
-    if !done {
-        order.sort_by_key(|&i| std::cmp::Reverse(span(&blocks[i])));
-        done = try_order(&order);
-    }
-    let mut random = Random(0);
-    for _ in 0..TRIES {
-        if done {
-            break;
-        }
-        for i in (1..order.len()).rev() {
-            order.swap(i, (random.next() % (i as u64 + 1)) as usize);
-        }
-        done = try_order(&order);
-    }
-    best.unwrap_or_default()
-}
-
-fn offsets_in(order: &[usize], blocks: &[Block]) -> (Vec<usize>, usize) {
-    let mut offsets = vec![0; blocks.len()];
-    let mut placed: Vec<usize> = Vec::with_capacity(blocks.len());
-    let mut bytes = 0;
-    for &i in order {
-        let block = &blocks[i];
-        if block.bytes == 0 {
-            continue;
-        }
-        // Where the block may not begin: from the first on, up to before the second.
-        let mut forbidden: Vec<(usize, usize)> = (placed.iter())
-            .filter(|&&j| block.meets(&blocks[j]))
-            .map(|&j| {
-                let (start, end) = (offsets[j], offsets[j] + blocks[j].bytes);
-                let (below, above) = match (block.over, blocks[j].over) {
-                    (Some((input, distance)), _) if input == j => (distance, end),
-                    (_, Some((input, distance))) if input == i => (block.bytes, start + distance),
-                    _ => (block.bytes, end),
-                };
-                // The last place below lets the blocks be `below` bytes apart.
-                ((start + 1).saturating_sub(below), above)
-            })
-            .collect();
-        forbidden.sort_unstable();
-        let mut at = 0;
-        let mut tightest: Option<(usize, usize)> = None;
-        for (from, to) in forbidden {
-            if from > at && tightest.is_none_or(|(gap, _)| from - at < gap) {
-                tightest = Some((from - at, at));
-            }
-            at = at.max(to.next_multiple_of(block.align));
-        }
-        offsets[i] = tightest.map_or(at, |(_, at)| at);
-        bytes = bytes.max(offsets[i] + block.bytes);
-        placed.push(i);
-    }
-    (offsets, bytes.next_multiple_of(4))
 }
 
 #[cfg(test)]

@@ -697,6 +697,7 @@ pub fn program(name: &str, levels: usize, outputs: usize) -> Program {
             vec![shares]
         },
         arena_bytes: Bytes((scratch_offset + scratch_bytes) as u64),
+        arena_bound: Bytes(0),
         preprocessing: (levels > 1).then(|| Preprocessing {
             scale: 1.0,
             mean: vec![125.3, 123.0, 113.9],

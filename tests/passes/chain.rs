@@ -142,8 +142,12 @@ fn compiled(seed: u64) -> Compiled {
         panic!("an integer graph comes before the encoding")
     };
     let program = plan(encode(graph.clone(), &Preferences::default()).expect("encodes"));
-    let bound = program.peak().0;
-    assert!(bound <= program.arena_bytes, "seed {seed}: {bound}");
+    let (arena, bound) = (program.arena_bytes, program.arena_bound);
+    assert!(program.peak().0 <= bound && bound <= arena, "seed {seed}");
+    assert!(
+        100 * arena.0 <= 105 * bound.0,
+        "seed {seed}: {arena}, at least {bound}"
+    );
     let whole = compile(model.clone(), &options, &mut ()).expect("compiles");
     assert_eq!(
         program, whole,

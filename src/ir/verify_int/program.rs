@@ -21,6 +21,10 @@ pub(super) fn check(program: &Program, b: &mut Breaches) {
     b.check(room.is_multiple_of(4), "P1", "program", || {
         format!("an arena of {room} B")
     });
+    let bound = program.arena_bound.0;
+    b.check(bound <= program.arena_bytes.0, "P1", "program", || {
+        format!("an arena of {room} B, and none below {bound} B is said to be possible")
+    });
     let before = b.0.0.len();
     let levels = program.level_count();
     let mut furthest = 0;

@@ -1,6 +1,7 @@
 //! Plans keep live tensors apart and reach the bound.
 
 use super::*;
+use crate::passes::calibrate::Random;
 use crate::units::Macs;
 
 fn id(i: usize) -> TensorId {
@@ -189,14 +190,85 @@ fn an_output_begins_below_the_input_it_writes_over() {
     assert_eq!(plan.bytes, 792 + 1584 + 24);
 }
 
-/// Every pair of tensors that live together, checked by brute force; and the search comes close to
-/// the bound on random graphs.
+/// The least bytes of any plan: all orders in which blocks may lie, lowest first.
+fn least_bytes(blocks: &[Block], order: &mut Vec<usize>, offsets: &mut [usize]) -> usize {
+    if order.len() == blocks.len() {
+        let ends = (0..blocks.len()).map(|i| offsets[i] + blocks[i].bytes);
+        return ends.max().unwrap_or(0).next_multiple_of(4);
+    }
+    let mut least = usize::MAX;
+    for i in 0..blocks.len() {
+        if order.contains(&i) {
+            continue;
+        }
+        let above = |&j: &usize| match blocks[j].over {
+            Some((input, distance)) if input == i => offsets[j] + distance,
+            _ => offsets[j] + blocks[j].bytes,
+        };
+        let below = order.iter().filter(|&&j| blocks[i].meets(&blocks[j]));
+        let at = below.map(above).max().unwrap_or(0);
+        offsets[i] = at.next_multiple_of(blocks[i].align);
+        order.push(i);
+        least = least.min(least_bytes(blocks, order, offsets));
+        order.pop();
+    }
+    least
+}
+
+/// The search against all orders there are, on blocks few enough for that.
+#[test]
+fn what_the_search_calls_an_optimum_is_one() {
+    let mut r = Random(7);
+    let mut above_the_fullest_step = 0;
+    for case in 0..300 {
+        let count = 3 + case % 4;
+        let mut blocks: Vec<Block> = Vec::new();
+        for i in 0..count {
+            let from = (r.next() % 5) as usize;
+            let input = (0..i).find(|&j| blocks[j].to == from && r.next().is_multiple_of(2));
+            blocks.push(Block {
+                bytes: 4 * (1 + r.next() as usize % 9),
+                align: if r.next().is_multiple_of(3) { 8 } else { 4 },
+                from,
+                to: from + (r.next() % 3) as usize,
+                tensors: Vec::new(),
+                over: input.map(|input| (input, 4 * (r.next() as usize % 4))),
+            });
+        }
+        // One output shares bytes with an input at a time.
+        for i in 0..count {
+            if blocks[..i]
+                .iter()
+                .any(|b| b.over.is_some() && b.from == blocks[i].from)
+            {
+                blocks[i].over = None;
+            }
+        }
+        let live = |at: usize| -> usize {
+            let alive = blocks.iter().filter(|b| b.lives(at));
+            let shared = (blocks.iter().filter(|b| b.from == at))
+                .filter_map(|b| Some((b.over?, b.bytes)))
+                .map(|((input, d), output)| shared_bytes(blocks[input].bytes, output, d));
+            alive.map(|b| b.bytes).sum::<usize>() - shared.sum::<usize>()
+        };
+        let bound = (0..8).map(live).max().unwrap_or(0);
+        let found = search::best_offsets(&blocks, bound);
+        let least = least_bytes(&blocks, &mut Vec::new(), &mut vec![0; count]);
+        assert_eq!(found.bytes, least, "case {case}: {blocks:?}");
+        assert_eq!(found.lower_bound, least, "case {case}: a proof");
+        above_the_fullest_step += usize::from(least > bound);
+    }
+    assert!(above_the_fullest_step > 10, "{above_the_fullest_step}");
+}
+
+/// Every pair of tensors that live together, checked by brute force; and the search comes within 5 %
+/// of the bound on all random graphs and reaches it on nearly all.
 #[test]
 fn random_plans_never_overlap() {
     let mut r = Random(3);
     let (mut reached, mut shared, cases) = (0, 0, 150);
     for case in 0..cases {
-        let n = 3 + (r.next() % 14) as usize;
+        let n = 3 + (r.next() % if case % 5 == 0 { 20 } else { 14 }) as usize;
         let mut sizes = vec![16 * (1 + r.next() as usize % 8)];
         let mut steps = Vec::new();
         for i in 1..n {
@@ -217,6 +289,8 @@ fn random_plans_never_overlap() {
         }
         let (plan, steps) = placed(&sizes, steps, &[n - 1]);
         assert!(plan.bytes >= plan.lower_bound);
+        let most = plan.lower_bound * 105 / 100;
+        assert!(plan.bytes <= most, "case {case}: {} of {most}", plan.bytes);
         reached += usize::from(plan.bytes == plan.lower_bound);
         // Play the program: mark bytes with the tensor that owns them.
         let mut owner = vec![usize::MAX; plan.bytes];
@@ -252,7 +326,7 @@ fn random_plans_never_overlap() {
     }
     assert!(shared > 100, "{shared}");
     assert!(
-        reached >= cases * 95 / 100,
+        reached >= cases * 98 / 100,
         "{reached} of {cases} at the lower bound"
     );
 }
