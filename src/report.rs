@@ -5,6 +5,7 @@
 
 pub mod chart;
 mod kernels;
+mod memory;
 mod quantisation;
 mod training;
 
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::units::{Bytes, Cycles, Hertz, Instructions, Macs, group_thousands};
 
 pub use kernels::{KernelCandidate, LayerKernels, explain};
+pub use memory::{MemoryBlock, MemoryMap, MemoryUse};
 pub use quantisation::{LayerNoise, LevelNoise, Quantisation, WorstLayer};
 pub use training::{
     LayerSparsity, RecordedEpoch, RecordedLevel, RecordedLevelEpoch, TrainRecord, training_html,
@@ -103,6 +105,9 @@ pub struct ImageReport {
     /// How closely the integer network follows the float network, if that was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantisation: Option<Quantisation>,
+    /// Where everything lies in the arena, and when.
+    #[serde(default)]
+    pub memory: MemoryMap,
 }
 
 /// Channels that hold one value whatever the input, or that nothing reads: they are not in the image.

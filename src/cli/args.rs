@@ -182,6 +182,12 @@ pub struct CompileArgs {
     /// and which adds most noise.
     #[arg(long)]
     pub explain_quantisation: bool,
+    /// Print where every tensor and every kernel's scratch lies in the arena, and when.
+    #[arg(long)]
+    pub explain_memory: bool,
+    /// Write a page with the plan of memory as a picture, for a browser. Example: --report plan.html
+    #[arg(long, value_name = "PAGE.html")]
+    pub report: Option<PathBuf>,
     /// Stop after this pass and emit nothing.
     #[arg(long, value_name = "PASS")]
     pub stop_after: Option<String>,

@@ -16,7 +16,7 @@ use crate::export;
 use crate::image::{self, BuildOptions};
 use crate::ir::nested::NestedModel;
 use crate::passes::{self, Artefact, CompileOptions, Objective, PIPELINE, Preferences};
-use crate::report::{self, LayerKernels, Quantisation};
+use crate::report::{self, LayerKernels, MemoryMap, Quantisation};
 use crate::target::Board;
 use crate::units::Bytes;
 
@@ -36,6 +36,12 @@ pub fn run(args: &CompileArgs, printer: &Printer) -> Result<io::Result<()>> {
     }
     if args.explain_quantisation {
         check_order(last, Some("quantise"), "--explain-quantisation")?;
+    }
+    if args.explain_memory {
+        check_order(last, Some("plan"), "--explain-memory")?;
+    }
+    if args.report.is_some() {
+        check_order(last, Some("plan"), "--report")?;
     }
     emit::check_output(&args.output)?;
     let nested = model::load(&args.model, printer)?;
@@ -73,6 +79,15 @@ pub fn run(args: &CompileArgs, printer: &Printer) -> Result<io::Result<()>> {
             _ => Vec::new(),
         };
         dumped += &report::explain(&kernels);
+    }
+    if let Artefact::Program(program) = &artefact {
+        let memory = MemoryMap::of(program);
+        if args.explain_memory {
+            dumped += &memory.explain();
+        }
+        if let Some(page) = &args.report {
+            export::replace(page, memory.html(&program.name, &board.name).as_bytes())?;
+        }
     }
     let program = match (artefact, last) {
         (Artefact::Program(program), None) => program,

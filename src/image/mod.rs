@@ -13,8 +13,8 @@ use crate::emit::{self, Budgets, NESTC_VERSION};
 use crate::ir::ids::{Id, LayerId, TensorId};
 use crate::ir::program::{Program, Step};
 use crate::report::{
-    DeadChannels, FlashBytes, ImageLayer, ImageLevel, ImageReport, LayerKernels, RamBytes,
-    SCHEMA_VERSION,
+    DeadChannels, FlashBytes, ImageLayer, ImageLevel, ImageReport, LayerKernels, MemoryMap,
+    RamBytes, SCHEMA_VERSION,
 };
 use crate::target::Board;
 use crate::units::{Bytes, Macs};
@@ -136,6 +136,7 @@ fn report(program: &Program, board: &Board, image: &Image, arena_memory: &str) -
             .collect(),
         kernels: LayerKernels::of(&program.steps),
         quantisation: None,
+        memory: MemoryMap::of(program),
     }
 }
 

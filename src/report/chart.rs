@@ -1,4 +1,5 @@
-//! Charts as SVG text: scatter and line plots with an optional Pareto front, and stacked bars.
+//! Charts as SVG text: scatter and line plots with an optional Pareto front, stacked bars, and
+//! rectangles over time.
 //!
 //! Everything is told twice, so that no chart needs colour: series have shapes and dashes, segments
 //! of bars have hatches. Every chart has a title and a text alternative, and the same chart gives the
@@ -10,12 +11,14 @@ mod bars;
 mod canvas;
 mod pareto;
 mod plot;
+mod spans;
 #[cfg(test)]
 mod tests;
 
 pub use bars::{Bar, Bars};
 pub use pareto::pareto_front;
 pub use plot::{Axis, Join, Plot, Point, Series};
+pub use spans::{Span, Spans};
 
 /// The size of letters, in the chart's units.
 const FONT: f64 = 13.0;

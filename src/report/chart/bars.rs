@@ -107,7 +107,7 @@ impl Bars {
 }
 
 /// A tile that fills a segment: a light colour under lines of its own direction.
-fn pattern(id: &str, segment: usize) -> String {
+pub(super) fn pattern(id: &str, segment: usize) -> String {
     const LINES: [&str; 4] = [
         "",
         "M0 8 L8 0 M-2 2 L2 -2 M6 10 L10 6",
