@@ -41,7 +41,8 @@ pub fn run(args: &BenchArgs, printer: &Printer) -> Result<io::Result<()>> {
 }
 
 fn no_probe(args: &BenchArgs, compiled: &Compiled) -> Diagnostic {
-    let chip = args.chip.as_ref().unwrap_or(&compiled.board.probe_rs_chip);
+    let board = &compiled.board;
+    let chip = (args.chip.as_ref().or(board.probe_rs_chip.as_ref())).unwrap_or(&board.name);
     Diagnostic::new(
         NO_PROBE,
         "--on probe",

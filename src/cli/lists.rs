@@ -12,7 +12,7 @@ use crate::target::Board;
 pub fn targets(printer: &Printer) -> io::Result<()> {
     let boards = Board::all();
     let mut rows = vec![
-        ["board", "clock MHz", "memory", "description"]
+        ["board", "core", "clock MHz", "memory", "description"]
             .map(String::from)
             .to_vec(),
     ];
@@ -24,6 +24,7 @@ pub fn targets(printer: &Printer) -> io::Result<()> {
             .collect();
         rows.push(vec![
             board.name.clone(),
+            board.core.kind.name().to_string(),
             (board.clock.core_hz.0 / 1_000_000).to_string(),
             memory.join(", "),
             board.description.clone(),
@@ -41,6 +42,8 @@ pub fn targets(printer: &Printer) -> io::Result<()> {
                 "name": b.name,
                 "description": b.description,
                 "chip": b.probe_rs_chip,
+                "core": b.rust_target_cpu,
+                "cycle_model": b.core.kind.has_cycle_model(),
                 "rust_target": b.rust_target,
                 "clock_hz": b.clock.core_hz,
                 "memory": memory,

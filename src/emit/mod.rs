@@ -17,8 +17,8 @@ use crate::ir::ids::{Id, LayerId, ValueId};
 use crate::ir::program::Program;
 use crate::ir::text_int;
 use crate::report::SCHEMA_VERSION;
-use crate::target::{Board, Memory, MemoryKind};
-use crate::units::Bytes;
+use crate::target::{Board, ClockSetUp, Memory};
+use crate::units::{Bytes, group_thousands};
 
 pub use program_file::{read_program, write_program};
 pub use write::{File, Staged, check_output, write_folder};
@@ -99,8 +99,7 @@ pub fn check_activations(graph: &FloatGraph, board: &Board, budgets: Budgets) ->
     let Some((input, output, node)) = heaviest else {
         return Ok(());
     };
-    let largest = |kind| board.memory(kind).bytes;
-    let memory = largest(MemoryKind::Sram).max(largest(MemoryKind::Dtcm));
+    let memory = board.sram().bytes.max(board.data().bytes);
     let (limit, whose) = match budgets.ram {
         Some(budget) if budget < memory => (budget, "--ram-budget"),
         _ => (memory, "the board's largest memory"),
@@ -128,11 +127,12 @@ fn beside_arena(buffers: u64, layers: usize) -> Bytes {
     Bytes(buffers + 256 + 16 * layers as u64) + STACK_RESERVE
 }
 
-/// Tightly coupled memory that an arena of this network may take on the board.
+/// Memory without wait states that an arena of this network may take on the board: tightly coupled
+/// memory, or the RAM of a core that has none and no caches either.
 pub fn fast_memory(graph: &FloatGraph, board: &Board) -> Bytes {
     let values = graph.input.iter().chain(&graph.outputs);
     let buffers: u64 = values.map(|&v| graph.shape(v).len() as u64).sum();
-    let room = board.memory(MemoryKind::Dtcm).bytes.0;
+    let room = board.data().bytes.0;
     // Layers are fewer than nodes, and the arena ends on a multiple of 32.
     let beside = beside_arena(buffers, graph.nodes.len());
     Bytes(room.saturating_sub(beside.0) / 32 * 32)
@@ -155,8 +155,7 @@ pub fn fast_memory(graph: &FloatGraph, board: &Board) -> Bytes {
 pub fn place<'a>(program: &Program, board: &'a Board, budgets: Budgets) -> Result<&'a Memory> {
     let mut faults = Diagnostics::default();
     let model = model_bytes(program) + CODE_RESERVE;
-    let flash = board.memory(MemoryKind::Flash);
-    let (limit, whose) = flash_limit(flash, budgets);
+    let (limit, whose) = flash_limit(board.flash(), budgets);
     if model > limit {
         faults.push(Diagnostic::new(
             FLASH_OVERFLOW,
@@ -198,14 +197,20 @@ pub fn place<'a>(program: &Program, board: &'a Board, budgets: Budgets) -> Resul
     }
     let lens = [program.input].into_iter().chain(program.outputs.clone());
     let buffers: u64 = lens.map(|t| program.tensors[t].shape.len() as u64).sum();
-    let dtcm = board.memory(MemoryKind::Dtcm);
-    let sram = board.memory(MemoryKind::Sram);
-    let memory = if arena + beside_arena(buffers, program.steps.len()) <= dtcm.bytes {
-        dtcm
+    let (data, sram) = (board.data(), board.sram());
+    let beside_data = beside_arena(buffers, program.steps.len());
+    let memory = if arena + beside_data <= data.bytes {
+        data
     } else {
-        if arena + Bytes(buffers) > sram.bytes {
+        // Without tightly coupled memory the stack is there as well.
+        let beside = if data == sram {
+            beside_data
+        } else {
+            Bytes(buffers)
+        };
+        if arena + beside > sram.bytes {
             faults.push(too_much(
-                sram.bytes - Bytes(buffers.min(sram.bytes.0)),
+                sram.bytes - Bytes(beside.0.min(sram.bytes.0)),
                 &sram.name,
             ));
         }
@@ -216,10 +221,16 @@ pub fn place<'a>(program: &Program, board: &'a Board, budgets: Budgets) -> Resul
 
 /// Which memory holds what, as the last lines of a plan.
 fn placement(board: &Board, arena: &Memory) -> String {
-    let [flash, itcm, dtcm] = [MemoryKind::Flash, MemoryKind::Itcm, MemoryKind::Dtcm]
-        .map(|kind| board.memory(kind).name.as_str());
+    let (flash, data) = (&board.flash().name, &board.data().name);
+    let loops = match board.itcm() {
+        Some(itcm) => format!(
+            "memory {} inner loops of kernels, copied from {flash}\n",
+            itcm.name
+        ),
+        None => String::new(),
+    };
     format!(
-        "memory {arena} arena\nmemory {dtcm} stack\nmemory {itcm} inner loops of kernels, copied from {flash}\n\
+        "memory {arena} arena\nmemory {data} stack\n{loops}\
          memory {flash} weights and constants, read in place, and all other code\n",
         arena = arena.name,
     )
@@ -265,7 +276,7 @@ pub fn check_flash(
     budgets: Budgets,
     total: Bytes,
 ) -> Result<(), Diagnostic> {
-    let (limit, whose) = flash_limit(board.memory(MemoryKind::Flash), budgets);
+    let (limit, whose) = flash_limit(board.flash(), budgets);
     if total <= limit {
         return Ok(());
     }
@@ -387,7 +398,7 @@ pub fn emit(program: &Program, board: &Board, budgets: Budgets) -> Result<Vec<Fi
         Ok(memory) => memory,
         Err(more) => {
             faults.0.extend(more.0);
-            board.memory(MemoryKind::Dtcm)
+            board.data()
         }
     };
     let names = view::layer_names(program);
@@ -412,7 +423,7 @@ pub fn emit(program: &Program, board: &Board, budgets: Budgets) -> Result<Vec<Fi
     let outputs = view::outputs(program);
     let arena_bytes = arena_type_bytes(program).0;
     let model_bytes = model_bytes(program).0;
-    let in_dtcm = memory.kind == MemoryKind::Dtcm;
+    let in_data = memory == board.data();
     let mut add = |path: &str, text: String| push(&mut files, path.to_string(), text);
 
     add("Cargo.toml", text(&view::Workspace { nestc_version }));
@@ -494,6 +505,8 @@ pub fn emit(program: &Program, board: &Board, budgets: Budgets) -> Result<Vec<Fi
             board,
             nestc_version,
             memories: view::memories(board),
+            has_itcm: board.itcm().is_some(),
+            has_sram: view::separate_sram(board).is_some(),
         }),
     );
     add(
@@ -501,7 +514,11 @@ pub fn emit(program: &Program, board: &Board, budgets: Budgets) -> Result<Vec<Fi
         text(&view::BenchMain {
             name,
             board,
-            arena_section: if in_dtcm { "" } else { ".nest.sram" },
+            clock: board.clock.set_up.map(ClockSetUp::function),
+            clock_hz: group_thousands(board.clock.core_hz.0).replace(',', "_"),
+            enables: view::enables(memory),
+            has_sram: view::separate_sram(board).is_some(),
+            arena_section: if in_data { "" } else { ".nest.sram" },
             outputs: &outputs,
             output_len_sum: outputs.iter().map(|o| o.len).sum(),
         }),
@@ -579,7 +596,7 @@ mod tests {
     #[test]
     fn a_layer_too_large_for_the_board_is_refused_by_its_two_tensors() {
         let board = Board::named("stm32h743").expect("known");
-        let sram = board.memory(MemoryKind::Sram).bytes.0;
+        let sram = board.sram().bytes.0;
         // 3 bytes a pixel: the output may lie over the input.
         let fits = ((sram / 3) as f64).sqrt() as usize;
         assert_eq!(

@@ -7,7 +7,7 @@ use crate::ir::float::Shape;
 use crate::ir::ids::TensorId;
 use crate::ir::program::{PlacedTensor, Program};
 use crate::passes::quantise_input;
-use crate::target::{Board, MemoryKind};
+use crate::target::{Board, Memory};
 
 /// Bytes of the arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,6 +161,14 @@ pub(super) struct BenchBuild;
 pub(super) struct BenchMain<'a> {
     pub name: &'a str,
     pub board: &'a Board,
+    /// The function of `nest-device` that sets the clocks.
+    pub clock: Option<&'static str>,
+    /// The core's clock, as a literal.
+    pub clock_hz: String,
+    /// Register and bits of each memory whose clock must be turned on.
+    pub enables: Vec<(String, String)>,
+    /// Whether there is a section for RAM on the main bus.
+    pub has_sram: bool,
     /// The section of the arena and the buffers; empty for the data memory.
     pub arena_section: &'a str,
     pub outputs: &'a [OutputView],
@@ -180,6 +188,8 @@ pub(super) struct MemoryX<'a> {
     pub board: &'a Board,
     pub nestc_version: &'a str,
     pub memories: Vec<MemoryView>,
+    pub has_itcm: bool,
+    pub has_sram: bool,
 }
 
 /// `templates/readme.md.j2`.
@@ -198,20 +208,27 @@ pub(super) struct Readme<'a> {
 /// The linker's memories. The instruction memory starts 32 bytes late, because no pointer may be
 /// null.
 pub(super) fn memories(board: &Board) -> Vec<MemoryView> {
-    let view = |name, kind, skip: u32| {
-        let memory = board.memory(kind);
-        MemoryView {
-            name,
-            origin: format!("{:#010x}", memory.origin + skip),
-            bytes: memory.bytes.0 - u64::from(skip),
-        }
+    let view = |name, memory: &Memory, skip: u32| MemoryView {
+        name,
+        origin: format!("{:#010x}", memory.origin + skip),
+        bytes: memory.bytes.0 - u64::from(skip),
     };
-    vec![
-        view("FLASH", MemoryKind::Flash, 0),
-        view("RAM", MemoryKind::Dtcm, 0),
-        view("ITCM", MemoryKind::Itcm, 32),
-        view("SRAM", MemoryKind::Sram, 0),
-    ]
+    let mut views = vec![view("FLASH", board.flash(), 0), view("RAM", board.data(), 0)];
+    views.extend(board.itcm().map(|itcm| view("ITCM", itcm, 32)));
+    views.extend(separate_sram(board).map(|sram| view("SRAM", sram, 0)));
+    views
+}
+
+/// The RAM on the main bus, where it is not the data memory.
+pub(super) fn separate_sram(board: &Board) -> Option<&Memory> {
+    Some(board.sram()).filter(|sram| *sram != board.data())
+}
+
+/// Register and bits that turn on the clocks of the memory the arena is in.
+pub(super) fn enables(memory: &Memory) -> Vec<(String, String)> {
+    let hex = |word: u32| format!("{:#06x}_{:04x}", word >> 16, word & 0xffff);
+    let enable = memory.enable.iter();
+    enable.map(|e| (hex(e.register), hex(e.bits))).collect()
 }
 
 pub(super) fn levels(program: &Program) -> Vec<LevelView> {

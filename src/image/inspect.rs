@@ -7,7 +7,7 @@ use object::read::elf::{ElfFile32, ProgramHeader};
 use object::{Endianness, Object, ObjectSection, ObjectSymbol, SectionFlags};
 
 use crate::diag::{Diagnostic, Diagnostics, IMAGE_MALFORMED, Result};
-use crate::target::{Board, MemoryKind};
+use crate::target::Board;
 use crate::units::Bytes;
 
 /// Bytes that are written into flash.
@@ -72,7 +72,7 @@ impl Image {
         let file = ElfFile32::<Endianness, _>::parse(elf)
             .map_err(|e| fault(format!("the file is no 32-bit ELF file: {e}")))?;
         let mut faults = Diagnostics::default();
-        let flash = board.memory(MemoryKind::Flash);
+        let flash = board.flash();
         let mut segments = Vec::new();
         for header in file.elf_program_headers() {
             let endian = file.endian();

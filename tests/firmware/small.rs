@@ -274,7 +274,7 @@ fn replayed(compiled: &Compiled, exchanges: Vec<Exchange>, report: &BenchReport)
 /// What lies where, and what must not be in an image.
 fn elf_facts(image: &Image) {
     let board = board();
-    let inside = |address: u32, kind| board.memory(kind).contains(address.into());
+    let inside = |address: u32, kind| board.memory(kind).unwrap().contains(address.into());
     for (name, kind) in [
         (".text", MemoryKind::Flash),
         (".rodata", MemoryKind::Flash),
@@ -308,13 +308,13 @@ fn elf_facts(image: &Image) {
 
 fn output_files(out: &Path, image: &Image) {
     let bin = fs::read(out.join(image::BIN_NAME)).unwrap();
-    let flash = board().memory(MemoryKind::Flash).origin;
+    let flash = board().flash().origin;
     for segment in &image.segments {
         let at = (segment.address - flash) as usize;
         assert_eq!(&bin[at..][..segment.bytes.len()], &segment.bytes[..]);
     }
     let stack = u32::from_le_bytes(bin[..4].try_into().unwrap());
-    let dtcm = board().memory(MemoryKind::Dtcm).clone();
+    let dtcm = board().data().clone();
     assert!(
         dtcm.contains(u64::from(stack) - 4),
         "the stack begins at {stack:#x}"
@@ -353,7 +353,7 @@ fn a_large_arena_goes_to_the_bus_memory() {
     output.offset = 200 * 1024 - output.shape.len().next_multiple_of(4);
     program.arena_bytes = Bytes(200 * 1024);
     let compiled = compile(&program, &out);
-    let sram = board().memory(MemoryKind::Sram).clone();
+    let sram = board().sram().clone();
     let section = (compiled.image.sections.iter())
         .find(|s| s.name == ".nest.sram")
         .unwrap();

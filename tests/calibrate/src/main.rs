@@ -81,7 +81,7 @@ fn main() -> ! {
     let Some(mut core) = Peripherals::take() else {
         exit(false)
     };
-    let Ok(clock_hz) = nest_device::start_480_mhz() else {
+    let Ok(clock_hz) = nest_device::stm32h743::start_480_mhz() else {
         print(format_args!("a clock did not become ready"));
         exit(false)
     };

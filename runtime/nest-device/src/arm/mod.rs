@@ -8,7 +8,9 @@ use core::arch::asm;
 
 use cortex_m::peripheral::{CPUID, DCB, DWT, SCB};
 
-pub use clock::{ClockError, start_480_mhz};
+pub use clock::{
+    ClockError, enable_memory, stm32f7, stm32f446, stm32h7a3, stm32h743, stm32h747, stm32l4r5,
+};
 pub use memory::{copy_kernels, zero_sram};
 pub use stack::{stack_limit, stack_used};
 

@@ -1,26 +1,6 @@
-//! Clocks of an STM32H743: 480 MHz from the internal oscillator, so that no crystal is assumed.
-//!
-//! Registers and sequence: ST RM0433, chapters 4 (flash), 6 (power), 8 (reset and clocks) and
-//! 12 (system configuration).
+//! What STM32H743 and STM32H747 have in common.
 
-use core::ptr;
-
-/// A clock that did not become ready.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClockError {
-    /// The regulator did not reach its voltage.
-    Voltage,
-    /// The flash did not take its wait states.
-    Flash,
-    /// The PLL did not lock.
-    Pll,
-    /// The core did not switch to the PLL.
-    Switch,
-}
-
-/// A device register.
-#[derive(Clone, Copy)]
-struct Register(usize);
+use super::{ClockError, Register};
 
 const FLASH_ACR: Register = Register(0x5200_2000);
 const PWR_CSR1: Register = Register(0x5802_4804);
@@ -37,42 +17,14 @@ const RCC_PLL1DIVR: Register = Register(0x5802_4430);
 const RCC_APB4ENR: Register = Register(0x5802_44f4);
 const SYSCFG_PWRCR: Register = Register(0x5800_042c);
 
-impl Register {
-    fn read(self) -> u32 {
-        // SAFETY: all `Register`s of this file are readable 32-bit registers of the device, and
-        // reading them changes nothing.
-        unsafe { ptr::read_volatile(ptr::with_exposed_provenance(self.0)) }
-    }
-    fn write(self, value: u32) {
-        // SAFETY: all `Register`s of this file are writable 32-bit registers that only this module
-        // touches, once, before any other code relies on the clocks.
-        unsafe { ptr::write_volatile(ptr::with_exposed_provenance_mut(self.0), value) }
-    }
-    /// Replaces the bits of `mask`.
-    fn modify(self, mask: u32, value: u32) {
-        self.write((self.read() & !mask) | value);
-    }
-    /// Waits until the bits of `mask` are `value`; several times the slowest of these waits.
-    fn wait(self, mask: u32, value: u32, error: ClockError) -> Result<(), ClockError> {
-        for _ in 0..1_000_000 {
-            if self.read() & mask == value {
-                return Ok(());
-            }
-        }
-        Err(error)
-    }
-}
+/// The bits 0 to 2 of PWR_CR3: where the core's supply comes from.
+pub(super) struct Supply(pub u32);
 
-/// Brings the core from its 64 MHz after reset to 480 MHz, the bus to 240 MHz, and gives the
-/// core's clock in hertz.
-///
-/// # Errors
-/// If a step does not become ready in time; the clocks are then as far as they got.
-pub fn start_480_mhz() -> Result<u32, ClockError> {
+/// 480 MHz from the 64 MHz after reset. The sections are those of RM0433.
+pub(super) fn start(supply: Supply) -> Result<u32, ClockError> {
     const VOSRDY: u32 = 1 << 13;
     const ACTVOSRDY: u32 = 1 << 13;
-    // Supply from the internal regulator, as after reset; the write confirms it (6.4.1).
-    PWR_CR3.modify(0b111, 0b110);
+    PWR_CR3.modify(0b111, supply.0);
     PWR_CSR1.wait(ACTVOSRDY, ACTVOSRDY, ClockError::Voltage)?;
     // Voltage scale 1, then the overdrive on top of it: scale 0 (6.6.2).
     PWR_D3CR.modify(0b11 << 14, 0b11 << 14);
