@@ -188,6 +188,9 @@ pub struct BenchReport {
     pub measured_by: MeasuredBy,
     /// The cycle model's name and version, if an emulator measured.
     pub emulator_model: Option<String>,
+    /// Why there are no cycles, if there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cycles_missing: Option<String>,
     /// The cycle model's setting behind `cycles`: `expected`, or the name in a timing file.
     #[serde(default)]
     pub timing: Option<String>,
@@ -252,18 +255,18 @@ pub struct BenchLevel {
     pub accuracy_top1: Option<f64>,
     /// Images behind `accuracy_top1`.
     pub accuracy_images: u64,
-    /// Of a whole inference: the median of the timed runs.
-    pub cycles: Cycles,
+    /// Of a whole inference: the median of the timed runs. None where there is no cycle model.
+    pub cycles: Option<Cycles>,
     /// The same with everything that the cycle model assumes at its unfavourable end; none where
     /// cycles are measured and not modelled.
     #[serde(default)]
     pub cycles_pessimistic: Option<Cycles>,
-    /// Of the first timed run, with cold caches.
-    pub cold_cycles: Cycles,
+    /// Of the first timed run, with cold caches; none as `cycles`.
+    pub cold_cycles: Option<Cycles>,
     /// Of a whole inference; 0 if the runner cannot count them.
     pub instructions: Instructions,
-    /// `cycles` at `clock_hz`.
-    pub latency_ms: f64,
+    /// `cycles` at `clock_hz`; none as `cycles`.
+    pub latency_ms: Option<f64>,
     /// Layers in execution order.
     pub layers: Vec<BenchLayer>,
 }
@@ -277,8 +280,8 @@ pub struct BenchLayer {
     pub op: String,
     /// The kernel.
     pub kernel: String,
-    /// In the timed run that is the median.
-    pub cycles: Cycles,
+    /// In the timed run that is the median; none as the level's.
+    pub cycles: Option<Cycles>,
     /// As the level's `cycles_pessimistic`.
     #[serde(default)]
     pub cycles_pessimistic: Option<Cycles>,
@@ -363,7 +366,7 @@ impl ImageReport {
     /// For people.
     pub fn table(&self) -> String {
         let mut out = format!(
-            "{} for {}\n{}\n{}\narena   {} in {}, lower bound {}; {} of kernels in ITCM\n\n",
+            "{} for {}\n{}\n{}\narena   {} in {}, lower bound {}; {}\n\n",
             self.model,
             self.target,
             self.flash_bytes.line(),
@@ -371,7 +374,10 @@ impl ImageReport {
             self.arena_bytes,
             self.arena_memory,
             self.arena_lower_bound_bytes,
-            self.itcm_bytes
+            match self.itcm_bytes {
+                Bytes(0) => "kernels run from flash".to_string(),
+                bytes => format!("{bytes} of kernels in ITCM"),
+            }
         );
         if self.dead_channels.removed > 0 {
             let macs = self.levels.last().map_or(Macs(0), |level| level.macs);
@@ -423,7 +429,7 @@ impl BenchReport {
                 let timing = self.timing.as_deref().unwrap_or("expected");
                 format!("emulator, model {model}, timing {timing}")
             }
-            (MeasuredBy::Emulator, None) => "emulator".into(),
+            (MeasuredBy::Emulator, None) => "emulator, no cycles".into(),
             (MeasuredBy::Probe, _) => "debug probe".into(),
             (MeasuredBy::Replay, _) => "recorded session".into(),
         };
@@ -435,6 +441,10 @@ impl BenchReport {
             self.flash_bytes.line(),
             self.ram_bytes.line(),
         );
+        if let Some(why) = &self.cycles_missing {
+            // Writing into a string cannot fail.
+            let _ = writeln!(out, "{why}: cycles and times are not known");
+        }
         let exact = &self.bit_exact;
         // Writing into a string cannot fail.
         let _ = match &exact.first_mismatch {
@@ -486,11 +496,11 @@ impl BenchReport {
                     .map_or("-".into(), |a| format!("{:.2} %", a * 100.0)),
                 group_thousands(level.nonzero_weights),
                 group_thousands(level.effective_macs.0),
-                group_thousands(level.cycles.0),
+                optional(level.cycles),
                 optional(level.cycles_pessimistic),
-                group_thousands(level.cold_cycles.0),
+                optional(level.cold_cycles),
                 group_thousands(level.instructions.0),
-                format!("{:.2}", level.latency_ms),
+                level.latency_ms.map_or("-".into(), |ms| format!("{ms:.2}")),
             ]);
         }
         out.push('\n');
@@ -504,11 +514,15 @@ impl BenchReport {
         out
     }
 
-    /// Cycles a layer and level.
+    /// Cycles a layer and level, or where there are none, instructions.
     fn layer_table(&self) -> String {
+        let figure = match self.cycles_missing {
+            None => "cycles",
+            Some(_) => "instructions",
+        };
         let mut head = cells(["layer", "op"]);
         for level in &self.levels {
-            head.push(format!("level {} cycles", level.level));
+            head.push(format!("level {} {figure}", level.level));
             head.push("per MAC".into());
             if level.cycles_pessimistic.is_some() {
                 head.push("pessimistic".into());
@@ -521,14 +535,12 @@ impl BenchReport {
             let mut row = vec![first.name.clone(), first.op.clone()];
             for level in &self.levels {
                 let layer = &level.layers[i];
-                row.push(group_thousands(layer.cycles.0));
+                let spent = layer.cycles.map_or(layer.instructions.0, |cycles| cycles.0);
+                row.push(group_thousands(spent));
                 row.push(if layer.effective_macs.0 == 0 {
                     "-".into()
                 } else {
-                    format!(
-                        "{:.2}",
-                        layer.cycles.0 as f64 / layer.effective_macs.0 as f64
-                    )
+                    format!("{:.2}", spent as f64 / layer.effective_macs.0 as f64)
                 });
                 if level.cycles_pessimistic.is_some() {
                     row.push(optional(layer.cycles_pessimistic));
@@ -553,6 +565,7 @@ mod tests {
             clock_hz: Hertz(480_000_000),
             measured_by: MeasuredBy::Emulator,
             emulator_model: Some("m7-3".into()),
+            cycles_missing: None,
             timing: Some("expected".into()),
             inputs: "random, seed 1".into(),
             flash_bytes: FlashBytes {
@@ -575,16 +588,16 @@ mod tests {
                 effective_macs: Macs(10),
                 accuracy_top1: Some(0.875),
                 accuracy_images: 64,
-                cycles: Cycles(4800),
+                cycles: Some(Cycles(4800)),
                 cycles_pessimistic: Some(Cycles(6000)),
-                cold_cycles: Cycles(4900),
+                cold_cycles: Some(Cycles(4900)),
                 instructions: Instructions(5000),
-                latency_ms: 0.01,
+                latency_ms: Some(0.01),
                 layers: vec![BenchLayer {
                     name: "conv".into(),
                     op: "conv2d".into(),
                     kernel: "k".into(),
-                    cycles: Cycles(4800),
+                    cycles: Some(Cycles(4800)),
                     cycles_pessimistic: Some(Cycles(6000)),
                     instructions: Instructions(5000),
                     macs: Macs(100),

@@ -22,15 +22,6 @@ pub struct Settings {
     pub pessimistic: TimingConfig,
 }
 
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            main: TimingConfig::expected(),
-            pessimistic: TimingConfig::pessimistic(),
-        }
-    }
-}
-
 /// One machine's work.
 enum Task<'a> {
     /// Times every level in a setting.
@@ -60,14 +51,18 @@ pub fn bench_emulated(
     let program = &compiled.program;
     let (inputs, accuracies) = inputs(program, options)?;
     let levels = || (0..program.level_count()).map(Level::from_index);
-    let mut tasks = vec![
-        Task::Time(&settings.main),
-        Task::Time(&settings.pessimistic),
-    ];
+    // Without a cycle model the timed runs still count instructions.
+    let functional = TimingConfig::functional();
+    let timed = if compiled.board.core.kind.has_cycle_model() {
+        vec![&settings.main, &settings.pessimistic]
+    } else {
+        vec![&functional]
+    };
+    let mut tasks: Vec<Task<'_>> = timed.iter().map(|&setting| Task::Time(setting)).collect();
     if options.verify > 0 {
         tasks.extend(levels().map(Task::Verify));
     }
-    let total = program.level_count() * (options.verify + 2);
+    let total = program.level_count() * (options.verify + timed.len());
     let progress = Mutex::new((0, progress));
     let step = || {
         // A thread that panicked ends the measurement anyhow.
@@ -103,12 +98,12 @@ pub fn bench_emulated(
     let outcomes: Vec<Result<Outcome>> = tasks.par_iter().map(run).collect();
 
     let mut bit_exact = BitExact::default();
-    let mut timed = Vec::new();
+    let mut timings = Vec::new();
     let mut stack = Bytes(0);
     for outcome in outcomes {
         let deepest = match outcome? {
-            Outcome::Timed(timings, deepest) => {
-                timed.push(timings);
+            Outcome::Timed(all, deepest) => {
+                timings.push(all);
                 deepest
             }
             Outcome::Verified(exact, deepest) => {
@@ -118,15 +113,16 @@ pub fn bench_emulated(
         };
         stack = stack.max(deepest);
     }
-    let pessimistic = timed.pop().unwrap_or_default();
+    let mut timings = timings.into_iter();
     let runs = Runs {
         bit_exact,
-        timings: timed.pop().unwrap_or_default(),
-        pessimistic,
+        timings: timings.next().unwrap_or_default(),
+        pessimistic: timings.next().unwrap_or_default(),
         stack,
     };
+    let modelled = compiled.board.core.kind.has_cycle_model();
     Ok(BenchReport {
-        timing: Some(settings.main.name.clone()),
+        timing: modelled.then(|| settings.main.name.clone()),
         ..report(compiled, inputs.source, &accuracies, runs)
     })
 }

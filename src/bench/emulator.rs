@@ -1,8 +1,8 @@
 //! The built-in cycle model as a runner.
 
-use super::{Compiled, Mark, Runner};
+use super::{Compiled, Mark, Runner, Settings, memory_map};
 use crate::diag::{DEVICE_STOPPED, Diagnostic, Result};
-use crate::emulator::{EMULATOR_MODEL, Fault, Machine, MemoryMap, Stop, TimingConfig};
+use crate::emulator::{EMULATOR_MODEL, Fault, Machine, Stop, TimingConfig};
 use crate::image::MARK_SYMBOL;
 use crate::report::MeasuredBy;
 use crate::units::Instructions;
@@ -14,16 +14,23 @@ const LIMIT: Instructions = Instructions(20_000_000_000);
 pub struct EmulatorRunner {
     machine: Machine,
     place: String,
-    timing: String,
+    /// The setting's name; none without a cycle model.
+    timing: Option<String>,
 }
 
 impl EmulatorRunner {
-    /// Loads the image onto a board with the expected timing.
+    /// Loads the image onto its board with the expected timing, or without any where the core has no
+    /// cycle model.
     ///
     /// # Errors
     /// What the emulator finds in the ELF file.
     pub fn new(compiled: &Compiled) -> Result<Self> {
-        Self::with(compiled, TimingConfig::expected())
+        let timing = if compiled.board.core.kind.has_cycle_model() {
+            Settings::of(&compiled.board).main
+        } else {
+            TimingConfig::functional()
+        };
+        Self::with(compiled, timing)
     }
 
     /// Loads the image onto a board with this timing.
@@ -31,10 +38,9 @@ impl EmulatorRunner {
     /// # Errors
     /// As [`EmulatorRunner::new`].
     pub fn with(compiled: &Compiled, timing: TimingConfig) -> Result<Self> {
-        let name = timing.name.clone();
-        // The one board there is.
-        let map = MemoryMap::stm32h743();
-        let mut machine = Machine::new(map, timing);
+        let modelled = compiled.board.core.kind.has_cycle_model();
+        let name = modelled.then(|| timing.name.clone());
+        let mut machine = Machine::new(memory_map(&compiled.board), timing);
         machine.load_elf(&compiled.elf)?;
         if let Some(address) = machine.symbol(MARK_SYMBOL) {
             machine.add_tracepoint(address);
@@ -66,11 +72,11 @@ impl Runner for EmulatorRunner {
     }
 
     fn emulator_model(&self) -> Option<String> {
-        Some(EMULATOR_MODEL.into())
+        self.timing.as_ref().map(|_| EMULATOR_MODEL.into())
     }
 
     fn timing(&self) -> Option<String> {
-        Some(self.timing.clone())
+        self.timing.clone()
     }
 
     fn read(&mut self, address: u32, buffer: &mut [u8]) -> Result<(), Diagnostic> {

@@ -4,6 +4,7 @@
 //! a recorded session. The image and its program come from a folder that
 //! [`crate::image::compile`] wrote.
 
+mod board;
 mod calibrate;
 mod emulated;
 mod emulator;
@@ -27,9 +28,10 @@ use crate::report::{
     BenchLayer, BenchLevel, BenchReport, BitExact, LayerKernels, MeasuredBy, Mismatch,
     SCHEMA_VERSION,
 };
-use crate::target::Board;
+use crate::target::{Board, CoreKind};
 use crate::units::{Bytes, Cycles, Instructions};
 
+pub use board::memory_map;
 pub use calibrate::{Calibration, Explained, Measurements, calibrate, rehearse};
 pub use emulated::{Settings, bench_emulated};
 pub use emulator::EmulatorRunner;
@@ -242,6 +244,7 @@ pub fn bench(
 /// The report of an emulated measurement.
 fn report(compiled: &Compiled, inputs: String, accuracies: &Accuracies, runs: Runs) -> BenchReport {
     let program = &compiled.program;
+    let core = compiled.board.core.kind;
     BenchReport {
         schema_version: SCHEMA_VERSION,
         nestc_version: NESTC_VERSION.into(),
@@ -249,7 +252,8 @@ fn report(compiled: &Compiled, inputs: String, accuracies: &Accuracies, runs: Ru
         target: compiled.board.name.clone(),
         clock_hz: compiled.board.clock.core_hz,
         measured_by: MeasuredBy::Emulator,
-        emulator_model: Some(EMULATOR_MODEL.into()),
+        emulator_model: (core.has_cycle_model()).then(|| EMULATOR_MODEL.into()),
+        cycles_missing: cycles_missing(core),
         timing: None,
         inputs,
         flash_bytes: image::flash_bytes(program, &compiled.image),
@@ -264,6 +268,11 @@ fn report(compiled: &Compiled, inputs: String, accuracies: &Accuracies, runs: Ru
             .collect(),
         kernels: LayerKernels::of(&program.steps),
     }
+}
+
+/// Why there are no cycles for a core, if there are none.
+pub fn cycles_missing(core: CoreKind) -> Option<String> {
+    (!core.has_cycle_model()).then(|| format!("no cycle model for {}", core.name()))
 }
 
 /// Whether device and host agree.
@@ -436,13 +445,14 @@ fn level_report(
     let program = &compiled.program;
     let index = level.index();
     let run = timing.median_run();
+    let modelled = compiled.board.core.kind.has_cycle_model();
     let cautious = pessimistic.map(|timing| &timing.cycles[timing.median_run()]);
     let layers: Vec<BenchLayer> = (program.steps.iter().enumerate())
         .map(|(layer, step)| BenchLayer {
             name: step.name.clone(),
             op: step.op.into(),
             kernel: step.kernel.into(),
-            cycles: timing.cycles[run][layer],
+            cycles: modelled.then(|| timing.cycles[run][layer]),
             cycles_pessimistic: cautious.map(|cycles| cycles[layer]),
             instructions: timing.instructions[run]
                 .get(layer)
@@ -462,11 +472,11 @@ fn level_report(
         effective_macs: image::effective_macs(program, index),
         accuracy_top1: accuracies.as_ref().map(|(top1, _)| top1[index]),
         accuracy_images: accuracies.as_ref().map_or(0, |(_, images)| *images),
-        cycles,
+        cycles: modelled.then_some(cycles),
         cycles_pessimistic: cautious.map(|cycles| cycles.iter().copied().sum()),
-        cold_cycles: timing.cycles[0].iter().copied().sum(),
+        cold_cycles: modelled.then(|| timing.cycles[0].iter().copied().sum()),
         instructions: layers.iter().map(|l| l.instructions).sum(),
-        latency_ms: cycles.milliseconds_at(compiled.board.clock.core_hz),
+        latency_ms: modelled.then(|| cycles.milliseconds_at(compiled.board.clock.core_hz)),
         layers,
     }
 }

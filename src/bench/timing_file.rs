@@ -18,28 +18,29 @@ use toml::{Table, Value};
 use super::Settings;
 use crate::diag::{Diagnostic, Diagnostics, Result, TIMING_FILE};
 use crate::emulator::TimingConfig;
+use crate::target::Board;
 
 /// Fields of [`TimingConfig`] that are no constants of the model.
 const NO_CONSTANTS: [&str; 2] = ["name", "timed"];
 
 impl Settings {
-    /// The settings that `--timing` names: `expected`, `pessimistic`, or a file.
+    /// The settings that `--timing` names on a board: `expected`, `pessimistic`, or a file.
     ///
     /// # Errors
     /// `E756` if there is no such file, or for each thing in it that is no constant of the model.
-    pub fn named(name: &str) -> Result<Settings> {
-        let standard = Settings::default();
+    pub fn named(name: &str, board: &Board) -> Result<Settings> {
+        let standard = Settings::of(board);
         match name {
             "expected" => Ok(standard),
             "pessimistic" => Ok(Settings {
                 main: standard.pessimistic.clone(),
                 ..standard
             }),
-            file => Settings::from_file(Path::new(file)),
+            file => Settings::from_file(Path::new(file), standard),
         }
     }
 
-    fn from_file(path: &Path) -> Result<Settings> {
+    fn from_file(path: &Path, standard: Settings) -> Result<Settings> {
         let place = path.display().to_string();
         let text = fs::read_to_string(path).map_err(|error| {
             Diagnostic::new(
@@ -50,11 +51,11 @@ impl Settings {
             )
         })?;
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-        Settings::parse(&place, &stem, &text)
+        Settings::parse(&place, &stem, &text, &standard)
     }
 
     /// Reads a timing file; `name` is used if it gives itself none.
-    fn parse(place: &str, name: &str, text: &str) -> Result<Settings> {
+    fn parse(place: &str, name: &str, text: &str, standard: &Settings) -> Result<Settings> {
         let mut measured: Table = text.parse().map_err(|error: toml::de::Error| {
             let line = error.span().map_or(1, |span| {
                 1 + text[..span.start.min(text.len())].matches('\n').count()
@@ -76,7 +77,6 @@ impl Settings {
                 name.to_string()
             }
         };
-        let standard = Settings::default();
         let main = overlaid(place, &standard.main, &measured, &mut faults);
         // The same faults as in the other setting.
         let mut same = Diagnostics::default();
@@ -146,8 +146,12 @@ mod tests {
     use super::*;
     use crate::emulator::LongMultiplyPairing;
 
+    fn board() -> Board {
+        Board::named("stm32h743").unwrap()
+    }
+
     fn parse(text: &str) -> Result<Settings> {
-        Settings::parse("t.toml", "t", text)
+        Settings::parse("t.toml", "t", text, &Settings::of(&board()))
     }
 
     #[test]
@@ -157,7 +161,7 @@ mod tests {
              data_cache = { bytes = 32768, ways = 4 }",
         )
         .unwrap();
-        let standard = Settings::default();
+        let standard = Settings::of(&board());
         for (setting, before) in [
             (&settings.main, standard.main),
             (&settings.pessimistic, standard.pessimistic),
@@ -214,14 +218,17 @@ mod tests {
         assert!(faults.0.iter().all(|f| f.code == TIMING_FILE));
         let broken = parse("mispredict = 9\nflash_line_fill =\n").unwrap_err();
         assert!(broken.0[0].place.ends_with(":2"), "{}", broken.0[0].place);
-        assert!(Settings::named("no/such/file.toml").is_err());
+        assert!(Settings::named("no/such/file.toml", &board()).is_err());
     }
 
     #[test]
     fn the_settings_have_names() {
-        assert_eq!(Settings::named("expected").unwrap().main.name, "expected");
         assert_eq!(
-            Settings::named("pessimistic").unwrap().main.name,
+            Settings::named("expected", &board()).unwrap().main.name,
+            "expected"
+        );
+        assert_eq!(
+            Settings::named("pessimistic", &board()).unwrap().main.name,
             "pessimistic"
         );
     }

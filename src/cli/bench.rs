@@ -13,8 +13,8 @@ use crate::report::BenchReport;
 
 /// Runs the bench.
 pub fn run(args: &BenchArgs, printer: &Printer) -> Result<io::Result<()>> {
-    let settings = Settings::named(&args.timing)?;
     let compiled = Compiled::open(&args.dir)?;
+    let settings = Settings::named(&args.timing, &compiled.board)?;
     let options = BenchOptions {
         verify: args.verify as usize,
         data: inputs(args, &compiled, printer),
@@ -78,11 +78,12 @@ fn measured(report: &BenchReport) -> Measured {
     Measured {
         flash: report.flash_bytes.total.0,
         ram: report.ram_bytes.total.0,
+        cycles_missing: report.cycles_missing.clone(),
         levels: report
             .levels
             .iter()
             .map(|l| MeasuredLevel {
-                cycles: l.cycles.0,
+                cycles: l.cycles.map(|c| c.0),
                 cycles_pessimistic: l.cycles_pessimistic.map(|c| c.0),
                 latency_ms: l.latency_ms,
                 accuracy: l.accuracy_top1,
@@ -109,8 +110,10 @@ fn judgeable(args: &BenchArgs, compiled: &Compiled, data: Option<&DataSpec>) -> 
     };
     let levels = compiled.program.level_count();
     let mut failures = Diagnostics::default();
+    let cycles_missing = bench::cycles_missing(compiled.board.core.kind);
     for condition in &args.fail_if {
-        if let Err(missing) = condition.can_be_judged(levels, labelled) {
+        let judged = condition.can_be_judged(levels, labelled, cycles_missing.clone());
+        if let Err(missing) = judged {
             failures.push(not_measured(condition, missing));
         }
     }

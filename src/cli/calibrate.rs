@@ -9,6 +9,10 @@ use super::printer::Printer;
 use crate::bench::{Measurements, Settings, calibrate, rehearse};
 use crate::diag::{CALIBRATION_LOG, Diagnostic, Result};
 use crate::export;
+use crate::target::Board;
+
+/// The board that the calibration firmware is for.
+const FIRMWARE_BOARD: &str = "stm32h743";
 
 /// Runs the calibration.
 pub fn run(args: &CalibrateArgs, printer: &Printer) -> Result<io::Result<()>> {
@@ -22,7 +26,7 @@ pub fn run(args: &CalibrateArgs, printer: &Printer) -> Result<io::Result<()>> {
             (Measurements::parse(&source, &text)?, source)
         }
         None => {
-            let timing = Settings::named(&args.timing)?.main;
+            let timing = Settings::named(&args.timing, &Board::named(FIRMWARE_BOARD)?)?.main;
             let source = format!("{place} in the emulator");
             (rehearse(&place, &firmware, &timing)?, source)
         }

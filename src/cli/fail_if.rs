@@ -79,6 +79,8 @@ pub struct Measured {
     pub flash: u64,
     /// Bytes of RAM in all.
     pub ram: u64,
+    /// Why there are no cycles, if there are none.
+    pub cycles_missing: Option<String>,
     /// Level 0 first.
     pub levels: Vec<MeasuredLevel>,
 }
@@ -86,12 +88,12 @@ pub struct Measured {
 /// What was measured at one level.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MeasuredLevel {
-    /// Cycles of one inference.
-    pub cycles: u64,
+    /// Cycles of one inference, if they are known.
+    pub cycles: Option<u64>,
     /// The same in the pessimistic setting, if cycles are modelled.
     pub cycles_pessimistic: Option<u64>,
-    /// Milliseconds of one inference.
-    pub latency_ms: f64,
+    /// Milliseconds of one inference, if cycles are known.
+    pub latency_ms: Option<f64>,
     /// 0 to 1, if labelled images were given.
     pub accuracy: Option<f64>,
 }
@@ -119,15 +121,26 @@ impl Condition {
             Some(level) => level..level + 1,
             None => 0..count,
         };
+        let counted = matches!(
+            self.metric,
+            Metric::Cycles | Metric::CyclesPessimistic | Metric::LatencyMs
+        );
+        if let (true, Some(why)) = (counted, &measured.cycles_missing) {
+            return Err(format!(
+                "{} asks for cycles, and there is {why}",
+                self.metric.name()
+            ));
+        }
+        let unknown = || format!("{} was not measured", self.metric.name());
         for level in levels {
             let at = &measured.levels[level];
             let value = match self.metric {
-                Metric::Cycles => at.cycles as f64,
+                Metric::Cycles => at.cycles.ok_or_else(unknown)? as f64,
                 Metric::CyclesPessimistic => at
                     .cycles_pessimistic
                     .ok_or("only the emulator has a pessimistic setting: a probe measures")?
                     as f64,
-                Metric::LatencyMs => at.latency_ms,
+                Metric::LatencyMs => at.latency_ms.ok_or_else(unknown)?,
                 _ => at
                     .accuracy
                     .ok_or("the accuracy was not measured: give labelled images with --data")?,
@@ -143,17 +156,25 @@ impl Condition {
     }
 
     /// Whether an emulated measurement of `levels` levels, with an accuracy or without, can tell if
-    /// the condition holds; otherwise what it will lack.
+    /// the condition holds; otherwise what it will lack. `cycles_missing` says why there will be no
+    /// cycles, if there will be none.
     ///
     /// # Errors
     /// As [`Condition::holds`].
-    pub fn can_be_judged(&self, levels: usize, accuracy: bool) -> Result<(), String> {
+    pub fn can_be_judged(
+        &self,
+        levels: usize,
+        accuracy: bool,
+        cycles_missing: Option<String>,
+    ) -> Result<(), String> {
         let level = MeasuredLevel {
+            cycles: Some(0),
+            latency_ms: Some(0.0),
             accuracy: accuracy.then_some(0.0),
             cycles_pessimistic: Some(0),
-            ..MeasuredLevel::default()
         };
         let measured = Measured {
+            cycles_missing,
             levels: vec![level; levels],
             ..Measured::default()
         };
@@ -256,14 +277,15 @@ mod tests {
 
     fn measured() -> Measured {
         let level = |cycles, latency_ms, accuracy| MeasuredLevel {
-            cycles,
+            cycles: Some(cycles),
             cycles_pessimistic: Some(2 * cycles),
-            latency_ms,
+            latency_ms: Some(latency_ms),
             accuracy,
         };
         Measured {
             flash: 131_072,
             ram: 65_536,
+            cycles_missing: None,
             levels: vec![
                 level(5_000_000, 10.5, Some(0.825)),
                 level(9_000_000, 19.0, Some(0.87)),
@@ -340,13 +362,37 @@ mod tests {
     fn before_measuring_it_is_known_what_cannot_be_judged() {
         let condition = |text: &str| text.parse::<Condition>().unwrap();
         let level = condition("cycles[level=2] > 1");
-        assert!(level.can_be_judged(3, false).is_ok());
-        assert!(level.can_be_judged(2, false).is_err());
+        assert!(level.can_be_judged(3, false, None).is_ok());
+        assert!(level.can_be_judged(2, false, None).is_err());
         for text in ["accuracy < 0.5", "accuracy[level=1] > 50%"] {
-            assert!(condition(text).can_be_judged(2, true).is_ok(), "{text}");
-            assert!(condition(text).can_be_judged(2, false).is_err(), "{text}");
+            assert!(
+                condition(text).can_be_judged(2, true, None).is_ok(),
+                "{text}"
+            );
+            assert!(
+                condition(text).can_be_judged(2, false, None).is_err(),
+                "{text}"
+            );
         }
-        assert!(condition("flash > 0").can_be_judged(1, false).is_ok());
+        assert!(condition("flash > 0").can_be_judged(1, false, None).is_ok());
+        let none = || Some("no cycle model for Cortex-M4".to_string());
+        for text in [
+            "cycles > 1",
+            "cycles_pessimistic[level=0] > 1",
+            "latency_ms < 1",
+        ] {
+            let missing = condition(text).can_be_judged(1, true, none()).unwrap_err();
+            assert!(
+                missing.contains("no cycle model for Cortex-M4"),
+                "{missing}"
+            );
+        }
+        for text in ["accuracy < 0.5", "ram > 0"] {
+            assert!(
+                condition(text).can_be_judged(1, true, none()).is_ok(),
+                "{text}"
+            );
+        }
     }
 
     #[test]

@@ -6,27 +6,42 @@ use nest_kernels::KERNELS;
 use serde_json::json;
 
 use super::printer::{Printer, table};
-use crate::target::Board;
+use crate::target::{Board, Memory, MemoryKind};
 
 /// Prints the boards.
 pub fn targets(printer: &Printer) -> io::Result<()> {
     let boards = Board::all();
     let mut rows = vec![
-        ["board", "core", "clock MHz", "memory", "description"]
-            .map(String::from)
-            .to_vec(),
+        [
+            "board",
+            "core",
+            "MHz",
+            "flash KiB",
+            "RAM KiB",
+            "cycles",
+            "description",
+        ]
+        .map(String::from)
+        .to_vec(),
     ];
     for board in &boards {
-        let memory: Vec<String> = board
-            .memory
-            .iter()
-            .map(|m| format!("{} {}K", m.name, m.bytes.0 / 1024))
-            .collect();
+        let kib = |m: &Memory| m.bytes.0 / 1024;
+        let ram = (board.memory.iter())
+            .filter(|m| matches!(m.kind, MemoryKind::Dtcm | MemoryKind::Sram))
+            .map(|m| format!("{} {}", m.name, kib(m)));
+        let ram: Vec<String> = ram.collect();
+        let cycles = if board.core.kind.has_cycle_model() {
+            "modelled"
+        } else {
+            "none"
+        };
         rows.push(vec![
             board.name.clone(),
             board.core.kind.name().to_string(),
             (board.clock.core_hz.0 / 1_000_000).to_string(),
-            memory.join(", "),
+            kib(board.flash()).to_string(),
+            ram.join(", "),
+            cycles.to_string(),
             board.description.clone(),
         ]);
     }

@@ -10,6 +10,7 @@ use super::model;
 use super::printer::{Printer, Progress as Bar};
 use super::process;
 use super::study_args::StudyArgs;
+use crate::bench;
 use crate::data::{Dataset, Split};
 use crate::diag::{BAD_ARGUMENT, Diagnostic, Result};
 use crate::ir::nested::NestedModel;
@@ -28,6 +29,15 @@ struct Part {
 pub fn run(args: &StudyArgs, printer: &Printer) -> Result<io::Result<()>> {
     process::use_threads(args.threads);
     let board = Board::named(&args.target)?;
+    if let Some(why) = bench::cycles_missing(board.core.kind) {
+        return Err(Diagnostic::new(
+            BAD_ARGUMENT,
+            format!("--target {}", board.name),
+            format!("a study compares cycles, and there is {why}"),
+            "choose a board with a Cortex-M7: see `nestc targets`",
+        )
+        .into());
+    }
     let options = StudyOptions {
         train: train_options(args),
         seeds: args.seeds.0.clone(),

@@ -213,7 +213,10 @@ pub(super) fn memories(board: &Board) -> Vec<MemoryView> {
         origin: format!("{:#010x}", memory.origin + skip),
         bytes: memory.bytes.0 - u64::from(skip),
     };
-    let mut views = vec![view("FLASH", board.flash(), 0), view("RAM", board.data(), 0)];
+    let mut views = vec![
+        view("FLASH", board.flash(), 0),
+        view("RAM", board.data(), 0),
+    ];
     views.extend(board.itcm().map(|itcm| view("ITCM", itcm, 32)));
     views.extend(separate_sram(board).map(|sram| view("SRAM", sram, 0)));
     views

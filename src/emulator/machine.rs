@@ -116,7 +116,7 @@ impl Machine {
     pub fn new(map: MemoryMap, config: TimingConfig) -> Self {
         Self {
             cpu: Cpu::new(0, map.boot),
-            bus: Bus::new(&map),
+            bus: Bus::new(&map, &config),
             pipeline: config.timed.then(|| Box::new(Pipeline::new(&config))),
             decoded: vec![Decoded::sentinel(&config)],
             last: 0,

@@ -4,6 +4,7 @@
 use super::fault::FaultKind;
 use super::map::{MemoryMap, RegionKind, RegisterRule};
 use super::system::{self, System};
+use super::timing::TimingConfig;
 
 /// Granularity of the routing table: one byte per 16 KB of the address space.
 const PAGE_SHIFT: u32 = 14;
@@ -66,7 +67,7 @@ pub(super) struct Bus {
 }
 
 impl Bus {
-    pub fn new(map: &MemoryMap) -> Self {
+    pub fn new(map: &MemoryMap, config: &TimingConfig) -> Self {
         let mut bus = Self {
             pages: vec![0; 1 << (32 - PAGE_SHIFT)],
             blocks: vec![Block {
@@ -77,7 +78,7 @@ impl Bus {
             }],
             peripherals: Vec::new(),
             rules: map.rules.clone(),
-            system: System::new(),
+            system: System::new(map.core, config),
             now: 0,
             alignment: 0,
             generation: 0,

@@ -1,4 +1,4 @@
-//! A Cortex-M7 in software: runs an unmodified firmware ELF on a board's memory map and says in
+//! A Cortex-M7 in software (or, without cycles, a Cortex-M4): runs an unmodified firmware ELF on a board's memory map and says in
 //! how many cycles a cycle-modelled core would run it.
 //!
 //! [`Machine`] is the way in. Inside, what happens and when it happens are apart: `decode` turns
@@ -18,13 +18,15 @@ mod instruction;
 mod machine;
 mod map;
 mod memory;
+mod registers;
 mod semihosting;
 mod system;
 mod timing;
 
 pub use fault::{Fault, FaultKind};
 pub use machine::{Machine, Stop, TracePoint};
-pub use map::{MemoryMap, Region, RegionKind, RegisterRule};
+pub use map::{Core, MemoryMap, Region, RegionKind, RegisterRule};
+pub use registers::Registers;
 pub use timing::{CacheGeometry, Counters, LongMultiplyPairing, TimingConfig};
 
 /// Version of the timing model: changes whenever the same firmware may take other cycles.

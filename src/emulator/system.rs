@@ -2,6 +2,8 @@
 //! Architecture Reference Manual B3 and C1; Cortex-M7 Technical Reference Manual, Arm DDI 0489).
 
 use super::fault::FaultKind;
+use super::map::Core;
+use super::timing::{CacheGeometry, TimingConfig};
 
 /// First address of the private peripheral bus; it takes 1 MB.
 pub(super) const BASE: u32 = 0xe000_0000;
@@ -52,10 +54,27 @@ const RESET: &[(u32, u32)] = &[
     (0xe000_ef94, 0x0000_0001), // DTCMCR
 ];
 
-/// CCSIDR of a 16 KB data cache: 128 sets, 4 ways, 8-word lines (DDI 0489, table 3-7).
-const CCSIDR_DATA: u32 = 0xf00f_e019;
-/// CCSIDR of a 16 KB instruction cache: 256 sets, 2 ways, 8-word lines.
-const CCSIDR_INSTRUCTION: u32 = 0xf01f_e009;
+/// What a Cortex-M4 has in place of these (Arm DDI 0439, table 4-1): no caches, no tightly coupled
+/// memory, eight memory regions, and no double precision.
+const RESET_M4: &[(u32, u32)] = &[
+    (0xe000_ed00, 0x410f_c241), // CPUID: r0p1
+    (CCR, 0x0000_0200),         // STKALIGN
+    (0xe000_ed78, 0),           // CLIDR
+    (0xe000_ed7c, 0),           // CTR
+    (0xe000_ed90, 0x0000_0800), // MPU_TYPE
+    (0xe000_ef40, 0x1011_0021), // MVFR0
+    (0xe000_ef44, 0x1100_0011), // MVFR1
+    (0xe000_ef48, 0),           // MVFR2
+    (0xe000_ef90, 0),           // ITCMCR
+    (0xe000_ef94, 0),           // DTCMCR
+];
+
+/// CCSIDR of a cache with 8-word lines that takes write-through, write-back and allocation on both
+/// (DDI 0489, table 3-7).
+fn cache_size(cache: CacheGeometry) -> u32 {
+    let sets = cache.bytes / 32 / cache.ways;
+    0xf000_0001 | (sets - 1) << 13 | (cache.ways - 1) << 3
+}
 
 /// What a store to the system space asks of the caches.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,6 +103,8 @@ pub(super) struct System {
     /// 0xE0000000..0xE0003000 (ITM, DWT, FPB) and 0xE000E000..0xE000F000 (SCS) as plain words.
     trace: Vec<u32>,
     control: Vec<u32>,
+    /// CCSIDR of the data cache and of the instruction cache; 0 without.
+    cache_sizes: [u32; 2],
     /// DWT registers ignore stores until the lock access register has its key (DDI 0489, 9.3).
     dwt_locked: bool,
     /// `now` when CYCCNT would have been 0, while it runs; its value while it stands.
@@ -99,11 +120,18 @@ pub(super) struct System {
 }
 
 impl System {
-    pub fn new() -> Self {
+    pub fn new(core: Core, config: &TimingConfig) -> Self {
+        let caches = [config.data_cache, config.instruction_cache];
+        let (cache_sizes, other): ([u32; 2], &[(u32, u32)]) = match core {
+            Core::CortexM7 => (caches.map(cache_size), &[]),
+            Core::CortexM4 => ([0; 2], RESET_M4),
+        };
         let mut system = Self {
+            cache_sizes,
             trace: vec![0; 0x3000 / 4],
             control: vec![0; 0x1000 / 4],
-            dwt_locked: true,
+            // A Cortex-M4 has no such lock.
+            dwt_locked: core == Core::CortexM7,
             cycle_origin: 0,
             cycle_held: 0,
             tick_origin: 0,
@@ -111,7 +139,7 @@ impl System {
             fpu_enabled: false,
             cache_request: None,
         };
-        for &(address, value) in RESET {
+        for &(address, value) in RESET.iter().chain(other) {
             if let Some(word) = system.word(address) {
                 *word = value;
             }
@@ -184,8 +212,7 @@ impl System {
                 (reload - now.wrapping_sub(self.tick_origin) % (reload + 1)) as u32
             }
             AIRCR => 0xfa05_0000 | stored & 0x700,
-            CCSIDR if self.stored(CSSELR) & 1 == 1 => CCSIDR_INSTRUCTION,
-            CCSIDR => CCSIDR_DATA,
+            CCSIDR => self.cache_sizes[(self.stored(CSSELR) & 1) as usize],
             // Semihosting is served, so as far as the firmware can tell a debugger is attached.
             DHCSR => stored & 0xffff | 1,
             _ => stored,
@@ -266,11 +293,13 @@ impl System {
         }
         let read_only =
             RESET.iter().any(|&(a, _)| a == address) && !matches!(address, DWT_CTRL | CCR);
+        let always_on = 0x200 | u32::from(self.cache_sizes[0] != 0) << 18;
         match self.word(address) {
             Some(_) if read_only => Ok(()),
             Some(word) => {
                 *word = if address == CCR {
-                    value | 0x0004_0200
+                    // STKALIGN, and on a Cortex-M7 branch prediction, are always on.
+                    value | always_on
                 } else {
                     value
                 };

@@ -181,7 +181,7 @@ fn build(
         verify: 1,
         ..BenchOptions::default()
     };
-    let report = bench::bench_emulated(&compiled, &Settings::default(), &bench, &mut |_, _| ())?;
+    let report = bench::bench_emulated(&compiled, &Settings::of(board), &bench, &mut |_, _| ())?;
     bench::verdict(&report)?;
     let accuracies = evaluate_int8(&program, material.evaluation, &|_| {})?;
     Ok(Build {
@@ -190,8 +190,9 @@ fn build(
             .map(|((level, accuracy), &sparsity)| BuildLevel {
                 sparsity,
                 accuracy_int8: accuracy.top1(),
-                cycles: level.cycles,
-                cycles_pessimistic: level.cycles_pessimistic.unwrap_or(level.cycles),
+                // The command line refuses boards without cycles.
+                cycles: level.cycles.unwrap_or_default(),
+                cycles_pessimistic: (level.cycles_pessimistic.or(level.cycles)).unwrap_or_default(),
                 effective_macs: level.effective_macs,
             })
             .collect(),

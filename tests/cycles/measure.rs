@@ -30,7 +30,7 @@ pub struct Measured {
 pub fn measure(network: Network, preferences: Preferences) -> Measured {
     let name = network.name.clone();
     let (image, compiled) = compile(network, preferences);
-    let bench = bench(&name, &compiled, &Settings::default());
+    let bench = bench(&name, &compiled, &Settings::of(&compiled.board));
     Measured { image, bench }
 }
 

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use nestc::bench::{Settings, calibrate, rehearse};
 use nestc::emulator::{LongMultiplyPairing, TimingConfig};
+use nestc::target::Board;
 
 /// The calibration firmware, built anew where sources changed.
 fn firmware() -> PathBuf {
@@ -72,7 +73,9 @@ fn calibration_finds_the_constants_of_an_altered_emulator() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("timing.toml");
         std::fs::write(&file, found.file(name)).expect("written");
-        let settings = Settings::named(&file.to_string_lossy()).unwrap_or_else(|e| panic!("{e}"));
+        let h743 = Board::named("stm32h743").unwrap_or_else(|e| panic!("{e}"));
+        let settings =
+            Settings::named(&file.to_string_lossy(), &h743).unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(settings.main.name, *name);
         for setting in [&settings.main, &settings.pessimistic] {
             let read = toml::Table::try_from(setting).expect("constants");

@@ -1,9 +1,11 @@
 //! Emitted workspaces: they compile, are clean, hold what they should, and compute on the device
 //! what the host computes.
 
+mod boards;
 #[path = "../cli/golden.rs"]
 mod golden;
 mod networks;
+mod qemu;
 mod real;
 mod refusals;
 mod sample;

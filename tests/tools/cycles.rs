@@ -146,7 +146,7 @@ fn rows(name: &str, measured: &Measured, bars: [Option<f64>; 2]) -> Vec<String> 
     let published = PUBLISHED.iter().find(|(known, _)| *known == name);
     (report.levels.iter())
         .map(|level| {
-            let expected = level.cycles.0;
+            let expected = level.cycles.map_or(0, |c| c.0);
             let pessimistic = level.cycles_pessimistic.map_or(0, |c| c.0);
             let last = level.level == densest;
             let bar = |bar: Option<f64>, cycles: u64| match bar {

@@ -57,7 +57,7 @@ pub fn print_nested() {
         let of = |measured: &Measured, level: usize| {
             let level = &measured.bench.levels[level];
             let pessimistic = level.cycles_pessimistic.map_or(0, |c| c.0);
-            [level.cycles.0, pessimistic].map(|c| c as f64)
+            [level.cycles.map_or(0, |c| c.0), pessimistic].map(|c| c as f64)
         };
         let ([a, b], [c, d]) = (of(&together, level), of(&alone, 0));
         println!(

@@ -38,7 +38,7 @@ pub fn print_sensitivity(names: &[String]) -> Result<()> {
             )
         })
         .collect();
-    let settings = Settings::default();
+    let settings = Settings::of(&networks[0].1.board);
     let [expected, pessimistic] = [
         toml::Table::try_from(&settings.main)?,
         toml::Table::try_from(&settings.pessimistic)?,
@@ -53,7 +53,7 @@ pub fn print_sensitivity(names: &[String]) -> Result<()> {
             .map(|(name, compiled)| measure::bench(name, compiled, &settings).levels.remove(0))
             .collect();
         [
-            levels.iter().map(|l| l.cycles.0 as f64).collect(),
+            levels.iter().map(|l| l.cycles.map_or(0.0, |c| c.0 as f64)).collect(),
             (levels.iter())
                 .map(|l| l.cycles_pessimistic.map_or(0.0, |c| c.0 as f64))
                 .collect(),
