@@ -224,3 +224,22 @@ fn conditions_on_cycles_are_refused_without_a_cycle_model() {
         "{text}"
     );
 }
+
+#[test]
+fn studies_compare_cycles_and_are_refused_without_them() {
+    let output = Command::new(env!("CARGO_BIN_EXE_nestc"))
+        .args([
+            "study",
+            "net.onnx",
+            "--data",
+            "cifar10:nowhere",
+            "-o",
+            "nowhere",
+        ])
+        .args(["--target", "stm32l4r5"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("no cycle model for Cortex-M4"), "{text}");
+}
