@@ -43,6 +43,9 @@ impl Qemu {
             from: from.expect("piped"),
             at: None,
         };
+        // QEMU numbers registers only for those who have read which there are.
+        let registers = qemu.ask("qXfer:features:read:target.xml:0,ffb");
+        assert!(registers.contains("arm"), "{registers}");
         // QEMU would take a breakpoint instruction for a fault; it stops before one it was told of.
         for segment in &compiled.image.segments {
             for (i, half) in segment.bytes.chunks_exact(2).enumerate() {
