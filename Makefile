@@ -12,7 +12,7 @@ DEMO_DIR := target/demo
 SAMPLE := models/cifar10-sample
 CIFAR10 := data/cifar10
 PREPARATION := mean=125.3/123.0/113.9,std=63.0/62.1/66.7
-HOST_PACKAGES := -p nestc -p nest-format -p nest-kernels
+HOST_PACKAGES := -p nestc -p nest-format -p nest-kernels -p nest-detect
 
 export NESTC_PYTHON := $(CURDIR)/$(VENV)/bin/python
 
@@ -37,7 +37,7 @@ check: setup-device setup-qemu setup-python ## All tests and lints: exactly what
 	rustc --edition 2024 --test tests/tidy.rs -o target/tidy && target/tidy --quiet
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release $(HOST_PACKAGES) --all-targets -- -D warnings
-	$(CARGO) clippy --release --target $(DEVICE) -p nest-format -p nest-kernels -p nest-device -- -D warnings
+	$(CARGO) clippy --release --target $(DEVICE) -p nest-format -p nest-kernels -p nest-detect -p nest-device -- -D warnings
 	$(CARGO) test --release $(HOST_PACKAGES)
 
 bench: setup-device ## Cycles of every kernel and network in both settings, beside published figures, as Markdown

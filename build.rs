@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
-const CRATES: [&str; 3] = ["nest-format", "nest-kernels", "nest-device"];
+const CRATES: [&str; 4] = ["nest-format", "nest-kernels", "nest-detect", "nest-device"];
 
 fn main() -> io::Result<()> {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR").map_err(io::Error::other)?);

@@ -194,6 +194,9 @@ pub struct BenchReport {
     /// The cycle model's setting behind `cycles`: `expected`, or the name in a timing file.
     #[serde(default)]
     pub timing: Option<String>,
+    /// What the outputs of a detection network mean; absent for other networks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<String>,
     /// Where the inputs came from: a data specification, or `random` with the seed.
     pub inputs: String,
     /// Flash.
@@ -269,6 +272,24 @@ pub struct BenchLevel {
     pub latency_ms: Option<f64>,
     /// Layers in execution order.
     pub layers: Vec<BenchLayer>,
+    /// What decoding the boxes took, which `cycles` does not hold; absent without a head.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boxes: Option<BenchBoxes>,
+}
+
+/// Decoding of the boxes of one inference, and suppression among them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BenchBoxes {
+    /// Boxes found in the input that was timed.
+    pub found: u64,
+    /// In the timed run that is the median; none as for a whole inference.
+    #[serde(default)]
+    pub cycles: Option<Cycles>,
+    /// As the level's `cycles_pessimistic`.
+    #[serde(default)]
+    pub cycles_pessimistic: Option<Cycles>,
+    /// 0 if the runner cannot count them.
+    pub instructions: Instructions,
 }
 
 /// One layer's figures at one level.
@@ -548,6 +569,20 @@ impl BenchReport {
             }
             rows.push(row);
         }
+        if self.levels.iter().any(|level| level.boxes.is_some()) {
+            // Behind the inference, and not in its sum.
+            let mut row = cells(["(boxes)", "detect"]);
+            for level in &self.levels {
+                let boxes = level.boxes.as_ref();
+                let spent = boxes.map(|b| b.cycles.map_or(b.instructions.0, |cycles| cycles.0));
+                row.push(spent.map_or("-".into(), group_thousands));
+                row.push("-".into());
+                if level.cycles_pessimistic.is_some() {
+                    row.push(optional(boxes.and_then(|b| b.cycles_pessimistic)));
+                }
+            }
+            rows.push(row);
+        }
         table(&rows)
     }
 }
@@ -567,6 +602,7 @@ mod tests {
             emulator_model: Some("m7-3".into()),
             cycles_missing: None,
             timing: Some("expected".into()),
+            head: None,
             inputs: "random, seed 1".into(),
             flash_bytes: FlashBytes {
                 weights: Bytes(1000),
@@ -604,6 +640,7 @@ mod tests {
                     effective_macs: Macs(10),
                     estimated_cycles: Cycles(4700),
                 }],
+                boxes: None,
             }],
             kernels: Vec::new(),
         }

@@ -168,3 +168,81 @@ fn voc_from_dlib(from: &Path, to: &Path) {
     }
     assert_eq!(pictures, 9);
 }
+
+/// Runs nestc in `folder` and gives the JSON document it prints.
+fn document(folder: &Path, args: &[&str]) -> serde_json::Value {
+    let run = Command::new(env!("CARGO_BIN_EXE_nestc"))
+        .current_dir(folder)
+        .args(args)
+        .arg("--json")
+        .output()
+        .unwrap();
+    let findings = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success(), "{args:?}: {findings}");
+    serde_json::from_slice(&run.stdout).unwrap()
+}
+
+/// A detector trained by distillation, compiled, run on the emulator, and measured in both arithmetics
+/// at every level: the table of `docs/detection.md`.
+#[test]
+#[ignore = "needs NESTC_MODELS and NESTC_DATA: make acceptance"]
+fn third_party_detectors_are_nested_from_training_to_the_device() {
+    let model = variable("NESTC_MODELS", "reference networks").join("fastestdet_160/model.onnx");
+    let data = variable("NESTC_DATA", "pictures").join("pennfudan_voc");
+    let data = format!(
+        "voc:{},resize=160,scale=0.00392156863,order=bgr",
+        data.display()
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let nested = "fastestdet.nest.onnx";
+    let model = model.to_str().unwrap();
+    let run = |args: &[&str]| document(folder, args);
+    run(&[
+        "train",
+        model,
+        "--loss",
+        "distill",
+        "--data",
+        &data,
+        "--head",
+        "fastestdet",
+        "--levels",
+        "70,40,0",
+        "--epochs",
+        "8",
+        "--batch",
+        "32",
+        "-o",
+        nested,
+    ]);
+    run(&["compile", nested, "--target", "stm32h743", "-o", "firmware"]);
+    let bench = run(&["bench", "firmware", "--verify", "4"]);
+    assert_eq!(bench["bit_exact"]["inputs"], 4);
+    assert_eq!(bench["bit_exact"]["mismatches"], 0);
+    let float = run(&["eval", nested, "--data", &data]);
+    let int8 = run(&["eval", nested, "--data", &data, "--precision", "int8"]);
+    let of = |document: &serde_json::Value, level: usize, field: &str| {
+        document["levels"][level][field].as_f64().unwrap()
+    };
+    // One seed and 34 pictures: what is held is that all of it works.
+    for (level, least) in [0.74, 0.80, 0.82].into_iter().enumerate() {
+        let [a, b] = [&float, &int8].map(|document| of(document, level, "map50"));
+        let [cycles, pessimistic] =
+            ["cycles", "cycles_pessimistic"].map(|field| of(&bench, level, field));
+        let boxes = &bench["levels"][level]["boxes"];
+        println!(
+            "level {level}: AP50 {:.1} % in floats, {:.1} % in int8; {cycles} cycles, {pessimistic} \
+             pessimistic; boxes {boxes}",
+            a * 100.0,
+            b * 100.0
+        );
+        assert!(a >= least, "level {level}: {a} in floats");
+        assert!(
+            (a - b).abs() <= 0.02,
+            "level {level}: {a} in floats, {b} in int8"
+        );
+        assert!(boxes["cycles"].as_f64().unwrap() < cycles / 20.0, "{boxes}");
+        assert!(level == 0 || cycles > of(&bench, level - 1, "cycles"));
+    }
+}

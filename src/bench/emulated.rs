@@ -90,7 +90,7 @@ pub fn bench_emulated(
             }
             Task::Verify(level) => {
                 let compared = &inputs.items[..options.verify];
-                let exact = verify(program, &mut session, *level, compared, &mut || step())?;
+                let exact = verify(compiled, &mut session, *level, compared, &mut || step())?;
                 Outcome::Verified(exact, session.stack()?)
             }
         })

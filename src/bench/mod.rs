@@ -16,8 +16,9 @@ use std::fs;
 use std::path::Path;
 
 use crate::data::DataSpec;
+use crate::detect::{Decoder, Detection, Head};
 use crate::diag::{BENCH_INPUTS, Diagnostic, IMAGE_MISSING, NOT_BIT_EXACT, PROGRAM_FILE, Result};
-use crate::emit::{MARKER, Marker, NESTC_VERSION, PROGRAM_FILE_NAME, read_program};
+use crate::emit::{self, MARKER, Marker, NESTC_VERSION, PROGRAM_FILE_NAME, read_program};
 use crate::emulator::EMULATOR_MODEL;
 use crate::image::{self, ELF_NAME, Image};
 use crate::ir::eval::Executor;
@@ -25,7 +26,7 @@ use crate::ir::ids::{Id, Level};
 use crate::ir::program::Program;
 use crate::passes::{evaluate_int8, quantise_input};
 use crate::report::{
-    BenchLayer, BenchLevel, BenchReport, BitExact, LayerKernels, MeasuredBy, Mismatch,
+    BenchBoxes, BenchLayer, BenchLevel, BenchReport, BitExact, LayerKernels, MeasuredBy, Mismatch,
     SCHEMA_VERSION,
 };
 use crate::target::{Board, CoreKind};
@@ -113,6 +114,10 @@ pub struct Compiled {
     pub elf: Vec<u8>,
     /// What it holds.
     pub image: Image,
+    /// What the outputs mean, if they are boxes.
+    pub head: Option<Head>,
+    /// Makes boxes of them.
+    pub decoder: Option<Decoder>,
 }
 
 impl Compiled {
@@ -159,6 +164,10 @@ impl Compiled {
                 "compile the model again",
             )
         })?;
+        let head = marker.head.as_deref().map(Head::parse).transpose()?;
+        let decoder = (head.as_ref())
+            .map(|head| emit::decoder(&program, head))
+            .transpose()?;
         let elf = read(ELF_NAME)?;
         let image = Image::read(&folder.join(ELF_NAME).display().to_string(), &elf, &board)?;
         Ok(Self {
@@ -166,6 +175,8 @@ impl Compiled {
             program,
             elf,
             image,
+            head,
+            decoder,
         })
     }
 }
@@ -214,7 +225,7 @@ pub fn bench(
     let mut bit_exact = BitExact::default();
     for level in (0..levels).map(Level::from_index) {
         let verified = verify(
-            program,
+            compiled,
             &mut session,
             level,
             &inputs.items[..options.verify],
@@ -255,6 +266,7 @@ fn report(compiled: &Compiled, inputs: String, accuracies: &Accuracies, runs: Ru
         emulator_model: (core.has_cycle_model()).then(|| EMULATOR_MODEL.into()),
         cycles_missing: cycles_missing(core),
         timing: None,
+        head: compiled.head.as_ref().map(Head::to_string),
         inputs,
         flash_bytes: image::flash_bytes(program, &compiled.image),
         ram_bytes: image::ram_bytes(program, runs.stack),
@@ -305,19 +317,22 @@ pub fn verdict(report: &BenchReport) -> Result<(), Diagnostic> {
 
 /// Compares each input's results at a level with the host's; `step` hears of each that is done.
 fn verify(
-    program: &Program,
+    compiled: &Compiled,
     session: &mut Session<'_>,
     level: Level,
     inputs: &[Vec<i8>],
     step: &mut dyn FnMut(),
 ) -> Result<BitExact, Diagnostic> {
-    let mut executor = Executor::new(program);
+    let mut host = Host {
+        executor: Executor::new(&compiled.program),
+        decoder: compiled.decoder.clone(),
+    };
     let mut exact = BitExact {
         inputs: inputs.len() as u64,
         ..BitExact::default()
     };
     for (index, input) in inputs.iter().enumerate() {
-        if let Some(mut mismatch) = compare(program, &mut executor, session, level, input)? {
+        if let Some(mut mismatch) = compare(&mut host, session, level, input)? {
             mismatch.input = index as u64;
             exact.mismatches += 1;
             exact.first_mismatch.get_or_insert(mismatch);
@@ -334,15 +349,37 @@ fn join(all: &mut BitExact, level: BitExact) {
     all.first_mismatch = all.first_mismatch.take().or(level.first_mismatch);
 }
 
+/// What the device is compared with.
+struct Host<'a> {
+    executor: Executor<'a>,
+    decoder: Option<Decoder>,
+}
+
+/// The layer that boxes are decoded in, and its kernel, as reports name them.
+const BOXES: (&str, &str) = ("boxes", "nest_detect");
+
+/// The words of boxes as a device has them: in pixels of the input.
+fn box_words(found: &[Detection], [width, height]: [f32; 2]) -> Vec<u32> {
+    (found.iter())
+        .flat_map(|d| {
+            let b = d.bbox.scaled(width, height);
+            let sides = [b.left, b.top, b.right, b.bottom].map(f32::to_bits);
+            [[d.score.to_bits(), d.class].as_slice(), &sides].concat()
+        })
+        .collect()
+}
+
 /// The first layer whose output differs, if any.
 fn compare(
-    program: &Program,
-    executor: &mut Executor<'_>,
+    host: &mut Host<'_>,
     session: &mut Session<'_>,
     level: Level,
     input: &[i8],
 ) -> Result<Option<Mismatch>, Diagnostic> {
     let device = session.verify(level, input)?;
+    let executor = &mut host.executor;
+    let program = executor.program();
+    let decoder = &mut host.decoder;
     let mut host = Vec::with_capacity(program.steps.len());
     executor.run_with(level, input, &mut |step| host.push(step.checksum()));
     let outputs: Vec<i8> = (0..program.outputs.len())
@@ -352,6 +389,25 @@ fn compare(
         .position(|(host, device)| host != device)
         // Layers agree and what the host reads does not: the last one's output was lost on its way.
         .or_else(|| (outputs != device.output).then(|| host.len() - 1));
+    if let (None, Some(decoder)) = (at, decoder) {
+        let shape = program.tensors[program.input].shape;
+        let found = decoder.detect_after(executor, level);
+        let expected = box_words(found, [shape.w as f32, shape.h as f32]);
+        return Ok((expected != device.boxes).then(|| {
+            let checksum = |words: &[u32]| {
+                let bytes = words.iter().flat_map(|w| w.to_le_bytes());
+                nest_format::checksum(&bytes.map(|b| b as i8).collect::<Vec<_>>())
+            };
+            Mismatch {
+                input: 0,
+                level: level.index(),
+                layer: BOXES.0.into(),
+                kernel: BOXES.1.into(),
+                host_checksum: checksum(&expected),
+                device_checksum: checksum(&device.boxes),
+            }
+        }));
+    }
     Ok(at.map(|at| {
         let step = &program.steps.as_slice()[at];
         Mismatch {
@@ -463,6 +519,15 @@ fn level_report(
             estimated_cycles: (step.estimated_cycles.get(index).copied()).unwrap_or_default(),
         })
         .collect();
+    let boxes = timing.boxes.as_ref().map(|boxes| BenchBoxes {
+        found: boxes.found,
+        cycles: modelled.then(|| boxes.cycles[run]),
+        cycles_pessimistic: pessimistic.and_then(|timing| {
+            let boxes = timing.boxes.as_ref()?;
+            Some(boxes.cycles[timing.median_run()])
+        }),
+        instructions: boxes.instructions[run],
+    });
     let cycles: Cycles = timing.cycles[run].iter().copied().sum();
     BenchLevel {
         level: index,
@@ -478,6 +543,7 @@ fn level_report(
         instructions: layers.iter().map(|l| l.instructions).sum(),
         latency_ms: modelled.then(|| cycles.milliseconds_at(compiled.board.clock.core_hz)),
         layers,
+        boxes,
     }
 }
 

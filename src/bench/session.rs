@@ -1,8 +1,8 @@
 //! The host's side of the mailbox protocol: see [`nest_device::mailbox`].
 
 use nest_device::mailbox::{
-    self, Command, Field, HEADER_WORDS, MAGIC, MARK_START, READY, Status, TIMED_RUNS, VERSION,
-    checksums_offset, cycles_offset,
+    self, BOX_BYTES, Command, Field, HEADER_WORDS, MAGIC, MARK_START, READY, Status, TIMED_RUNS,
+    VERSION, checksums_offset, cycles_offset,
 };
 
 use super::{Compiled, Runner, stack_bytes, words};
@@ -20,12 +20,17 @@ pub(super) struct Session<'a> {
     input: u32,
     output: u32,
     output_bytes: usize,
+    boxes: u32,
+    /// The most boxes there can be; 0 if none are decoded.
+    box_limit: usize,
 }
 
 /// What one inference gave.
 pub(super) struct Verified {
     pub checksums: Vec<u32>,
     pub output: Vec<i8>,
+    /// Words of the boxes found; empty if none are decoded.
+    pub boxes: Vec<u32>,
 }
 
 /// What the timed runs took.
@@ -34,6 +39,18 @@ pub(super) struct Timing {
     pub cycles: Vec<Vec<Cycles>>,
     /// `[run][layer]`; runs are empty if the runner cannot count.
     pub instructions: Vec<Vec<Instructions>>,
+    /// What decoding boxes took, if any are.
+    pub boxes: Option<BoxTiming>,
+}
+
+/// What decoding the boxes of the timed runs took.
+pub(super) struct BoxTiming {
+    /// Boxes found.
+    pub found: u64,
+    /// One a run.
+    pub cycles: Vec<Cycles>,
+    /// One a run; 0 if the runner cannot count.
+    pub instructions: Vec<Instructions>,
 }
 
 impl Timing {
@@ -59,6 +76,8 @@ impl<'a> Session<'a> {
             input: 0,
             output: 0,
             output_bytes: 0,
+            boxes: 0,
+            box_limit: (compiled.decoder.as_ref()).map_or(0, |decoder| decoder.candidates()),
         };
         session.resume()?;
         session.expect_status(Status::Ready)?;
@@ -88,6 +107,7 @@ impl<'a> Session<'a> {
                 Field::OutputBytes,
                 output_bytes as u32,
             ),
+            ("number of boxes", Field::BoxLimit, session.box_limit as u32),
             (
                 "clock",
                 Field::ClockHz,
@@ -109,6 +129,7 @@ impl<'a> Session<'a> {
         session.input = field(Field::InputAddress);
         session.output = field(Field::OutputAddress);
         session.output_bytes = output_bytes;
+        session.boxes = field(Field::BoxAddress);
         Ok(session)
     }
 
@@ -123,7 +144,20 @@ impl<'a> Session<'a> {
         Ok(Verified {
             checksums: words(&bytes),
             output: output.into_iter().map(|b| b as i8).collect(),
+            boxes: self.boxes()?,
         })
+    }
+
+    /// The boxes that the last inference found, in words.
+    fn boxes(&mut self) -> Result<Vec<u32>, Diagnostic> {
+        if self.box_limit == 0 {
+            return Ok(Vec::new());
+        }
+        let found = self.header()?[Field::Boxes as usize] as usize;
+        // A wrong count allocates nothing big.
+        let mut bytes = vec![0; BOX_BYTES * found.min(self.box_limit)];
+        self.runner.read(self.boxes, &mut bytes)?;
+        Ok(words(&bytes))
     }
 
     /// Timed inferences.
@@ -141,6 +175,13 @@ impl<'a> Session<'a> {
             last = mark.instructions;
         }
         instructions.resize(TIMED_RUNS, Vec::new());
+        // Behind the last layer, boxes are decoded.
+        let behind = (instructions.iter_mut())
+            .map(|run| match run.len() > self.layers {
+                true => run.pop().unwrap_or_default(),
+                false => Instructions(0),
+            })
+            .collect();
         let mut cycles = Vec::new();
         for run in 0..TIMED_RUNS {
             let mut bytes = vec![0; 4 * self.layers];
@@ -153,9 +194,21 @@ impl<'a> Session<'a> {
                     .collect(),
             );
         }
+        let boxes = if self.box_limit > 0 {
+            let header = self.header()?;
+            let of_runs = &header[Field::BoxCycles as usize..][..TIMED_RUNS];
+            Some(BoxTiming {
+                found: header[Field::Boxes as usize].into(),
+                cycles: of_runs.iter().map(|&c| Cycles(c.into())).collect(),
+                instructions: behind,
+            })
+        } else {
+            None
+        };
         Ok(Timing {
             cycles,
             instructions,
+            boxes,
         })
     }
 
@@ -240,6 +293,7 @@ mod tests {
                 .map(|&t| vec![Cycles(t / 2), Cycles(t - t / 2)])
                 .collect(),
             instructions: vec![vec![]; 3],
+            boxes: None,
         };
         assert_eq!(of([900, 500, 600]).median_run(), 2);
         assert_eq!(of([900, 600, 500]).median_run(), 1);

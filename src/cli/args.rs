@@ -146,7 +146,7 @@ pub enum ObjectiveArg {
 /// `nestc compile`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  nestc compile net.nest.onnx --target stm32h743 --calibrate cifar10:data/cifar10 -o firmware\n  nestc compile net.nest.onnx --target stm32h743 --optimise flash --explain-kernels -o firmware\n  nestc compile net.nest.onnx --target stm32h743 --kernel conv1=conv2d_s8_generic__armv7em -o firmware"
+    after_help = "Example:\n  nestc compile net.nest.onnx --target stm32h743 --calibrate cifar10:data/cifar10 -o firmware\n  nestc compile net.nest.onnx --target stm32h743 --optimise flash --explain-kernels -o firmware\n  nestc compile net.nest.onnx --target stm32h743 --kernel conv1=conv2d_s8_generic__armv7em -o firmware\n  nestc compile detector.onnx --target stm32h743 --calibrate folder:pictures --head fastestdet,score=0.4 -o firmware"
 )]
 pub struct CompileArgs {
     /// An ONNX file or a `.nest.onnx`.
@@ -157,6 +157,10 @@ pub struct CompileArgs {
     /// Images that set the int8 ranges (default: those the model was trained on).
     #[arg(long, value_name = "SPEC")]
     pub calibrate: Option<DataSpec>,
+    /// What a detection network's outputs mean (default: what the model was trained with): the
+    /// firmware's module `detect` then makes boxes of them.
+    #[arg(long, value_name = "HEAD")]
+    pub head: Option<Head>,
     /// The most flash the model may take, for example 512K (default: the board's).
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub flash_budget: Option<u64>,

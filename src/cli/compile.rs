@@ -6,9 +6,9 @@ use std::path::Path;
 use serde_json::json;
 
 use super::args::{BlockArg, CompileArgs, ObjectiveArg};
-use super::model;
 use super::printer::Printer;
 use super::watch::Watch;
+use super::{detection, model};
 use crate::data::Dataset;
 use crate::diag::{BAD_ARGUMENT, Diagnostic, Result};
 use crate::emit::{self, Budgets};
@@ -48,15 +48,25 @@ pub fn run(args: &CompileArgs, printer: &Printer) -> Result<io::Result<()>> {
     let budgets = Budgets {
         flash: args.flash_budget.map(Bytes),
         ram: args.ram_budget.map(Bytes),
+        ..Budgets::default()
     };
     emit::check_activations(&nested.graph, &board, budgets)?;
+    let head = args.head.clone().or_else(|| model::recorded_head(&nested));
+    let boxes = match &head {
+        Some(head) => {
+            let outputs = detection::output_shapes(&nested.graph);
+            emit::box_bytes(&head.fit(nested.graph.input_shape(), &outputs)?)
+        }
+        None => Bytes(0),
+    };
     let data = args
         .calibrate
         .clone()
         .or_else(|| model::recorded_data(&nested));
     let calibration = model::calibration(args.calibrate.as_ref(), None, &nested, printer)?;
 
-    let fast_memory = emit::fast_memory(&nested.graph, &board);
+    let fast_memory = emit::fast_memory(&nested.graph, &board).0;
+    let fast_memory = Bytes(fast_memory.saturating_sub(boxes.0) / 32 * 32);
     let mut watch = Watch::new(printer, args.dump_after.as_deref());
     watch.measure_fidelity = true;
     let artefact = lower(
@@ -108,6 +118,7 @@ pub fn run(args: &CompileArgs, printer: &Printer) -> Result<io::Result<()>> {
         &args.output,
         &BuildOptions {
             quantisation,
+            head,
             ..BuildOptions::default()
         },
     )?;

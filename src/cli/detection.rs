@@ -14,10 +14,10 @@ use crate::diag::{
 };
 use crate::ir::eval::Executor;
 use crate::ir::float::{FloatGraph, Shape};
-use crate::ir::ids::{Id, Level};
+use crate::ir::ids::Level;
 use crate::ir::nested::NestedModel;
 use crate::ir::program::Program;
-use crate::passes::{dequantise_output, quantise_input};
+use crate::passes::quantise_input;
 use crate::train::Inference;
 
 /// The overlap that makes a box right.
@@ -165,7 +165,7 @@ fn in_floats(
     found
 }
 
-/// What a program finds in every image: its raw outputs stand for reals, which are decoded.
+/// What a program finds in every image, as a device does.
 fn in_int8(
     program: &Program,
     level: Level,
@@ -183,21 +183,15 @@ fn in_int8(
                 data.input(index, &mut image);
                 let quantised = quantise_input(&image, input.shape, input.quant[0]);
                 executor.run(level, &quantised);
-                let outputs: Vec<Vec<f32>> = (program.outputs.iter().enumerate())
-                    .map(|(i, &t)| {
-                        let of = &program.tensors[t];
-                        dequantise_output(executor.output(i), of.shape, of.quant[level.index()])
-                    })
-                    .collect();
-                let outputs: Vec<&[f32]> = outputs.iter().map(Vec::as_slice).collect();
                 finished(1);
-                decoder.detect(&outputs).to_vec()
+                decoder.detect_after(executor, level).to_vec()
             },
         )
         .collect()
 }
 
-fn output_shapes(graph: &FloatGraph) -> Vec<Shape> {
+/// The extents of a network's outputs.
+pub fn output_shapes(graph: &FloatGraph) -> Vec<Shape> {
     graph.outputs.iter().map(|&v| graph.shape(v)).collect()
 }
 

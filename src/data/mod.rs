@@ -26,7 +26,8 @@ use crate::diag::{
 use crate::ir::float::Shape;
 use crate::ir::nested::{ChannelOrder, Preprocessing};
 
-pub use boxes::{BBox, Boxes, GroundTruthBox};
+pub use boxes::{Boxes, GroundTruthBox};
+pub use nest_detect::BBox;
 pub use spec::{DataSpec, Kind, Layout, Split};
 
 /// The raw elements of all images, image after image, each channel-major (`c x h x w`).

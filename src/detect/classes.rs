@@ -41,13 +41,18 @@ impl ClassNames {
         self.len() == 0
     }
 
+    /// All names, in the network's order.
+    pub fn names(&self) -> Vec<&str> {
+        match self {
+            ClassNames::Coco => COCO.to_vec(),
+            ClassNames::Voc => VOC.to_vec(),
+            ClassNames::Own(names) => names.iter().map(String::as_str).collect(),
+        }
+    }
+
     /// The network's number of a class.
     pub fn position(&self, name: &str) -> Option<u32> {
-        let at = match self {
-            ClassNames::Coco => COCO.iter().position(|n| *n == name),
-            ClassNames::Voc => VOC.iter().position(|n| *n == name),
-            ClassNames::Own(names) => names.iter().position(|n| n == name),
-        };
+        let at = self.names().iter().position(|n| *n == name);
         at.map(|at| at as u32)
     }
 }

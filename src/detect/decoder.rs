@@ -1,19 +1,32 @@
-//! A head held against a network: which output is what.
+//! A head held against a network: which output is what, and where its numbers lie.
 
-use super::candidates::{Detection, Strongest, suppress};
-use super::decode::{BoxCoding, Fastestdet, Level, Prior, ScoreCoding, Ssd, Table, Yolo, YoloForm};
+use nest_detect::{
+    BoxCoding, Detection, Fastestdet, Form, Int8, PriorMap, Rows, ScoreCoding, Ssd, YoloForm,
+    YoloMap,
+};
+
 use super::head::{BoxesKey, Head, HeadKind};
 use crate::diag::{Diagnostic, HEAD_MISFIT};
+use crate::ir::eval::Executor;
 use crate::ir::float::Shape;
+use crate::ir::ids::{Id, Level};
 
-/// Decodes one network's outputs.
+/// Decodes one network's outputs: floats in the order of the graph, or int8 in a device's.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decoder {
-    score: f32,
-    overlap: f32,
+    meaning: Meaning,
     /// The strongest candidates of one image.
     slots: Vec<Detection>,
+}
+
+/// What a [`nest_detect::Decoder`] borrows.
+#[derive(Clone, Debug, PartialEq)]
+struct Meaning {
+    score: f32,
+    overlap: f32,
     plan: Plan,
+    /// One an output.
+    rows: Vec<Layouts>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -21,11 +34,9 @@ enum Plan {
     Fastestdet(Fastestdet),
     Ssd {
         head: Ssd,
-        boxes: Place,
-        scores: Place,
-        /// Feature maps with priors; without any, there are `rows` candidates.
+        boxes: usize,
+        /// Feature maps with priors; none where boxes are relative to nothing.
         maps: Vec<Map>,
-        rows: usize,
     },
     Yolo {
         form: YoloForm,
@@ -43,33 +54,60 @@ struct Map {
     extents: Vec<[f32; 2]>,
 }
 
-/// Where a table is.
+/// Where the rows of an output lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place {
-    output: usize,
-    row: usize,
-    column: usize,
+struct Layouts {
+    /// In floats: `c, h, w`.
+    channel_major: Rows,
+    /// In int8: `h, w, c`.
+    pixel_major: Rows,
 }
 
-impl Place {
-    fn table<'a>(&self, outputs: &[&'a [f32]]) -> Table<'a> {
-        Table {
-            data: outputs[self.output],
-            row: self.row,
-            column: self.column,
-        }
+/// One row a pixel.
+fn rows_of_pixels(shape: Shape) -> Layouts {
+    let pixels = shape.pixels();
+    Layouts {
+        channel_major: Rows {
+            runs: 1,
+            run: 0,
+            rows: pixels,
+            row: 1,
+            column: pixels,
+        },
+        pixel_major: Rows::pixels(pixels, shape.c),
     }
 }
 
-/// How a value holds rows of `columns` elements: their number and the steps from row to row and from
-/// column to column. An axis of that extent is the columns; the others count the rows.
-fn rows_of(shape: Shape, columns: usize) -> Option<(usize, usize, usize)> {
-    if shape.c == columns {
-        Some((shape.pixels(), 1, shape.pixels()))
-    } else if shape.w == columns && shape.w > 1 {
-        Some((shape.c * shape.h, columns, 1))
-    } else if shape.h == columns && shape.w == 1 {
-        Some((shape.c, columns, 1))
+/// How a value holds rows of `columns` elements. An axis of that extent is the columns, and the others
+/// count the rows; or the channels hold several rows a pixel.
+fn rows_of(shape: Shape, columns: usize) -> Option<Layouts> {
+    let Shape { c, h, w } = shape;
+    let layouts = |runs, rows, [run, row, column]: [usize; 3], of_pixels: [usize; 3]| Layouts {
+        channel_major: Rows {
+            runs,
+            run,
+            rows,
+            row,
+            column,
+        },
+        pixel_major: Rows {
+            runs,
+            run: of_pixels[0],
+            rows,
+            row: of_pixels[1],
+            column: of_pixels[2],
+        },
+    };
+    if c == columns {
+        Some(rows_of_pixels(shape))
+    } else if w == columns && w > 1 {
+        Some(layouts(c, h, [h * w, w, 1], [1, w * c, c]))
+    } else if h == columns && w == 1 {
+        Some(layouts(c, 1, [h, 0, 1], [1, 0, c]))
+    } else if c.is_multiple_of(columns) {
+        let pixels = shape.pixels();
+        let strides = [1, columns * pixels, pixels];
+        Some(layouts(pixels, c / columns, strides, [c, columns, 1]))
     } else {
         None
     }
@@ -93,16 +131,21 @@ impl Head {
                 hint,
             )
         })?;
+        let (plan, rows, most) = plan;
         Ok(Decoder {
-            score: self.score,
-            overlap: self.overlap,
-            slots: vec![Detection::default(); self.candidates],
-            plan,
+            meaning: Meaning {
+                score: self.score,
+                overlap: self.overlap,
+                plan,
+                rows,
+            },
+            slots: vec![Detection::NONE; self.candidates.min(most)],
         })
     }
 
-    /// The plan, or what is needed and what to do.
-    fn plan(&self, input: Shape, outputs: &[Shape]) -> Result<Plan, (String, String)> {
+    /// The plan, where the outputs' rows lie and how many candidates they hold; or what is needed and
+    /// what to do.
+    fn plan(&self, input: Shape, outputs: &[Shape]) -> Result<Fitted, (String, String)> {
         let classes = self.classes.len();
         let fraction = |extents: &[[f32; 2]]| {
             let one = |&[w, h]: &[f32; 2]| [w / input.w as f32, h / input.h as f32];
@@ -116,11 +159,14 @@ impl Head {
         };
         match &self.kind {
             HeadKind::Fastestdet { size } => match outputs {
-                &[map] if map.c == 5 + classes => Ok(Plan::Fastestdet(Fastestdet {
-                    grid: [map.h, map.w],
-                    classes,
-                    unit: [*size as f32 / input.w as f32, *size as f32 / input.h as f32],
-                })),
+                &[map] if map.c == 5 + classes => {
+                    let plan = Plan::Fastestdet(Fastestdet {
+                        grid: [map.h, map.w],
+                        classes,
+                        unit: [*size as f32 / input.w as f32, *size as f32 / input.h as f32],
+                    });
+                    Ok((plan, vec![rows_of_pixels(map)], map.pixels()))
+                }
                 _ => Err((
                     format!("one output of 5 + {classes} channels"),
                     match outputs {
@@ -202,118 +248,157 @@ impl Head {
                         extents: fraction(anchors),
                     });
                 }
-                Ok(Plan::Yolo {
+                let plan = Plan::Yolo {
                     form: *form,
                     classes,
                     maps: maps.into_iter().flatten().collect(),
-                })
+                };
+                let channels: usize = outputs.iter().map(|shape| shape.len()).sum();
+                let most = channels / (5 + classes) * classes;
+                Ok((
+                    plan,
+                    outputs.iter().copied().map(rows_of_pixels).collect(),
+                    most,
+                ))
             }
         }
     }
 
     /// A head of one row a candidate: finds out which output holds the boxes and which the scores.
-    fn rows(&self, head: Ssd, maps: Vec<Map>, outputs: &[Shape]) -> Result<Plan, (String, String)> {
+    fn rows(
+        &self,
+        head: Ssd,
+        maps: Vec<Map>,
+        outputs: &[Shape],
+    ) -> Result<Fitted, (String, String)> {
         let columns = head.columns;
         let needs = format!("rows of 4 numbers and rows of {columns} scores");
-        let &[a, b] = outputs else {
+        let &[first, second] = outputs else {
             return Err((needs, "name another head".into()));
         };
         // Where classes and sides are as many, the first output holds the scores, as is usual.
-        let both = [(1, b, 0, a), (0, a, 1, b)].into_iter().find_map(
-            |(boxes, boxes_shape, scores, scores_shape)| {
-                let (rows, row, column) = rows_of(boxes_shape, 4)?;
-                let boxes = Place {
-                    output: boxes,
-                    row,
-                    column,
-                };
-                let (count, row, column) = rows_of(scores_shape, columns)?;
-                let scores = Place {
-                    output: scores,
-                    row,
-                    column,
-                };
-                (rows == count).then_some((rows, boxes, scores))
+        let both = [(1, [columns, 4]), (0, [4, columns])].into_iter().find_map(
+            |(boxes, [of_first, of_second])| {
+                let rows = vec![rows_of(first, of_first)?, rows_of(second, of_second)?];
+                let [a, b] = [rows[0], rows[1]].map(|r| r.channel_major.count());
+                (a == b).then_some((boxes, rows, a))
             },
         );
-        let Some((rows, boxes, scores)) = both else {
+        let Some((boxes, rows, count)) = both else {
             let hint = "name as many classes as the network has with classes=";
             return Err((needs, hint.into()));
         };
         let priors: usize = (maps.iter())
             .map(|map| map.grid[0] * map.grid[1] * map.extents.len())
             .sum();
-        if !maps.is_empty() && priors != rows {
+        if !maps.is_empty() && priors != count {
             let hint = "correct strides= and priors=, which give as many candidates as the network";
             return Err((format!("{priors} rows, one a prior"), hint.into()));
         }
-        Ok(Plan::Ssd {
-            head,
-            boxes,
-            scores,
-            maps,
-            rows,
-        })
+        let plan = Plan::Ssd { head, boxes, maps };
+        Ok((plan, rows, count * self.classes.len()))
     }
 }
 
-impl Decoder {
-    /// The boxes in one image, strongest first, of its raw outputs.
-    ///
-    /// # Panics
-    /// If the outputs are not of the extents of the network that the head was held against.
-    pub fn detect(&mut self, outputs: &[&[f32]]) -> &[Detection] {
-        let mut found = Strongest::new(&mut self.slots);
+/// A plan, where the outputs' rows lie, and how many candidates they hold at most.
+type Fitted = (Plan, Vec<Layouts>, usize);
+
+impl Meaning {
+    /// Calls `f` with the decoder of outputs whose rows lie as `of` says.
+    fn with<R>(
+        &self,
+        of: impl Fn(&Layouts) -> Rows,
+        f: impl FnOnce(&nest_detect::Decoder<'_>) -> R,
+    ) -> R {
+        let rows: Vec<Rows> = self.rows.iter().map(of).collect();
+        let decoder = |form: Form<'_>| {
+            f(&nest_detect::Decoder {
+                form,
+                outputs: &rows,
+                score: self.score,
+                overlap: self.overlap,
+            })
+        };
         match &self.plan {
-            Plan::Fastestdet(head) => head.decode(outputs[0], self.score, &mut found),
-            Plan::Ssd {
-                head,
-                boxes,
-                scores,
-                maps,
-                rows,
-            } => {
-                let (boxes, scores) = (boxes.table(outputs), scores.table(outputs));
-                if maps.is_empty() {
-                    let none = Prior {
-                        x: 0.0,
-                        y: 0.0,
-                        width: 0.0,
-                        height: 0.0,
-                    };
-                    let priors = std::iter::repeat_n(none, *rows);
-                    head.decode(boxes, scores, priors, self.score, &mut found);
-                } else {
-                    let priors = maps.iter().flat_map(|map| {
-                        let level = Level {
-                            grid: map.grid,
-                            step: map.step,
-                            extents: &map.extents,
-                        };
-                        level.priors()
-                    });
-                    head.decode(boxes, scores, priors, self.score, &mut found);
-                }
+            Plan::Fastestdet(head) => decoder(Form::Fastestdet(*head)),
+            Plan::Ssd { head, boxes, maps } => {
+                let priors: Vec<PriorMap<'_>> = (maps.iter())
+                    .map(|map| PriorMap {
+                        grid: map.grid,
+                        step: map.step,
+                        extents: &map.extents,
+                    })
+                    .collect();
+                decoder(Form::Ssd {
+                    head: *head,
+                    boxes: *boxes,
+                    priors: &priors,
+                })
             }
             Plan::Yolo {
                 form,
                 classes,
                 maps,
             } => {
-                for (map, output) in maps.iter().zip(outputs) {
-                    let head = Yolo {
-                        form: *form,
+                let maps: Vec<YoloMap<'_>> = (maps.iter())
+                    .map(|map| YoloMap {
                         grid: map.grid,
-                        classes: *classes,
                         anchors: &map.extents,
-                    };
-                    head.decode(output, self.score, &mut found);
-                }
+                    })
+                    .collect();
+                decoder(Form::Yolo {
+                    form: *form,
+                    classes: *classes,
+                    maps: &maps,
+                })
             }
         }
-        let found = found.into_slice();
-        let kept = suppress(found, self.overlap);
-        &found[..kept]
+    }
+}
+
+impl Decoder {
+    /// The boxes in one image, strongest first, of its raw outputs in floats, `c, h, w`.
+    pub fn detect(&mut self, outputs: &[&[f32]]) -> &[Detection] {
+        let slots = &mut self.slots;
+        self.meaning
+            .with(|rows| rows.channel_major, |d| d.detect(outputs, slots))
+    }
+
+    /// The boxes in one image, strongest first, of its raw outputs in int8, `h, w, c`: what a device
+    /// finds, to the last bit.
+    pub fn detect_int8(&mut self, outputs: &[Int8<'_>]) -> &[Detection] {
+        let slots = &mut self.slots;
+        self.meaning
+            .with(|rows| rows.pixel_major, |d| d.detect(outputs, slots))
+    }
+
+    /// The boxes in what an executor has just computed at this level.
+    ///
+    /// # Panics
+    /// If its program has no such level.
+    pub fn detect_after(&mut self, executor: &Executor<'_>, level: Level) -> &[Detection] {
+        let program = executor.program();
+        let outputs: Vec<Int8<'_>> = (program.outputs.iter().enumerate())
+            .map(|(i, &tensor)| {
+                let quant = program.tensors[tensor].quant[level.index()];
+                Int8 {
+                    data: executor.output(i),
+                    scale: quant.scale,
+                    zero_point: quant.zero_point,
+                }
+            })
+            .collect();
+        self.detect_int8(&outputs)
+    }
+
+    /// Calls `f` with the decoder that a device uses.
+    pub fn with_device<R>(&self, f: impl FnOnce(&nest_detect::Decoder<'_>) -> R) -> R {
+        self.meaning.with(|rows| rows.pixel_major, f)
+    }
+
+    /// How many candidates are compared at most.
+    pub fn candidates(&self) -> usize {
+        self.slots.len()
     }
 }
 

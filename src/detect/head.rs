@@ -3,8 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use nest_detect::{ScoreCoding, YoloForm};
+
 use super::classes::ClassNames;
-use super::decode::{ScoreCoding, YoloForm};
 use crate::diag::{Diagnostic, Diagnostics, HEAD_MALFORMED, Result};
 
 /// A parsed head. Its text form reads back as the same head.
@@ -25,14 +26,14 @@ pub struct Head {
 /// The kinds of heads.
 #[derive(Clone, Debug, PartialEq)]
 pub enum HeadKind {
-    /// See [`super::Fastestdet`].
+    /// See [`nest_detect::Fastestdet`].
     Fastestdet {
         /// `size=`: rows and columns of the pictures it was trained on.
         size: usize,
     },
     /// UltraFace as it is usually exported: probabilities of background and face, and corners.
     Ultraface,
-    /// See [`super::Ssd`].
+    /// See [`nest_detect::Ssd`].
     Ssd {
         /// `boxes=`: what boxes are.
         boxes: BoxesKey,
@@ -45,7 +46,7 @@ pub enum HeadKind {
         /// `priors=`: widths and heights in pixels, a list a feature map.
         priors: Vec<Vec<[f32; 2]>>,
     },
-    /// See [`super::Yolo`].
+    /// See [`nest_detect::Yolo`].
     Yolo {
         /// `form=v3|v5`.
         form: YoloForm,

@@ -13,7 +13,8 @@
 //! Where scores are equal, the earlier image comes first, and within an image the order of
 //! [`Detection::rank`].
 
-use super::candidates::Detection;
+use nest_detect::Detection;
+
 use crate::data::{Boxes, GroundTruthBox};
 
 /// How one class is found.

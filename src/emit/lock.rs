@@ -26,15 +26,20 @@ fn member(name: &str, dependencies: &[&str]) -> String {
     out
 }
 
-/// The lock file for a model of that name.
-pub(super) fn lock_file(name: &str) -> String {
+/// The lock file for a model of that name, which may decode boxes.
+pub(super) fn lock_file(name: &str, boxes: bool) -> String {
     let bench = format!("{name}-bench");
     let mut packages: Vec<String> = REGISTRY
         .split("\n\n")
         .map(|package| format!("{}\n", package.trim_end()))
         .collect();
+    let mut of_model = vec!["nest-format", "nest-kernels"];
+    if boxes {
+        of_model.push("nest-detect");
+        packages.push(member("nest-detect", &[]));
+    }
     packages.extend([
-        member(name, &["nest-format", "nest-kernels"]),
+        member(name, &of_model),
         member(
             &bench,
             &[

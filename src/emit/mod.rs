@@ -1,6 +1,7 @@
 //! A program becomes a Cargo workspace: a library crate with the model, an image crate to measure
 //! it, and the runtime crates both use.
 
+mod boxes;
 mod layer;
 mod lock;
 mod program_file;
@@ -11,6 +12,7 @@ mod write;
 use askama::Template;
 use serde::{Deserialize, Serialize};
 
+use crate::detect::Head;
 use crate::diag::{Diagnostic, Diagnostics, FLASH_OVERFLOW, MODEL_NAME, RAM_OVERFLOW, Result};
 use crate::ir::float::{FloatGraph, FloatOp};
 use crate::ir::ids::{Id, LayerId, ValueId};
@@ -20,6 +22,7 @@ use crate::report::SCHEMA_VERSION;
 use crate::target::{Board, ClockSetUp, Memory};
 use crate::units::{Bytes, group_thousands};
 
+pub use boxes::{box_bytes, decoder};
 pub use program_file::{read_program, write_program};
 pub use write::{File, Staged, check_output, write_folder};
 
@@ -49,15 +52,20 @@ pub struct Marker {
     pub model: String,
     /// The board's name.
     pub target: String,
+    /// What the outputs of a detection network mean, as [`Head`] writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<String>,
 }
 
-/// Limits tighter than the board's.
+/// Limits tighter than the board's, and what else takes memory.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Budgets {
     /// For the whole image.
     pub flash: Option<Bytes>,
     /// For the arena and the stack of an inference.
     pub ram: Option<Bytes>,
+    /// What the image keeps in RAM for boxes: [`box_bytes`].
+    pub boxes: Bytes,
 }
 
 /// Flash that the program's data take.
@@ -196,7 +204,8 @@ pub fn place<'a>(program: &Program, board: &'a Board, budgets: Budgets) -> Resul
         ));
     }
     let lens = [program.input].into_iter().chain(program.outputs.clone());
-    let buffers: u64 = lens.map(|t| program.tensors[t].shape.len() as u64).sum();
+    let tensors: u64 = lens.map(|t| program.tensors[t].shape.len() as u64).sum();
+    let buffers = tensors + budgets.boxes.0;
     let (data, sram) = (board.data(), board.sram());
     let beside_data = beside_arena(buffers, program.steps.len());
     let memory = if arena + beside_data <= data.bytes {
@@ -385,12 +394,29 @@ pub fn check_name(name: &str) -> Result<(), Diagnostic> {
     ))
 }
 
-/// All files of the workspace for `program` on `board`.
+/// All files of the workspace for `program` on `board`; with a head, it decodes boxes.
 ///
 /// # Errors
-/// `E602`, `E603`, `E604`, `E611`, all that apply at once.
-pub fn emit(program: &Program, board: &Board, budgets: Budgets) -> Result<Vec<File>> {
+/// `E602`, `E603`, `E604`, `E611`, `E801`, all that apply at once.
+pub fn emit(
+    program: &Program,
+    board: &Board,
+    budgets: Budgets,
+    head: Option<&Head>,
+) -> Result<Vec<File>> {
     let mut faults = Diagnostics::default();
+    let head = match head
+        .map(|head| Ok((head, decoder(program, head)?)))
+        .transpose()
+    {
+        Ok(head) => head,
+        Err(fault) => {
+            faults.push(fault);
+            None
+        }
+    };
+    let boxes = head.is_some();
+    let head_text = head.as_ref().map(|(head, _)| head.to_string());
     if let Err(fault) = check_name(&program.name) {
         faults.push(fault);
     }
@@ -426,8 +452,14 @@ pub fn emit(program: &Program, board: &Board, budgets: Budgets) -> Result<Vec<Fi
     let in_data = memory == board.data();
     let mut add = |path: &str, text: String| push(&mut files, path.to_string(), text);
 
-    add("Cargo.toml", text(&view::Workspace { nestc_version }));
-    add("Cargo.lock", lock::lock_file(name));
+    add(
+        "Cargo.toml",
+        text(&view::Workspace {
+            nestc_version,
+            boxes,
+        }),
+    );
+    add("Cargo.lock", lock::lock_file(name, boxes));
     add(".cargo/config.toml", text(&view::CargoConfig { board }));
     add(
         ".gitignore",
@@ -443,6 +475,8 @@ pub fn emit(program: &Program, board: &Board, budgets: Budgets) -> Result<Vec<Fi
             arena_bytes,
             arena_memory: &memory.name,
             model_bytes,
+            head: head_text.as_deref(),
+            score: head.as_ref().map_or(0.0, |(head, _)| head.score),
         }),
     );
     add(
@@ -450,6 +484,7 @@ pub fn emit(program: &Program, board: &Board, budgets: Budgets) -> Result<Vec<Fi
         text(&view::ModelCargo {
             name,
             nestc_version,
+            boxes,
         }),
     );
     add(
@@ -469,8 +504,13 @@ pub fn emit(program: &Program, board: &Board, budgets: Budgets) -> Result<Vec<Fi
             outputs: &outputs,
             layers: &names,
             layer_table: view::layer_table(program),
+            head: head_text.as_deref(),
         }),
     );
+    if let Some((head, decoder)) = &head {
+        let module = boxes::module(name, head, decoder, &outputs);
+        add("model/src/detect.rs", module);
+    }
     add(
         "model/src/arena.rs",
         text(&view::ModelArena {
@@ -496,6 +536,7 @@ pub fn emit(program: &Program, board: &Board, budgets: Budgets) -> Result<Vec<Fi
             name,
             nestc_version,
             board,
+            boxes,
         }),
     );
     add("bench/build.rs", text(&view::BenchBuild));
@@ -521,9 +562,11 @@ pub fn emit(program: &Program, board: &Board, budgets: Budgets) -> Result<Vec<Fi
             arena_section: if in_data { "" } else { ".nest.sram" },
             outputs: &outputs,
             output_len_sum: outputs.iter().map(|o| o.len).sum(),
+            boxes,
         }),
     );
-    for (path, source) in RUNTIME_FILES {
+    let needed = |path: &str| boxes || !path.starts_with("nest-detect/");
+    for (path, source) in RUNTIME_FILES.iter().filter(|(path, _)| needed(path)) {
         add(&format!("runtime/{path}"), (*source).to_string());
     }
     let text = text_int::print_program(program) + &placement(board, memory);
@@ -537,6 +580,7 @@ pub fn emit(program: &Program, board: &Board, budgets: Budgets) -> Result<Vec<Fi
         nestc_version: nestc_version.into(),
         model: name.into(),
         target: board.name.clone(),
+        head: head_text,
     };
     // A struct of strings and an integer always has a JSON form.
     let json = serde_json::to_string_pretty(&marker).unwrap_or_default();

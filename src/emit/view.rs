@@ -93,6 +93,8 @@ pub(super) struct ModelLib<'a> {
     pub outputs: &'a [OutputView],
     pub layers: &'a [LayerName],
     pub layer_table: String,
+    /// What the outputs mean, if they are boxes.
+    pub head: Option<&'a str>,
 }
 
 /// `templates/model_arena.rs.j2`.
@@ -125,6 +127,8 @@ pub(super) struct ModelLayers<'a> {
 pub(super) struct ModelCargo<'a> {
     pub name: &'a str,
     pub nestc_version: &'a str,
+    /// Whether boxes are decoded.
+    pub boxes: bool,
 }
 
 /// `templates/workspace.toml.j2`.
@@ -132,6 +136,8 @@ pub(super) struct ModelCargo<'a> {
 #[template(path = "workspace.toml.j2")]
 pub(super) struct Workspace<'a> {
     pub nestc_version: &'a str,
+    /// Whether boxes are decoded.
+    pub boxes: bool,
 }
 
 /// `templates/config.toml.j2`.
@@ -148,6 +154,8 @@ pub(super) struct BenchCargo<'a> {
     pub name: &'a str,
     pub nestc_version: &'a str,
     pub board: &'a Board,
+    /// Whether boxes are decoded.
+    pub boxes: bool,
 }
 
 /// `templates/bench_build.rs.j2`.
@@ -173,6 +181,8 @@ pub(super) struct BenchMain<'a> {
     pub arena_section: &'a str,
     pub outputs: &'a [OutputView],
     pub output_len_sum: usize,
+    /// Whether boxes are decoded.
+    pub boxes: bool,
 }
 
 pub(super) struct MemoryView {
@@ -203,6 +213,10 @@ pub(super) struct Readme<'a> {
     pub arena_bytes: u64,
     pub arena_memory: &'a str,
     pub model_bytes: u64,
+    /// What the outputs mean, if they are boxes.
+    pub head: Option<&'a str>,
+    /// The head's threshold.
+    pub score: f32,
 }
 
 /// The linker's memories. The instruction memory starts 32 bytes late, because no pointer may be

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs, io};
 
+use crate::detect::Head;
 use crate::diag::{BUILD_FAILED, CARGO_MISSING, Diagnostic, RUST_TARGET_MISSING};
 use crate::report::Quantisation;
 use crate::target::Board;
@@ -23,6 +24,8 @@ pub struct BuildOptions {
     pub target_dir: Option<PathBuf>,
     /// The cargo to start; otherwise that of `CARGO`, otherwise `cargo`.
     pub cargo: Option<PathBuf>,
+    /// What the outputs mean, if they are boxes.
+    pub head: Option<Head>,
     /// What was measured of the model before, for the report.
     pub quantisation: Option<Quantisation>,
 }

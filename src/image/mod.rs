@@ -45,7 +45,14 @@ pub fn compile(
     options: &BuildOptions,
 ) -> Result<ImageReport> {
     emit::check_output(folder)?;
-    let files = emit::emit(program, board, budgets)?;
+    let decoder = (options.head.as_ref())
+        .map(|head| emit::decoder(program, head))
+        .transpose()?;
+    let budgets = Budgets {
+        boxes: decoder.as_ref().map_or(Bytes(0), emit::box_bytes),
+        ..budgets
+    };
+    let files = emit::emit(program, board, budgets, options.head.as_ref())?;
     // All is made beside the folder, so that an earlier output outlives any fault.
     let staged = emit::Staged::write(folder, &files)?;
     let mut options = options.clone();

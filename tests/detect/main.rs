@@ -1,5 +1,5 @@
-//! Detection against a second implementation in numpy (`oracle.py`): random raw outputs through every
-//! kind of head, and average precision on random boxes with ties, duplicates, difficult objects and
+//! Detection against a second implementation in numpy (`oracle.py`): random raw outputs, in floats and
+//! in int8, through every kind of head, and average precision on random boxes with ties, duplicates, difficult objects and
 //! empty images.
 
 // Not all of its functions are needed here.
@@ -8,7 +8,7 @@
 mod python;
 
 use nestc::data::{BBox, Boxes, GroundTruthBox};
-use nestc::detect::{Detection, Head, average_precisions};
+use nestc::detect::{Decoder, Detection, Head, Int8, average_precisions};
 use nestc::ir::float::Shape;
 use serde_json::{Value, json};
 
@@ -154,15 +154,14 @@ fn yolo(draw: &mut Draw) -> Case {
     }
 }
 
-#[test]
-fn heads_decode_as_the_oracle_does() {
-    let mut draw = Draw(3);
+/// Random heads and outputs, 120 of them.
+fn cases(draw: &mut Draw) -> Vec<Case> {
     let mut cases = Vec::new();
     for i in 0..120 {
         let mut case = match i % 3 {
-            0 => fastestdet(&mut draw),
-            1 => ssd(&mut draw),
-            _ => yolo(&mut draw),
+            0 => fastestdet(draw),
+            1 => ssd(draw),
+            _ => yolo(draw),
         };
         let score = [0.0, 0.01, 0.3][draw.below(3)];
         let overlap = [0.3, 0.45, 0.7][draw.below(3)];
@@ -175,16 +174,23 @@ fn heads_decode_as_the_oracle_does() {
         }
         cases.push(case);
     }
+    cases
+}
+
+fn decoder(case: &Case) -> Decoder {
+    let head = Head::parse(&case.head).unwrap_or_else(|e| panic!("{e}"));
+    let fitted = head.fit(case.input, &case.shapes);
+    fitted.unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// Compares what was found in each case with the oracle's answers; gives the number of boxes.
+fn compare(cases: &[Case], found: &[Vec<Detection>]) -> usize {
     let questions: Vec<Value> = cases.iter().map(|c| c.json.clone()).collect();
     let answers = ask(&questions, &[]);
     let mut boxes = 0;
-    for (case, answer) in cases.iter().zip(answers["detect"].as_array().unwrap()) {
-        let head = Head::parse(&case.head).unwrap_or_else(|e| panic!("{e}"));
-        let mut decoder = head
-            .fit(case.input, &case.shapes)
-            .unwrap_or_else(|e| panic!("{e}"));
-        let outputs: Vec<&[f32]> = case.outputs.iter().map(Vec::as_slice).collect();
-        let mut found: Vec<[f64; 6]> = (decoder.detect(&outputs).iter())
+    let answers = answers["detect"].as_array().unwrap();
+    for ((case, found), answer) in cases.iter().zip(found).zip(answers) {
+        let mut found: Vec<[f64; 6]> = (found.iter())
             .map(|d| {
                 let b = d.bbox;
                 let sides = [b.left, b.top, b.right, b.bottom].map(f64::from);
@@ -214,6 +220,104 @@ fn heads_decode_as_the_oracle_does() {
             assert!(near, "{}: {a:?} {b:?}", case.head);
         }
     }
+    boxes
+}
+
+#[test]
+fn heads_decode_as_the_oracle_does() {
+    let cases = cases(&mut Draw(3));
+    let found: Vec<Vec<Detection>> = (cases.iter())
+        .map(|case| {
+            let outputs: Vec<&[f32]> = case.outputs.iter().map(Vec::as_slice).collect();
+            decoder(case).detect(&outputs).to_vec()
+        })
+        .collect();
+    let boxes = compare(&cases, &found);
+    assert!(boxes > 1000, "{boxes} boxes were compared");
+}
+
+/// An output as a device holds it.
+struct Quantised {
+    data: Vec<i8>,
+    scale: f32,
+    zero_point: i8,
+}
+
+impl Quantised {
+    fn int8(&self) -> Int8<'_> {
+        Int8 {
+            data: &self.data,
+            scale: self.scale,
+            zero_point: self.zero_point,
+        }
+    }
+}
+
+/// The nearest integer, and what it stands for.
+fn quantise(x: f32, scale: f32, zero_point: i8) -> (i8, f32) {
+    let q = (x / scale).round() + f32::from(zero_point);
+    let q = q.clamp(-128.0, 127.0) as i8;
+    (q, scale * (i32::from(q) - i32::from(zero_point)) as f32)
+}
+
+/// Brings a case to int8, some of it saturated: what a device has, pixel by pixel. The case itself holds
+/// the reals from then on.
+fn to_int8(draw: &mut Draw, case: &mut Case) -> Vec<Quantised> {
+    let quants: Vec<(f32, i8)> = (case.outputs.iter())
+        .map(|output| {
+            let least = output.iter().copied().fold(0.0, f32::min);
+            let most = output.iter().copied().fold(0.0, f32::max);
+            let scale = (most - least) / 255.0 * (1.1 + 0.3 * draw.unit());
+            let zero = (-128.0 - least / scale).clamp(-128.0, 127.0) as i8;
+            (scale, zero)
+        })
+        .collect();
+    let of_oracle = case.json["outputs"].as_array_mut().unwrap();
+    for (values, &(scale, zero)) in of_oracle.iter_mut().zip(&quants) {
+        for value in values.as_array_mut().unwrap() {
+            let x = value.as_f64().unwrap() as f32;
+            *value = json!(quantise(x, scale, zero).1);
+        }
+    }
+    let outputs = case.outputs.iter_mut().zip(&case.shapes).zip(&quants);
+    outputs
+        .map(|((output, shape), &(scale, zero_point))| {
+            let q: Vec<i8> = (output.iter_mut())
+                .map(|x| {
+                    let (q, real) = quantise(*x, scale, zero_point);
+                    *x = real;
+                    q
+                })
+                .collect();
+            let pixels = shape.pixels();
+            Quantised {
+                data: (0..q.len())
+                    .map(|i| q[i % shape.c * pixels + i / shape.c])
+                    .collect(),
+                scale,
+                zero_point,
+            }
+        })
+        .collect()
+}
+
+#[test]
+fn int8_outputs_decode_as_the_oracle_does() {
+    let mut draw = Draw(41);
+    let mut cases = cases(&mut draw);
+    let mut found = Vec::new();
+    for case in &mut cases {
+        let quantised = to_int8(&mut draw, case);
+        let mut decoder = decoder(case);
+        let floats: Vec<&[f32]> = case.outputs.iter().map(Vec::as_slice).collect();
+        let expected = decoder.detect(&floats).to_vec();
+        let int8: Vec<Int8<'_>> = quantised.iter().map(Quantised::int8).collect();
+        let own = decoder.detect_int8(&int8).to_vec();
+        // Leaving candidates out by their integers changes nothing.
+        assert_eq!(own, expected, "{}", case.head);
+        found.push(own);
+    }
+    let boxes = compare(&cases, &found);
     assert!(boxes > 1000, "{boxes} boxes were compared");
 }
 

@@ -18,9 +18,12 @@ def corners(cx, cy, w, h):
 
 
 def fastestdet(case):
-    """Scores (cells, classes) and boxes (cells, 4); only each cell's best class has a score."""
+    """Scores (cells, classes) and boxes (cells, 4); only each cell's best class, the first of equal
+    ones, has a score."""
     rows, columns = case["grid"]
     m = np.array(case["outputs"][0], np.float64).reshape(-1, rows, columns)
+    # What is not positive has no power, and no score.
+    np.seterr(invalid="ignore")
     gy, gx = np.mgrid[0:rows, 0:columns]
     boxes = corners(
         (gx + np.tanh(m[1])) / columns,
@@ -30,7 +33,7 @@ def fastestdet(case):
     ).reshape(-1, 4)
     classes = m[5:].reshape(len(m) - 5, -1).T
     scores = m[0].reshape(-1, 1) ** 0.6 * classes**0.4
-    best = classes == classes.max(axis=1, keepdims=True)
+    best = np.arange(classes.shape[1]) == classes.argmax(axis=1)[:, None]
     return np.where(best, scores, -1), boxes
 
 
@@ -94,8 +97,9 @@ def overlaps(box, others):
 
 
 def suppressed(scores, boxes, threshold, limit):
-    """The indices that stay, strongest first: take the best, delete what it covers, repeat."""
-    order = np.argsort(-scores, kind="stable")
+    """The indices that stay, strongest first: take the best, delete what it covers, repeat. Of equally
+    strong ones the leftmost goes first, of these the uppermost, and so on."""
+    order = np.lexsort([*boxes.T[::-1], -scores])
     kept = []
     while len(order):
         first, order = order[0], order[1:]

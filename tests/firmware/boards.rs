@@ -37,7 +37,8 @@ static BUILT: LazyLock<Vec<Compiled>> = LazyLock::new(|| {
 
 fn build(folder: &Path, program: &Program, board: Board) -> Compiled {
     let name = board.name.clone();
-    let files = emit::emit(program, &board, Budgets::default()).unwrap_or_else(|e| panic!("{e}"));
+    let files =
+        emit::emit(program, &board, Budgets::default(), None).unwrap_or_else(|e| panic!("{e}"));
     for file in &files {
         let path = folder.join(&file.path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -53,6 +54,8 @@ fn build(folder: &Path, program: &Program, board: Board) -> Compiled {
         program: program.clone(),
         elf,
         image,
+        head: None,
+        decoder: None,
     }
 }
 
@@ -160,7 +163,7 @@ fn the_arena_goes_where_it_fits() {
 fn workspaces_name_their_cores_and_probes() {
     let program = sample::program("tiny", 1, 1);
     for board in Board::all() {
-        let files = emit::emit(&program, &board, Budgets::default()).unwrap();
+        let files = emit::emit(&program, &board, Budgets::default(), None).unwrap();
         let file = |path: &str| {
             let file = files.iter().find(|file| file.path == path).unwrap();
             String::from_utf8(file.bytes.clone()).unwrap()
@@ -190,7 +193,7 @@ fn workspaces_name_their_cores_and_probes() {
 fn conditions_on_cycles_are_refused_without_a_cycle_model() {
     let folder = tempfile::tempdir().unwrap();
     let compiled = BUILT.iter().find(|c| c.board.name == "stm32f446").unwrap();
-    let files = emit::emit(&compiled.program, &compiled.board, Budgets::default()).unwrap();
+    let files = emit::emit(&compiled.program, &compiled.board, Budgets::default(), None).unwrap();
     for file in files.iter().filter(|file| !file.path.contains('/')) {
         fs::write(folder.path().join(&file.path), &file.bytes).unwrap();
     }

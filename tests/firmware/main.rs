@@ -2,6 +2,7 @@
 //! what the host computes.
 
 mod boards;
+mod boxes;
 #[path = "../cli/golden.rs"]
 mod golden;
 mod networks;

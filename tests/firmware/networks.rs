@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use nestc::bench::{self, BenchOptions, Compiled, EmulatorRunner};
 use nestc::data::DataSpec;
+use nestc::detect::Head;
 use nestc::emit::Budgets;
+use nestc::image::BuildOptions;
 use nestc::import::Imported;
 use nestc::import::proto::{TensorProto, data_type};
 use nestc::ir::float::{FloatOp, Shape, Unary};
@@ -15,6 +17,12 @@ use nestc::{image, import};
 use prost::Message;
 
 use crate::support::{Random, board, build_options};
+
+/// What the outputs of detectors mean: by a part of the network's name.
+const HEADS: [(&str, &str); 2] = [
+    ("fastestdet", "fastestdet,score=0.3"),
+    ("ultraface", "ultraface,score=0.5"),
+];
 
 /// Inputs compared a network.
 const INPUTS: usize = 8;
@@ -55,14 +63,14 @@ fn networks_by_others_are_bit_exact_on_the_device() {
             .unwrap_or_else(|e| panic!("{name}: {e}"));
         program.name = name.to_ascii_lowercase().replace(['-', '.'], "_");
         let out = work.path().join("out");
-        image::compile(
-            &program,
-            &board(),
-            Budgets::default(),
-            &out,
-            &build_options(),
-        )
-        .unwrap_or_else(|e| panic!("{name}: {e}"));
+        let head = HEADS.iter().find(|(part, _)| program.name.contains(part));
+        let head = head.map(|(_, text)| Head::parse(text).unwrap_or_else(|e| panic!("{e}")));
+        let build = BuildOptions {
+            head,
+            ..build_options()
+        };
+        image::compile(&program, &board(), Budgets::default(), &out, &build)
+            .unwrap_or_else(|e| panic!("{name}: {e}"));
         let compiled = Compiled::open(&out).unwrap_or_else(|e| panic!("{name}: {e}"));
         let mut runner = EmulatorRunner::new(&compiled).unwrap();
         let options = BenchOptions {
@@ -75,11 +83,13 @@ fn networks_by_others_are_bit_exact_on_the_device() {
         bench::verdict(&report).unwrap_or_else(|e| panic!("{name}: {e}"));
         assert!(report.bit_exact.inputs >= INPUTS as u64);
         for level in &report.levels {
+            assert_eq!(level.boxes.is_some(), build.head.is_some(), "{name}");
             println!(
-                "{name}: bit-exact on {} inputs; level {}: {}",
+                "{name}: bit-exact on {} inputs; level {}: {}; boxes {:?}",
                 report.bit_exact.inputs,
                 level.level,
-                level.cycles.unwrap()
+                level.cycles.unwrap(),
+                level.boxes
             );
         }
     }

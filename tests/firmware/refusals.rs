@@ -102,6 +102,8 @@ fn compiled() -> Compiled {
             flash_total: Bytes(0),
             itcm_bytes: Bytes(0),
         },
+        head: None,
+        decoder: None,
     }
 }
 
@@ -126,7 +128,7 @@ fn failing_cargo(folder: &Path, name: &str, message: &str) -> PathBuf {
 }
 
 fn emitting(program: &Program, budgets: Budgets) -> Diagnostics {
-    emit::emit(program, &board(), budgets).unwrap_err()
+    emit::emit(program, &board(), budgets, None).unwrap_err()
 }
 
 #[test]
@@ -155,6 +157,7 @@ fn findings_from_target_to_bench_read_as_recorded() {
     let budgets = Budgets {
         flash: Some(Bytes(1000)),
         ram: Some(Bytes(2000)),
+        ..Budgets::default()
     };
     show("budgets too tight", emitting(&tiny, budgets));
     // The exact figures of the budget, and one byte less.
@@ -162,11 +165,13 @@ fn findings_from_target_to_bench_read_as_recorded() {
     let fits = Budgets {
         flash: None,
         ram: Some(Bytes(arena + 8192)),
+        ..Budgets::default()
     };
     emit::place(&tiny, &board(), fits).unwrap();
     let one_less = Budgets {
         flash: Some(Bytes(60_000)),
         ram: Some(Bytes(arena + 8191)),
+        ..Budgets::default()
     };
     emit::place(&tiny, &board(), one_less).unwrap_err();
     emit::check_flash(&tiny, &board(), one_less, Bytes(60_000)).unwrap();

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use nestc::bench::{
     self, BenchOptions, Compiled, EmulatorRunner, Exchange, Recorder, ReplayRunner, Runner,
@@ -19,7 +18,9 @@ use nestc::target::MemoryKind;
 use nestc::units::{Bytes, Cycles};
 
 use crate::sample;
-use crate::support::{Random, board, build_options, cargo, cargo_ok, command, emit_to};
+use crate::support::{
+    Random, board, build_options, cargo, cargo_ok, command, emit_to, host_triple,
+};
 
 #[test]
 fn a_program_file_reads_back_as_it_was() {
@@ -140,13 +141,6 @@ fn the_model_crate_runs_on_the_host_as_well() {
             assert!(text.contains(&line), "no line `{line}` in\n{text}");
         });
     }
-}
-
-fn host_triple() -> String {
-    let output = Command::new("rustc").arg("-vV").output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix("host: "));
-    line.unwrap().to_string()
 }
 
 fn compile(program: &Program, out: &Path) -> Compiled {

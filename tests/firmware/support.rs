@@ -23,7 +23,8 @@ pub fn build_options() -> BuildOptions {
 
 /// Writes the workspace of a program into a fresh folder.
 pub fn emit_to(folder: &Path, program: &Program) {
-    let files = emit::emit(program, &board(), Budgets::default()).unwrap_or_else(|e| panic!("{e}"));
+    let files =
+        emit::emit(program, &board(), Budgets::default(), None).unwrap_or_else(|e| panic!("{e}"));
     emit::write_folder(folder, &files).unwrap_or_else(|e| panic!("{e}"));
 }
 
@@ -52,6 +53,14 @@ pub fn cargo_ok(folder: &Path, args: &[&str]) {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+/// What the host is called.
+pub fn host_triple() -> String {
+    let output = Command::new("rustc").arg("-vV").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("host: "));
+    line.unwrap().to_string()
 }
 
 /// Deterministic numbers (xorshift, G. Marsaglia, 2003).

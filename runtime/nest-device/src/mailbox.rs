@@ -6,6 +6,10 @@
 //! 2. The host writes the input, [`Field::Level`] and [`Field::Command`], and resumes.
 //! 3. The image carries out the command, fills in the results and executes `bkpt #1` again.
 //!
+//! Where the model's outputs are boxes, the image decodes them after every inference. The host reads
+//! those of the last command at [`Field::BoxAddress`]: six words each, score, class, left, top, right and
+//! bottom, of which all but the class are single-precision floats.
+//!
 //! `bkpt #2` ([`STOPPED`]) means that the image cannot go on; [`Field::Status`] says why.
 
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -13,13 +17,15 @@ use core::sync::atomic::{AtomicU32, Ordering};
 /// The first word of a mailbox: `NEST` in ASCII, little-endian.
 pub const MAGIC: u32 = u32::from_le_bytes(*b"NEST");
 /// Version of this layout and protocol.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Breakpoint: ready for a command; results of the last one are in place.
 pub const READY: u8 = 1;
 /// Breakpoint: the image cannot go on.
 pub const STOPPED: u8 = 2;
 /// Inferences of one [`Command::Time`]; the first runs with cold caches.
 pub const TIMED_RUNS: usize = 3;
+/// Bytes of a box.
+pub const BOX_BYTES: usize = 24;
 /// What `nest_layer_mark` is called with when an inference starts.
 pub const MARK_START: u32 = u32::MAX;
 
@@ -59,12 +65,20 @@ pub enum Field {
     StackBytes,
     /// Stack there is.
     StackLimit,
+    /// Where the host reads boxes.
+    BoxAddress,
+    /// The most boxes there can be; 0 if the outputs are none.
+    BoxLimit,
+    /// Boxes of the last inference.
+    Boxes,
     /// Cycles of each whole inference of the last [`Command::Time`]: [`TIMED_RUNS`] words.
     TotalCycles,
+    /// Cycles that decoding the boxes of each of these inferences took: [`TIMED_RUNS`] words.
+    BoxCycles = Field::TotalCycles as u32 + TIMED_RUNS as u32,
 }
 
 /// Words of the header.
-pub const HEADER_WORDS: usize = Field::TotalCycles as usize + TIMED_RUNS;
+pub const HEADER_WORDS: usize = Field::BoxCycles as usize + TIMED_RUNS;
 
 /// What the host asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,7 +180,14 @@ impl<const LAYERS: usize> Mailbox<LAYERS> {
     }
     /// Notes the cycles of a whole timed run. What is out of range is dropped.
     pub fn set_total_cycles(&self, run: usize, cycles: u32) {
-        if let Some(word) = self.header[Field::TotalCycles as usize..].get(run) {
+        let totals = Field::TotalCycles as usize..Field::BoxCycles as usize;
+        if let Some(word) = self.header[totals].get(run) {
+            word.store(cycles, Ordering::Relaxed);
+        }
+    }
+    /// Notes the cycles that decoding the boxes of a timed run took. What is out of range is dropped.
+    pub fn set_box_cycles(&self, run: usize, cycles: u32) {
+        if let Some(word) = self.header[Field::BoxCycles as usize..].get(run) {
             word.store(cycles, Ordering::Relaxed);
         }
     }
@@ -197,6 +218,10 @@ mod tests {
             offset(&mailbox.header[Field::Level as usize]),
             Field::Level.offset()
         );
+        mailbox.set_total_cycles(TIMED_RUNS, 7);
+        mailbox.set_box_cycles(2, 9);
+        assert_eq!(mailbox.get(Field::BoxCycles), 0);
+        assert_eq!(mailbox.header[HEADER_WORDS - 1].load(Ordering::Relaxed), 9);
         assert_eq!(offset(&mailbox.cycles[2][0]), cycles_offset(5, 2));
         assert_eq!(offset(&mailbox.checksums[0]), checksums_offset(5));
         assert_eq!(

@@ -84,7 +84,10 @@ fn kernel_row(
     weights: &[(String, u64)],
     chosen: bool,
 ) -> String {
-    let (expected, pessimistic) = (layer.cycles.map_or(0, |c| c.0), layer.cycles_pessimistic.map_or(0, |c| c.0));
+    let (expected, pessimistic) = (
+        layer.cycles.map_or(0, |c| c.0),
+        layer.cycles_pessimistic.map_or(0, |c| c.0),
+    );
     let macs = layer.macs.0;
     let count = if macs == 0 {
         image.output_bytes.0

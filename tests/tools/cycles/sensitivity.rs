@@ -53,7 +53,10 @@ pub fn print_sensitivity(names: &[String]) -> Result<()> {
             .map(|(name, compiled)| measure::bench(name, compiled, &settings).levels.remove(0))
             .collect();
         [
-            levels.iter().map(|l| l.cycles.map_or(0.0, |c| c.0 as f64)).collect(),
+            levels
+                .iter()
+                .map(|l| l.cycles.map_or(0.0, |c| c.0 as f64))
+                .collect(),
             (levels.iter())
                 .map(|l| l.cycles_pessimistic.map_or(0.0, |c| c.0 as f64))
                 .collect(),

@@ -2,29 +2,44 @@
 
 use core::cmp::Ordering;
 
-use crate::data::BBox;
+use crate::BBox;
 
 /// A box with what it is taken to hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[repr(C)]
 pub struct Detection {
-    /// How sure the network is; above the head's threshold.
+    /// How sure the network is; above the threshold.
     pub score: f32,
     /// The class, counted as the network does, without background.
     pub class: u32,
-    /// Where, in fractions of the network's input; may reach over its edges.
+    /// Where; may reach over the edges of the input.
     pub bbox: BBox,
 }
 
 impl Detection {
+    /// Nothing: what to fill slots with.
+    pub const NONE: Self = Self {
+        score: 0.0,
+        class: 0,
+        bbox: BBox {
+            left: 0.0,
+            top: 0.0,
+            right: 0.0,
+            bottom: 0.0,
+        },
+    };
+
     /// Strongest first. Among equal scores the class and then the sides decide, so that the order
     /// does not depend on the order in which boxes were decoded.
     pub fn rank(&self, other: &Self) -> Ordering {
         let sides = |d: &Self| [d.bbox.left, d.bbox.top, d.bbox.right, d.bbox.bottom];
-        let mut order = (other.score.total_cmp(&self.score)).then(self.class.cmp(&other.class));
-        for (a, b) in sides(self).iter().zip(&sides(other)) {
-            order = order.then(a.total_cmp(b));
-        }
-        order
+        (other.score.total_cmp(&self.score))
+            .then_with(|| self.class.cmp(&other.class))
+            .then_with(|| {
+                let (own, others) = (sides(self), sides(other));
+                let mut pairs = own.iter().zip(&others).map(|(a, b)| a.total_cmp(b));
+                pairs.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+            })
     }
 }
 
@@ -45,75 +60,103 @@ impl<'a> Strongest<'a> {
 
     /// Takes a candidate; where all slots are full, the weakest goes.
     pub fn push(&mut self, candidate: Detection) {
-        if self.len < self.slots.len() {
-            self.slots[self.len] = candidate;
+        if let Some(slot) = self.slots.get_mut(self.len) {
+            *slot = candidate;
             self.len += 1;
             self.rise(self.len - 1);
-        } else if let Some(weakest) = self.slots.first_mut()
-            && candidate.rank(weakest) == Ordering::Less
-        {
-            *weakest = candidate;
-            self.sink();
+        } else if let Some(weakest) = self.slots.first_mut() {
+            if candidate.rank(weakest) == Ordering::Less {
+                *weakest = candidate;
+                self.sink(self.len);
+            }
         }
     }
 
+    /// Whether the candidate in slot `a` ranks before that in slot `b`; both are there.
+    fn before(&self, a: usize, b: usize) -> bool {
+        match (self.slots.get(a), self.slots.get(b)) {
+            (Some(a), Some(b)) => a.rank(b) == Ordering::Less,
+            _ => false,
+        }
+    }
+
+    fn swap(&mut self, a: usize, b: usize) {
+        if let (Some(&of_a), Some(&of_b)) = (self.slots.get(a), self.slots.get(b)) {
+            for (at, candidate) in [(a, of_b), (b, of_a)] {
+                if let Some(slot) = self.slots.get_mut(at) {
+                    *slot = candidate;
+                }
+            }
+        }
+    }
+
+    /// Brings the candidate in slot `at` up to its place in the heap.
     fn rise(&mut self, mut at: usize) {
         while at > 0 {
             let parent = (at - 1) / 2;
-            if self.slots[parent].rank(&self.slots[at]) != Ordering::Less {
+            if !self.before(parent, at) {
                 break;
             }
-            self.slots.swap(parent, at);
+            self.swap(parent, at);
             at = parent;
         }
     }
 
-    fn sink(&mut self) {
+    /// Brings the first candidate down to its place in a heap of `len`.
+    fn sink(&mut self, len: usize) {
         let mut at = 0;
         loop {
             let mut weakest = at;
             for child in [2 * at + 1, 2 * at + 2] {
-                if child < self.len
-                    && self.slots[weakest].rank(&self.slots[child]) == Ordering::Less
-                {
+                if child < len && self.before(weakest, child) {
                     weakest = child;
                 }
             }
             if weakest == at {
                 return;
             }
-            self.slots.swap(at, weakest);
+            self.swap(at, weakest);
             at = weakest;
         }
     }
 
-    /// The candidates that were kept, in no particular order.
-    pub fn into_slice(self) -> &'a mut [Detection] {
-        &mut self.slots[..self.len]
-    }
-}
-
-/// Greedy suppression: going from the strongest box to the weakest, a box is dropped if it overlaps a
-/// kept one of its class by more than `overlap`. The kept boxes stand first afterwards, strongest
-/// first; gives how many they are.
-pub fn suppress(found: &mut [Detection], overlap: f32) -> usize {
-    found.sort_unstable_by(Detection::rank);
-    let mut kept = 0;
-    for i in 0..found.len() {
-        let candidate = found[i];
-        let dropped = found[..kept]
-            .iter()
-            .any(|k| k.class == candidate.class && k.bbox.overlap(&candidate.bbox) > overlap);
-        if !dropped {
-            found[kept] = candidate;
-            kept += 1;
+    /// The candidates that were kept, strongest first.
+    pub fn into_sorted(mut self) -> &'a mut [Detection] {
+        for len in (1..self.len).rev() {
+            self.swap(0, len);
+            self.sink(len);
         }
+        self.slots.get_mut(..self.len).unwrap_or_default()
     }
-    kept
+
+    /// Greedy suppression: going from the strongest candidate to the weakest, one is dropped if it
+    /// overlaps a kept one of its class by more than `overlap`. Gives the kept ones, strongest first.
+    pub fn suppress(self, overlap: f32) -> &'a mut [Detection] {
+        let found = self.into_sorted();
+        let mut kept = 0;
+        for i in 0..found.len() {
+            let (Some(&candidate), Some(stronger)) = (found.get(i), found.get(..kept)) else {
+                break;
+            };
+            let dropped = stronger
+                .iter()
+                .any(|k| k.class == candidate.class && k.bbox.overlap(&candidate.bbox) > overlap);
+            if !dropped {
+                if let Some(slot) = found.get_mut(kept) {
+                    *slot = candidate;
+                }
+                kept += 1;
+            }
+        }
+        found.get_mut(..kept).unwrap_or_default()
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::vec;
+    use std::vec::Vec;
+
     use super::*;
 
     /// Small numbers with many ties.
@@ -153,13 +196,20 @@ mod tests {
             let mut slots = vec![Detection::default(); room];
             let mut strongest = Strongest::new(&mut slots);
             all.iter().for_each(|d| strongest.push(*d));
-            let mut got = strongest.into_slice().to_vec();
-            got.sort_by(Detection::rank);
+            let got = strongest.into_sorted().to_vec();
             let mut expected = all;
             expected.sort_by(Detection::rank);
             expected.truncate(room);
             assert_eq!(got, expected, "case {case}");
         }
+    }
+
+    /// What suppression keeps of these.
+    fn suppress(all: &[Detection], overlap: f32) -> Vec<Detection> {
+        let mut slots = vec![Detection::NONE; all.len()];
+        let mut strongest = Strongest::new(&mut slots);
+        all.iter().for_each(|d| strongest.push(*d));
+        strongest.suppress(overlap).to_vec()
     }
 
     /// Suppression by its definition, without an order of work: a box is kept if and only if no kept
@@ -192,10 +242,9 @@ mod tests {
                 .map(|i| all[i])
                 .collect();
             expected.sort_by(Detection::rank);
-            let mut found = all;
-            let kept = suppress(&mut found, overlap);
-            assert_eq!(found[..kept], expected, "case {case}");
-            dropped += count - kept;
+            let kept = suppress(&all, overlap);
+            assert_eq!(kept, expected, "case {case}");
+            dropped += count - kept.len();
             total += count;
         }
         assert!(
@@ -217,8 +266,8 @@ mod tests {
             },
         };
         // The overlap is 0.5 / 1 exactly.
-        assert_eq!(suppress(&mut [at(0.0), at(0.25)], 0.5), 2);
-        assert_eq!(suppress(&mut [at(0.0), at(0.25)], 0.499), 1);
-        assert_eq!(suppress(&mut [], 0.5), 0);
+        assert_eq!(suppress(&[at(0.0), at(0.25)], 0.5).len(), 2);
+        assert_eq!(suppress(&[at(0.0), at(0.25)], 0.499).len(), 1);
+        assert_eq!(suppress(&[], 0.5).len(), 0);
     }
 }

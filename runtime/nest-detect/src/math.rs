@@ -16,17 +16,27 @@ pub(super) fn exp(x: f32) -> f32 {
     let scaled = x * core::f32::consts::LOG2_E;
     let n = (scaled + if scaled < 0.0 { -0.5 } else { 0.5 }) as i32;
     let r = (x - n as f32 * 0.693_359_4) + n as f32 * 2.121_944_4e-4;
-    // Taylor's series: the eighth term is below 1e-8.
-    let mut sum = 1.0;
-    for k in (1..=8u8).rev() {
-        sum = 1.0 + sum * r / f32::from(k);
+    // Taylor's series: the eighth term is below 1e-8. Its coefficients are 1 / k!.
+    const COEFFICIENTS: [f32; 8] = [
+        1.0 / 5040.0,
+        1.0 / 720.0,
+        1.0 / 120.0,
+        1.0 / 24.0,
+        1.0 / 6.0,
+        1.0 / 2.0,
+        1.0,
+        1.0,
+    ];
+    let mut sum = 1.0 / 40320.0;
+    for c in COEFFICIENTS {
+        sum = c + sum * r;
     }
     // n is at most 127 here: 88 / ln(2) = 126.96.
     sum * f32::from_bits(((n + 127) as u32) << 23)
 }
 
 /// The natural logarithm of a positive, normal number.
-fn ln(x: f32) -> f32 {
+pub(super) fn ln(x: f32) -> f32 {
     // x = m 2^n with m between sqrt(1/2) and sqrt(2).
     let bits = x.to_bits();
     let mut n = (bits >> 23) as i32 - 127;
@@ -39,8 +49,8 @@ fn ln(x: f32) -> f32 {
     let t = (m - 1.0) / (m + 1.0);
     let t2 = t * t;
     let mut sum = 0.0;
-    for k in (0..=5u8).rev() {
-        sum = sum * t2 + 1.0 / f32::from(2 * k + 1);
+    for c in [1.0 / 11.0, 1.0 / 9.0, 1.0 / 7.0, 1.0 / 5.0, 1.0 / 3.0, 1.0] {
+        sum = sum * t2 + c;
     }
     n as f32 * core::f32::consts::LN_2 + 2.0 * t * sum
 }
