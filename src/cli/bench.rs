@@ -10,11 +10,11 @@ use crate::bench::{self, BenchOptions, Compiled, Settings};
 use crate::data::{DataSpec, Split};
 use crate::diag::{CONDITION_HOLDS, Diagnostic, Diagnostics, NO_PROBE, NOT_MEASURED, Result};
 use crate::report::BenchReport;
+use crate::target::Board;
 
 /// Runs the bench.
 pub fn run(args: &BenchArgs, printer: &Printer) -> Result<io::Result<()>> {
-    let compiled = Compiled::open(&args.dir)?;
-    let settings = Settings::named(&args.timing, &compiled.board)?;
+    let (compiled, settings) = open(args)?;
     let options = BenchOptions {
         verify: args.verify as usize,
         data: inputs(args, &compiled, printer),
@@ -38,6 +38,24 @@ pub fn run(args: &BenchArgs, printer: &Printer) -> Result<io::Result<()>> {
     }
     judge(args, &measured(&report), &mut failures);
     failures.into_result(written)
+}
+
+/// The compiled folder, and the settings on its board. What is wrong with a timing file does not depend on
+/// the board, so it is found beside what is wrong with the folder.
+fn open(args: &BenchArgs) -> Result<(Compiled, Settings)> {
+    match Compiled::open(&args.dir) {
+        Ok(compiled) => {
+            let settings = Settings::named(&args.timing, &compiled.board)?;
+            Ok((compiled, settings))
+        }
+        Err(mut faults) => {
+            let any = Board::all();
+            if let Some(Err(more)) = any.first().map(|b| Settings::named(&args.timing, b)) {
+                faults.0.extend(more.0);
+            }
+            Err(faults)
+        }
+    }
 }
 
 fn no_probe(args: &BenchArgs, compiled: &Compiled) -> Diagnostic {
