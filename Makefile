@@ -17,7 +17,7 @@ HOST_PACKAGES := -p nestc -p nest-format -p nest-kernels -p nest-detect
 export NESTC_PYTHON := $(CURDIR)/$(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo check bench bench-training setup-torch bless data train-model study acceptance conformance anchors calibrate mutate setup-device setup-qemu setup-python
+.PHONY: help build demo check bench bench-training setup-torch bless data train-model study acceptance conformance anchors calibrate exports mutate setup-device setup-qemu setup-python setup-exports
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -94,6 +94,13 @@ $(NODES): | setup-python
 	$(VENV)/bin/pip download --quiet --no-deps --only-binary :all: -d target/onnx-nodes onnx==1.22.0
 	$(VENV)/bin/python -m zipfile -e target/onnx-nodes/onnx-1.22.0*.whl target/onnx-nodes
 
+EXPORTS := target/exports
+
+exports: setup-exports ## Export 26 networks of torchvision and timm, and compare their import with onnxruntime (2 GB, 15 minutes)
+	@mkdir -p $(EXPORTS)
+	$(TORCH)/bin/python tests/tools/exports.py $(EXPORTS)
+	NESTC_EXPORTS=$(abspath $(EXPORTS)) $(CARGO) test --release -p nestc --test onnx exports -- --include-ignored --nocapture
+
 calibrate: setup-device build ## Measure a board's timing through probe-rs and write timing.toml for nestc bench --timing
 	@command -v probe-rs >/dev/null || { echo "make calibrate needs probe-rs: see https://probe.rs, or cargo install probe-rs-tools --locked" >&2; exit 3; }
 	cd tests/calibrate && $(CARGO) build --release --locked --target $(DEVICE) --target-dir ../../target/calibrate
@@ -134,4 +141,10 @@ setup-torch: $(TORCH)/ready
 $(TORCH)/ready:
 	@$(PYTHON) -m venv $(TORCH) || { echo "PyTorch needs Python's venv (Debian: apt-get install python3-venv)" >&2; exit 3; }
 	$(TORCH)/bin/pip install --quiet --disable-pip-version-check numpy torch==2.15.0
+	@touch $@
+
+setup-exports: $(TORCH)/exports
+
+$(TORCH)/exports: tests/tools/exports.txt | setup-torch
+	$(TORCH)/bin/pip install --quiet --disable-pip-version-check -r tests/tools/exports.txt
 	@touch $@

@@ -152,7 +152,7 @@ codes! {
     LAYOUT "E213" Input "images of a batch are mixed"
         "nestc follows Transpose, Reshape and the like through the network, image by image: the batch must stay the first axis. An operator over more than three axes of an image that are longer than 1 may not be possible either.";
     GRAPH_INPUT "E214" Input "the graph's input is not one picture"
-        "nestc compiles networks of one input: a batch of pictures (NxCxHxW or NxHxWxC) or of vectors (NxC) with fixed extents. The batch may be open.";
+        "nestc compiles networks of one input: a batch of pictures (NxCxHxW, NxHxWxC, or NxHxW where the network adds the axis of channels), of signals (NxCxL) or of vectors (NxC) with fixed extents. The batch may be open.";
     GRAPH_OUTPUT "E215" Input "the graph's output is unusable"
         "A graph needs at least one output; each must be computed from the picture, have the batch as its first axis, and differ from the others.";
     VALUE_TOO_LARGE "E216" Input "a value is too large"

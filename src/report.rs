@@ -97,6 +97,9 @@ pub struct ImageReport {
     /// What was removed of the model's layers, exactly, because it changes no output.
     #[serde(default)]
     pub dead_channels: DeadChannels,
+    /// Layers that only put elements in another order; earlier versions did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_time_transposes: Option<usize>,
     /// Layers in execution order.
     pub layers: Vec<ImageLayer>,
     /// How the kernels of layers with weights were chosen.
@@ -356,7 +359,8 @@ fn cells<const N: usize>(cells: [&str; N]) -> Vec<String> {
 }
 
 impl FlashBytes {
-    fn line(&self) -> String {
+    /// The sum and its parts, for people.
+    pub fn line(&self) -> String {
         format!(
             "flash   {} = weights {} + indices {} + requantisation {} + code {}",
             self.total,
@@ -387,7 +391,7 @@ impl ImageReport {
     /// For people.
     pub fn table(&self) -> String {
         let mut out = format!(
-            "{} for {}\n{}\n{}\narena   {} in {}, lower bound {}; {}\n\n",
+            "{} for {}\n{}\n{}\narena   {} in {}, lower bound {}; {}\n",
             self.model,
             self.target,
             self.flash_bytes.line(),
@@ -400,6 +404,10 @@ impl ImageReport {
                 bytes => format!("{bytes} of kernels in ITCM"),
             }
         );
+        if let Some(transposes) = self.run_time_transposes {
+            out += &format!("layout: {transposes} run-time transposes\n");
+        }
+        out.push('\n');
         if self.dead_channels.removed > 0 {
             let macs = self.levels.last().map_or(Macs(0), |level| level.macs);
             // Writing into a string cannot fail.

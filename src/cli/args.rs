@@ -67,13 +67,38 @@ pub enum Verb {
 
 /// `nestc check`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  nestc check net.onnx --target stm32h743")]
+#[command(
+    after_help = "Needs no data and no training: activations get estimated ranges, and --levels cuts the least weights.\nCycles are estimates of the cost model. A network that does not fit gives exit code 2; with --target all,\none that fits no board does.\n\nExample:\n  nestc check net.onnx --target stm32h743 --levels 95,90,80\n  nestc check net.onnx --target all"
+)]
 pub struct CheckArgs {
     /// An ONNX file or a `.nest.onnx`.
     pub model: PathBuf,
-    /// The board whose limits to check (see `nestc targets`).
+    /// The board whose limits to check (see `nestc targets`), or `all`.
     #[arg(long, value_name = "BOARD")]
-    pub target: Option<String>,
+    pub target: Option<CheckTarget>,
+    /// Sparsities in percent that a plain network is to be cut to, in any order; 0 is the dense
+    /// network.
+    #[arg(long, value_name = "LIST", allow_negative_numbers = true, value_parser = levels)]
+    pub levels: Option<Levels>,
+}
+
+/// Boards to check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CheckTarget {
+    /// Every board.
+    All,
+    /// One, by its name.
+    Board(String),
+}
+
+impl std::str::FromStr for CheckTarget {
+    type Err = std::convert::Infallible;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text {
+            "all" => Self::All,
+            name => Self::Board(name.to_owned()),
+        })
+    }
 }
 
 /// The arithmetic of an evaluation.

@@ -1,91 +1,145 @@
 //! `nestc check`: what in a model is not supported, and what it would take on a board.
 
+mod board;
+mod text;
+
 use std::io;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use super::args::CheckArgs;
-use super::compile;
+use super::args::{CheckArgs, CheckTarget};
 use super::model;
-use super::printer::{Printer, table};
-use super::watch::Watch;
-use crate::diag::{Diagnostics, Result};
-use crate::emit::{self, Budgets};
+use super::printer::{self, Printer};
+use crate::diag::{BAD_ARGUMENT, Diagnostic, Diagnostics, Result};
+use crate::emit;
 use crate::image;
 use crate::ir::float::FloatOp;
 use crate::ir::ids::NodeId;
 use crate::ir::nested::NestedModel;
-use crate::ir::program::Program;
-use crate::passes::{self, Artefact, Preferences};
+use crate::passes::{self, Preferences, Sketch};
 use crate::target::Board;
-use crate::units::{Bytes, Cycles, Macs, group_thousands};
+use crate::train;
+use crate::units::Macs;
+
+use board::Estimate;
 
 /// The document of `nestc check --json`.
 #[derive(Debug, Serialize)]
 struct Checked {
     model: String,
+    /// Channels, rows, columns.
     input: [usize; 3],
     outputs: Vec<[usize; 3]>,
     nodes: usize,
     weights: u64,
     macs: Macs,
+    /// Sparsities, sparsest level first.
     levels: Vec<f64>,
-    /// Layers that no device runs yet.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    float_only_layers: Vec<String>,
+    levels_from: LevelsFrom,
+    /// Layers that no device runs, and other limits of the kernels, whatever the board.
+    #[serde(serialize_with = "findings")]
+    findings: Diagnostics,
+    /// Layers that only put elements in another order; absent where a layer cannot be lowered.
     #[serde(skip_serializing_if = "Option::is_none")]
-    target: Option<Estimate>,
+    run_time_transposes: Option<Vec<String>>,
+    /// One a board that was asked for; none where a layer cannot be lowered.
+    targets: Vec<Estimate>,
 }
 
-/// What the model would take on a board. Exact but for code size and cycles.
-#[derive(Debug, Serialize)]
-struct Estimate {
-    board: String,
-    arena_memory: String,
-    activation_bytes: Bytes,
-    scratch_bytes: Bytes,
-    model_flash_bytes: Bytes,
-    levels: Vec<LevelEstimate>,
+/// Where the levels come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum LevelsFrom {
+    /// The file.
+    Model,
+    /// `--levels`: the least weights are cut, and nothing is trained.
+    Magnitude,
 }
 
-/// One level.
-#[derive(Debug, Serialize)]
-struct LevelEstimate {
-    level: usize,
-    effective_macs: Macs,
-    estimated_cycles: Cycles,
-    estimated_latency_ms: f64,
+/// As the document of a failure has them.
+fn findings<S: Serializer>(found: &Diagnostics, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(found.0.iter().map(printer::finding_json))
 }
 
-/// Checks.
+/// Checks. All findings come together: those of the layers, of the name and of every board that was
+/// asked for by name; with `--target all` the network must fit one.
 pub fn run(args: &CheckArgs, printer: &Printer) -> Result<io::Result<()>> {
-    let board = args.target.as_deref().map(Board::named).transpose()?;
-    let nested = model::load(&args.model, printer)?;
-    let mut checked = describe(args, &nested);
-    if let Some(board) = board {
-        emit::check_activations(&nested.graph, &board, Budgets::default())?;
-        // Weights and memory do not depend on the ranges, so synthetic inputs serve.
-        let mut watch = Watch::silent(printer);
-        let fast_memory = emit::fast_memory(&nested.graph, &board);
-        let preferences = Preferences::default();
-        let artefact = compile::lower(
-            nested,
-            None,
-            None,
-            &preferences,
-            Some(fast_memory),
-            &mut watch,
-        )?;
-        let Artefact::Program(program) = artefact else {
-            unreachable!("the whole pipeline gives a program")
-        };
-        checked.target = Some(estimate(&program, &board)?);
+    let boards = match &args.target {
+        None => Vec::new(),
+        Some(CheckTarget::All) => Board::all(),
+        Some(CheckTarget::Board(name)) => vec![Board::named(name)?],
+    };
+    let mut nested = model::load(&args.model, printer)?;
+    let mut levels_from = LevelsFrom::Model;
+    if let Some(levels) = &args.levels {
+        if nested.level_count() > 1 {
+            return Err(own_levels(&nested).into());
+        }
+        nested = train::one_shot(nested, &levels.0);
+        levels_from = LevelsFrom::Magnitude;
     }
-    let text = text(&checked);
-    Ok(printer.result(&checked, &text))
+    let mut checked = describe(args, &nested, levels_from);
+    let graph = nested.graph.clone();
+    let Sketch {
+        encoded,
+        findings: found,
+    } = passes::sketch(nested, &Preferences::default());
+    checked.findings = found;
+    if let Some(encoded) = &encoded {
+        let len = |t| encoded.graph.tensors[t].shape.len();
+        checked.run_time_transposes =
+            Some(image::run_time_transposes(encoded.steps.iter(), len));
+        if !boards.is_empty()
+            && let Err(fault) = emit::check_name(&encoded.graph.name)
+        {
+            checked.findings.push(fault);
+        }
+        checked.targets = (boards.iter())
+            .map(|board| board::estimate(&graph, encoded, board))
+            .collect();
+    }
+    let refused = refusals(&checked, &boards);
+    if boards.is_empty() {
+        for finding in &checked.findings.0 {
+            printer.warning(finding);
+        }
+    }
+    let table = args.target == Some(CheckTarget::All);
+    let written = printer.result(&checked, &text::text(&checked, table));
+    if let (Ok(()), false) = (&written, refused.0.is_empty()) {
+        return Err(refused);
+    }
+    Ok(written)
 }
 
-fn describe(args: &CheckArgs, nested: &NestedModel) -> Checked {
+/// What makes the check fail: nothing where no board was asked for.
+fn refusals(checked: &Checked, boards: &[Board]) -> Diagnostics {
+    let mut refused = Diagnostics::default();
+    if boards.is_empty() {
+        return refused;
+    }
+    refused.0.extend(checked.findings.0.iter().cloned());
+    if !checked.targets.iter().any(|on| on.fits) {
+        for on in &checked.targets {
+            refused.0.extend(on.findings.0.iter().cloned());
+        }
+    }
+    refused
+}
+
+fn own_levels(nested: &NestedModel) -> Diagnostic {
+    Diagnostic::new(
+        BAD_ARGUMENT,
+        "--levels",
+        format!(
+            "levels are asked for, and the model has {} of its own",
+            nested.level_count()
+        ),
+        "leave --levels out, or check the plain network that the model was trained from",
+    )
+}
+
+fn describe(args: &CheckArgs, nested: &NestedModel, levels_from: LevelsFrom) -> Checked {
     let graph = &nested.graph;
     let extent = |v| {
         let s = graph.shape(v);
@@ -99,8 +153,10 @@ fn describe(args: &CheckArgs, nested: &NestedModel) -> Checked {
         weights: graph.nodes.iter().map(|n| weights(&n.op)).sum(),
         macs: Macs(graph.nodes.ids().map(|id: NodeId| graph.macs(id)).sum()),
         levels: nested.levels.iter().map(|l| l.sparsity).collect(),
-        float_only_layers: passes::float_only(nested),
-        target: None,
+        levels_from,
+        findings: Diagnostics::default(),
+        run_time_transposes: None,
+        targets: Vec::new(),
     }
 }
 
@@ -110,96 +166,4 @@ fn weights(op: &FloatOp) -> u64 {
         FloatOp::Dense(dense) => dense.weight.len() as u64,
         _ => 0,
     }
-}
-
-fn estimate(program: &Program, board: &Board) -> Result<Estimate> {
-    let mut faults = Diagnostics::default();
-    if let Err(fault) = emit::check_name(&program.name) {
-        faults.push(fault);
-    }
-    let memory = match emit::place(program, board, Budgets::default()) {
-        Ok(memory) => faults.into_result(memory)?,
-        Err(more) => {
-            faults.0.extend(more.0);
-            return Err(faults);
-        }
-    };
-    let levels = (0..program.level_count())
-        .map(|level| {
-            let cycles = estimated_cycles(program, level);
-            LevelEstimate {
-                level,
-                effective_macs: image::effective_macs(program, level),
-                estimated_cycles: cycles,
-                estimated_latency_ms: cycles.milliseconds_at(board.clock.core_hz),
-            }
-        })
-        .collect();
-    Ok(Estimate {
-        board: board.name.clone(),
-        arena_memory: memory.name.clone(),
-        activation_bytes: program.arena_bytes - program.peak_scratch(),
-        scratch_bytes: program.peak_scratch(),
-        model_flash_bytes: emit::model_bytes(program),
-        levels,
-    })
-}
-
-/// What the cost model expects of all layers.
-fn estimated_cycles(program: &Program, level: usize) -> Cycles {
-    (program.steps.iter())
-        .map(|step| {
-            step.estimated_cycles
-                .get(level)
-                .copied()
-                .unwrap_or_default()
-        })
-        .sum()
-}
-
-fn text(checked: &Checked) -> String {
-    let extent = |[c, h, w]: [usize; 3]| format!("{c}x{h}x{w}");
-    let outputs: Vec<String> = checked.outputs.iter().map(|&o| extent(o)).collect();
-    let sparsities: Vec<String> = checked
-        .levels
-        .iter()
-        .map(|s| format!("{:.1} %", s * 100.0))
-        .collect();
-    let mut out = format!(
-        "{}: {}\ninput   {}\noutput  {}\nnodes   {}\nweights {}\nMACs    {}\nlevels  {}\n",
-        checked.model,
-        match checked.float_only_layers.len() {
-            0 => "every node is supported".to_owned(),
-            n =>
-                format!("every node can be read; {n} layers run in float only (--target says why)"),
-        },
-        extent(checked.input),
-        outputs.join(", "),
-        checked.nodes,
-        group_thousands(checked.weights),
-        group_thousands(checked.macs.0),
-        sparsities.join(", "),
-    );
-    let Some(on) = &checked.target else {
-        return out;
-    };
-    out += &format!(
-        "\nfits {}: weights, indices and constants {}; arena {} + scratch {} in {}\n",
-        on.board, on.model_flash_bytes, on.activation_bytes, on.scratch_bytes, on.arena_memory
-    );
-    let mut rows = vec![
-        ["level", "MACs", "cycles (estimate)", "ms (estimate)"]
-            .map(String::from)
-            .to_vec(),
-    ];
-    for l in &on.levels {
-        rows.push(vec![
-            l.level.to_string(),
-            group_thousands(l.effective_macs.0),
-            group_thousands(l.estimated_cycles.0),
-            format!("{:.1}", l.estimated_latency_ms),
-        ]);
-    }
-    out += &table(&rows);
-    out
 }

@@ -69,15 +69,7 @@ impl Printer {
         if !self.json || self.has_result.get() {
             return Ok(());
         }
-        let errors: Vec<Value> = findings
-            .0
-            .iter()
-            .map(|d| {
-                serde_json::json!({
-                    "code": d.code.0, "place": d.place, "message": d.message, "hint": d.hint,
-                })
-            })
-            .collect();
+        let errors: Vec<Value> = findings.0.iter().map(finding_json).collect();
         self.result(&serde_json::json!({ "errors": errors }), "")
     }
 
@@ -197,6 +189,13 @@ impl<'a, T> Document<'a, T> {
             body,
         }
     }
+}
+
+/// A finding as documents have it.
+pub fn finding_json(d: &Diagnostic) -> Value {
+    serde_json::json!({
+        "code": d.code.0, "place": d.place, "message": d.message, "hint": d.hint,
+    })
 }
 
 /// A table in plain text: the first row is the heading; columns whose cells are all numbers are

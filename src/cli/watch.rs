@@ -9,7 +9,6 @@ pub struct Watch<'a> {
     printer: &'a Printer,
     dump_after: Option<&'a str>,
     progress: Option<Progress>,
-    silent: bool,
     /// The text form that was asked for.
     pub dumped: Option<String>,
     /// Whether to measure how closely the integer network follows the float network.
@@ -25,33 +24,19 @@ impl<'a> Watch<'a> {
             printer,
             dump_after,
             progress: None,
-            silent: false,
             dumped: None,
             measure_fidelity: false,
             fidelity: None,
-        }
-    }
-
-    /// Shows neither warnings nor progress.
-    pub fn silent(printer: &'a Printer) -> Self {
-        Self {
-            silent: true,
-            ..Self::new(printer, None)
         }
     }
 }
 
 impl Observer for Watch<'_> {
     fn warning(&mut self, diagnostic: Diagnostic) {
-        if !self.silent {
-            self.printer.warning(&diagnostic);
-        }
+        self.printer.warning(&diagnostic);
     }
 
     fn progress(&mut self, pass: &'static PassInfo, done: usize, total: usize) {
-        if self.silent {
-            return;
-        }
         let progress = self
             .progress
             .get_or_insert_with(|| self.printer.progress(pass.name, total as u64));
@@ -63,9 +48,6 @@ impl Observer for Watch<'_> {
     }
 
     fn after(&mut self, pass: &'static PassInfo, text: &dyn Fn() -> String) {
-        if self.silent {
-            return;
-        }
         match self.progress.take() {
             Some(progress) => progress.finish(pass.doc),
             None => self.printer.step(pass.name, pass.doc),

@@ -145,7 +145,9 @@ impl Dataset {
         if self.shape == shape {
             return Ok(());
         }
-        let hint = if self.shape.c == shape.c {
+        let hint = if self.shape.c == 1 && shape == Shape::map(self.shape.h, self.shape.w, 1) {
+            "add layout=ncl to the data specification: the network reads signals".to_owned()
+        } else if self.shape.c == shape.c {
             format!(
                 "add resize={}x{} to the data specification",
                 shape.h, shape.w

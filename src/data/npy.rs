@@ -368,6 +368,7 @@ impl Array {
         let (count, shape) = match (&self.extents[..], layout) {
             (&[n, c, h, w], Layout::Nchw) => (n, Shape::map(c, h, w)),
             (&[n, h, w, c], Layout::Nhwc) => (n, Shape::map(c, h, w)),
+            (&[n, c, l], Layout::Ncl) => (n, Shape::map(c, l, 1)),
             (&[n, h, w], _) => (n, Shape::map(1, h, w)),
             (&[n, c], _) => (n, Shape::vector(c)),
             _ => {

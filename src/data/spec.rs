@@ -65,6 +65,8 @@ pub enum Layout {
     Nchw,
     /// Image, row, column, channel.
     Nhwc,
+    /// Signals: channels along one axis.
+    Ncl,
 }
 
 /// A parsed data specification. Keys that were not given are `None`.
@@ -98,7 +100,7 @@ pub struct DataSpec {
     pub set: Option<String>,
     /// `channels=1|3`: grey or colour (`folder` and `voc`; 3 if not given).
     pub channels: Option<usize>,
-    /// `layout=nchw|nhwc` (`npy` only; `nchw` if not given).
+    /// `layout=nchw|nhwc|ncl` (`npy` only; `nchw` if not given).
     pub layout: Option<Layout>,
 }
 
@@ -389,7 +391,8 @@ impl DataSpec {
                 self.layout = Some(match value {
                     "nchw" => Layout::Nchw,
                     "nhwc" => Layout::Nhwc,
-                    _ => return Err(bad("nchw or nhwc")),
+                    "ncl" => Layout::Ncl,
+                    _ => return Err(bad("nchw, nhwc or ncl")),
                 });
             }
             _ => {
@@ -479,6 +482,7 @@ impl fmt::Display for DataSpec {
         match self.layout {
             Some(Layout::Nchw) => f.write_str(",layout=nchw"),
             Some(Layout::Nhwc) => f.write_str(",layout=nhwc"),
+            Some(Layout::Ncl) => f.write_str(",layout=ncl"),
             None => Ok(()),
         }
     }

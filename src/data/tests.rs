@@ -180,6 +180,16 @@ fn npy_reads_every_type_and_both_layouts() {
     let nhwc = at(&x, ",layout=nhwc,limit=1").unwrap();
     assert_eq!(nhwc.shape, Shape::map(3, 1, 2));
     assert_eq!(bytes(&nhwc), [0, 3, 1, 4, 2, 5]);
+    // Three axes are grey pictures, unless they are signals.
+    let x = put(&dir, "x.npy", &npy("|u1", "1, 4, 3", &body));
+    let pictures = at(&x, "").unwrap();
+    assert_eq!(pictures.shape, Shape::map(1, 4, 3));
+    let signals = at(&x, ",layout=ncl").unwrap();
+    assert_eq!(signals.shape, Shape::map(4, 3, 1));
+    assert_eq!(bytes(&signals), body);
+    assert_eq!(signals.preprocessing.mean.len(), 4);
+    let fault = pictures.expect_shape("x", signals.shape).unwrap_err();
+    assert!(fault.hint.contains("layout=ncl"), "{}", fault.hint);
 
     let typed: [(&str, Vec<u8>); 8] = [
         ("|i1", vec![1, 0xfe]),

@@ -9,6 +9,8 @@ mod rust_text;
 mod view;
 mod write;
 
+use std::collections::BTreeSet;
+
 use askama::Template;
 use serde::{Deserialize, Serialize};
 
@@ -39,7 +41,7 @@ const RUNTIME_FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/runti
 /// Flash that code takes at most besides the model's data: kernels and start-up.
 const CODE_RESERVE: Bytes = Bytes(48 * 1024);
 /// Data memory kept free for the stack.
-const STACK_RESERVE: Bytes = Bytes(8 * 1024);
+pub const STACK_RESERVE: Bytes = Bytes(8 * 1024);
 
 /// What `nestc.json` says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +75,16 @@ pub fn model_bytes(program: &Program) -> Bytes {
     (program.steps.iter())
         .map(|step| step.weight_bytes + step.index_bytes + step.requant_bytes)
         .sum()
+}
+
+/// About how much flash an image's code takes, from what its kernels and layers are: figures of built
+/// images, within a third of each. Limits are held with [`CODE_RESERVE`].
+pub fn estimated_code(program: &Program) -> Bytes {
+    const START_UP: u64 = 6 << 10;
+    const KERNEL: u64 = 2200;
+    const LAYER: u64 = 200;
+    let kernels: BTreeSet<&str> = program.steps.iter().map(|step| step.kernel).collect();
+    Bytes(START_UP + KERNEL * kernels.len() as u64 + LAYER * program.steps.len() as u64)
 }
 
 /// Bytes of the arena as a Rust type: rounded up to its alignment.

@@ -11,7 +11,8 @@ use std::path::Path;
 use crate::diag::{BUILD_FAILED, RUST_TARGET_MISSING, Result};
 use crate::emit::{self, Budgets, NESTC_VERSION};
 use crate::ir::ids::{Id, LayerId, TensorId};
-use crate::ir::program::{Program, Step};
+use crate::ir::int::IntMove;
+use crate::ir::program::{Payload, Program, Step};
 use crate::report::{
     DeadChannels, FlashBytes, ImageLayer, ImageLevel, ImageReport, LayerKernels, MemoryMap,
     RamBytes, SCHEMA_VERSION,
@@ -89,17 +90,23 @@ pub fn compile(
 
 /// Flash of an image: the model's share is known from the program, code is the rest.
 pub fn flash_bytes(program: &Program, image: &Image) -> FlashBytes {
-    let sum = |of: fn(&Step) -> Bytes| program.steps.iter().map(of).sum::<Bytes>();
-    let weights = sum(|step| step.weight_bytes);
-    let indices = sum(|step| step.index_bytes);
-    let requant = sum(|step| step.requant_bytes);
-    let total = image.flash_total;
+    let model = emit::model_bytes(program);
+    let code = Bytes(image.flash_total.0.saturating_sub(model.0));
     FlashBytes {
-        weights,
-        indices,
-        requant,
-        code: Bytes(total.0.saturating_sub((weights + indices + requant).0)),
-        total,
+        total: image.flash_total,
+        ..flash_with_code(program, code)
+    }
+}
+
+/// Flash of an image whose code takes so much.
+pub fn flash_with_code(program: &Program, code: Bytes) -> FlashBytes {
+    let sum = |of: fn(&Step) -> Bytes| program.steps.iter().map(of).sum::<Bytes>();
+    FlashBytes {
+        weights: sum(|step| step.weight_bytes),
+        indices: sum(|step| step.index_bytes),
+        requant: sum(|step| step.requant_bytes),
+        code,
+        total: emit::model_bytes(program) + code,
     }
 }
 
@@ -138,6 +145,9 @@ fn report(program: &Program, board: &Board, image: &Image, arena_memory: &str) -
             })
             .collect(),
         dead_channels: dead_channels(program),
+        run_time_transposes: Some(
+            run_time_transposes(program.steps.iter(), |t| program.tensors[t].shape.len()).len(),
+        ),
         layers: (program.steps.iter_enumerated())
             .map(|(id, step)| image_layer(program, id, step))
             .collect(),
@@ -145,6 +155,38 @@ fn report(program: &Program, board: &Board, image: &Image, arena_memory: &str) -
         quantisation: None,
         memory: MemoryMap::of(program),
     }
+}
+
+/// The layers of a device that put all elements of one value in another order and do nothing else:
+/// what a layout that does not fit its kernels would need. A network's own channel shuffles count, too.
+pub fn run_time_transposes<'a>(
+    steps: impl IntoIterator<Item = &'a Step>,
+    len: impl Fn(TensorId) -> usize,
+) -> Vec<String> {
+    (steps.into_iter())
+        .filter(|step| match (&step.payload, &step.inputs[..]) {
+            (Payload::Move(moves), &[input]) => {
+                len(input) == len(step.output) && moves.iter().all(|m| is_permutation(m, len(input)))
+            }
+            _ => false,
+        })
+        .map(|step| step.name.clone())
+        .collect()
+}
+
+/// Whether each of `len` elements goes to a place of its own, and as it is.
+fn is_permutation(moved: &IntMove, len: usize) -> bool {
+    let mut seen = vec![[false; 2]; len];
+    let mut each_once = moved.tables.is_none();
+    moved.each(&mut |from, to| {
+        for (side, place) in [from, to].into_iter().enumerate() {
+            each_once &= seen.get(place).is_some_and(|seen| !seen[side]);
+            if let Some(seen) = seen.get_mut(place) {
+                seen[side] = true;
+            }
+        }
+    });
+    each_once && seen.iter().all(|&[from, to]| from && to)
 }
 
 /// What was removed of the layers that have weights.

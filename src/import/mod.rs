@@ -62,7 +62,8 @@ pub struct Imported {
     pub model: NestedModel,
     /// The order in which the file's own input holds pictures.
     pub input_layout: Layout,
-    /// Axes of the file's input: 4, or 2 for vectors.
+    /// Axes of the file's input: 4; 3 for signals, which are maps of one column, and for pictures
+    /// without an axis of channels; 2 for vectors.
     pub input_rank: usize,
     /// The order of each output.
     pub output_layouts: Vec<Layout>,
@@ -411,10 +412,10 @@ fn read_input(
         )
     });
     let stated = tensor.shape.as_ref().map_or(&[][..], |s| &s.dim);
-    if !matches!(stated.len(), 2 | 4) {
+    if !matches!(stated.len(), 2..=4) {
         return Err(finding(
-            format!("has {} axes, 2 or 4 are expected", stated.len()),
-            "export with a batch of pictures (NxCxHxW) or of vectors (NxC)",
+            format!("has {} axes, 2 to 4 are expected", stated.len()),
+            "export with a batch of pictures (NxCxHxW), of signals (NxCxL) or of vectors (NxC)",
         ));
     }
     let extent = |i: usize| match stated[i].value {
@@ -476,6 +477,18 @@ fn read_input(
             let shape = Shape::map(c, h, w);
             (shape, view::nchw(shape, images), Layout::Nchw)
         }
+        [h, w] if becomes_picture(&input.name, structure) => {
+            let shape = Shape::map(1, h, w);
+            let mut dims = view::nchw(shape, images);
+            dims.remove(1);
+            (shape, dims, Layout::Nchw)
+        }
+        [c, l] => {
+            let shape = Shape::map(c, l, 1);
+            let mut dims = view::nchw(shape, images);
+            dims.pop();
+            (shape, dims, Layout::Nchw)
+        }
         _ => {
             let shape = Shape::vector(sizes[0]);
             (shape, view::vector(shape, images), Layout::Nchw)
@@ -488,6 +501,14 @@ fn read_input(
         batch,
         warning,
     })
+}
+
+/// Whether an input of three axes holds pictures, `NxHxW`: something gives them an axis of channels, as
+/// spectrograms are turned to maps. Otherwise it holds signals, `NxCxL`.
+fn becomes_picture(input: &str, structure: &Structure<'_>) -> bool {
+    (structure.order.iter())
+        .filter(|node| node.input.first().is_some_and(|first| first == input))
+        .any(|node| matches!(node.op_type.as_str(), "Unsqueeze" | "Reshape"))
 }
 
 /// Whether the input's pictures are pixel-major: everything that reads them, behind operators that

@@ -175,6 +175,8 @@ fn run(path: &Path, imported: &Imported, input: &[f32]) -> TractResult<Vec<Vec<f
 fn file_dims(batch: usize, shape: Shape, layout: Layout, rank: usize) -> Vec<usize> {
     match (rank, layout) {
         (2, _) => vec![batch, shape.len()],
+        (3, _) if shape.w == 1 => vec![batch, shape.c, shape.h],
+        (3, _) => vec![batch, shape.h, shape.w],
         (_, Layout::Nchw) => vec![batch, shape.c, shape.h, shape.w],
         (_, Layout::Nhwc) => vec![batch, shape.h, shape.w, shape.c],
     }

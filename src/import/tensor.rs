@@ -66,8 +66,17 @@ impl Constant {
     }
 }
 
+/// Most elements of a stored tensor, which the file itself must hold. Fully connected layers of large
+/// classifiers (VGG: 103 million weights) are beyond what a value may have.
+const MAX_STORED: usize = 1 << 27;
+
 /// The product of extents, if it stays within [`MAX_ELEMENTS`].
 pub fn element_count(dims: &[usize]) -> Option<usize> {
+    product(dims, MAX_ELEMENTS)
+}
+
+/// The product of extents, if it stays within `most`.
+fn product(dims: &[usize], most: usize) -> Option<usize> {
     // A zero anywhere must not hide an overflow before it.
     let mut count = 1usize;
     let mut empty = false;
@@ -75,7 +84,7 @@ pub fn element_count(dims: &[usize]) -> Option<usize> {
         if d == 0 {
             empty = true;
         } else {
-            count = count.checked_mul(d).filter(|&n| n <= MAX_ELEMENTS)?;
+            count = count.checked_mul(d).filter(|&n| n <= most)?;
         }
     }
     Some(if empty { 0 } else { count })
@@ -119,11 +128,11 @@ impl TensorReader {
             ));
         };
         let dims = extents(tensor, place)?;
-        let Some(count) = element_count(&dims) else {
+        let Some(count) = product(&dims, MAX_STORED) else {
             return Err(Diagnostic::new(
                 diag::TENSOR_SIZE,
                 place,
-                format!("extents {dims:?} exceed {MAX_ELEMENTS} elements"),
+                format!("extents {dims:?} exceed {MAX_STORED} elements"),
                 "the file is damaged, or the network is far beyond a microcontroller",
             ));
         };

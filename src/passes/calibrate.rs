@@ -77,7 +77,10 @@ impl Histogram {
         }
         let per_unit = Self::HALF as f64 / self.reach;
         for &v in values {
-            let bin = (f64::from(v) * per_unit).floor() as isize + Self::HALF as isize;
+            // Rounded down, and without a call of the platform's library.
+            let at = f64::from(v) * per_unit;
+            let whole = at as isize;
+            let bin = whole - isize::from((whole as f64) > at) + Self::HALF as isize;
             self.bins[bin.clamp(0, 2 * Self::HALF as isize - 1) as usize] += 1;
         }
         self.count += values.len() as u64;
@@ -196,11 +199,19 @@ fn squared_error(bins: &[(f64, f64)], range: Range) -> f64 {
         .sum()
 }
 
-/// What was seen of every value of a folded model, per level.
+/// What is known of every value of a folded model, `[level][value]`.
+#[derive(Clone, Debug)]
+enum Known {
+    /// What was seen of it.
+    Seen(Vec<IdVec<ValueId, Histogram>>),
+    /// About which range it takes.
+    Estimated(Vec<IdVec<ValueId, Range>>),
+}
+
+/// The ranges of every value of a folded model, per level.
 #[derive(Clone, Debug)]
 pub struct Calibration {
-    /// `[level][value]`.
-    histograms: Vec<IdVec<ValueId, Histogram>>,
+    known: Known,
     /// The input's exact bounds where they are known from the data's preparation.
     input: Option<Range>,
     /// Some of the images, spread evenly over them, one after the other.
@@ -208,6 +219,15 @@ pub struct Calibration {
 }
 
 impl Calibration {
+    /// Ranges `[level][value]` that nobody measured.
+    pub(super) fn estimated(ranges: Vec<IdVec<ValueId, Range>>) -> Self {
+        Self {
+            known: Known::Estimated(ranges),
+            input: None,
+            samples: Vec::new(),
+        }
+    }
+
     /// Runs every level of `model` on `images` of `dataset`, spread evenly over it, and counts.
     /// `progress` hears of evaluated and of all images, levels counted apart.
     ///
@@ -279,49 +299,51 @@ impl Calibration {
         }
         let images = inputs.len() / len;
         let kept = images.min(SAMPLES);
-        let calibration = Self {
-            histograms,
+        check_finite(model, &histograms)?;
+        Ok(Self {
+            known: Known::Seen(histograms),
             input,
             samples: (0..kept)
                 .flat_map(|i| &inputs[i * images / kept * len..][..len])
                 .copied()
                 .collect(),
-        };
-        calibration.check_finite(model)?;
-        Ok(calibration)
-    }
-
-    fn check_finite(&self, model: &NestedModel) -> Result<()> {
-        let mut faults = Diagnostics::default();
-        for (level, seen) in self.histograms.iter().enumerate() {
-            // The first in the graph's order: what follows is spoilt by it.
-            let broken = model.graph.values.ids().find(|&v| !seen[v].is_finite());
-            if let Some(value) = broken {
-                faults.push(Diagnostic::new(
-                    diag::CALIBRATION_NOT_FINITE,
-                    format!("value `{}`", model.graph.values[value].name),
-                    format!("level {level} gives a value that is not finite"),
-                    "check the weights, and mean=, std= and scale= of the calibration data",
-                ));
-            }
-        }
-        faults.into_result(())
+        })
     }
 
     /// The range of `value` at `level`.
     pub fn range(&self, level: Level, value: ValueId, rule: RangeRule) -> Range {
-        self.histograms[level.index()][value].range(rule)
+        match &self.known {
+            Known::Seen(histograms) => histograms[level.index()][value].range(rule),
+            Known::Estimated(ranges) => ranges[level.index()][value],
+        }
     }
 
     /// The one range of the network's input, never clipped.
     pub fn input_range(&self, input: ValueId) -> Range {
         self.input
-            .unwrap_or_else(|| self.histograms[0][input].range(RangeRule::MinMax))
+            .unwrap_or_else(|| self.range(Level::from_index(0), input, RangeRule::MinMax))
     }
 }
 
+fn check_finite(model: &NestedModel, histograms: &[IdVec<ValueId, Histogram>]) -> Result<()> {
+    let mut faults = Diagnostics::default();
+    for (level, seen) in histograms.iter().enumerate() {
+        // The first in the graph's order: what follows is spoilt by it.
+        let broken = model.graph.values.ids().find(|&v| !seen[v].is_finite());
+        if let Some(value) = broken {
+            faults.push(Diagnostic::new(
+                diag::CALIBRATION_NOT_FINITE,
+                format!("value `{}`", model.graph.values[value].name),
+                format!("level {level} gives a value that is not finite"),
+                "check the weights, and mean=, std= and scale= of the calibration data",
+            ));
+        }
+    }
+    faults.into_result(())
+}
+
 /// Bounds of prepared pixels.
-fn pixel_range(preprocessing: &Preprocessing, channels: usize) -> Range {
+pub(super) fn pixel_range(preprocessing: &Preprocessing, channels: usize) -> Range {
     (0..channels).fold(Range::ZERO, |range, c| {
         range
             .with(f64::from(preprocessing.apply(0, c)))

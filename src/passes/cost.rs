@@ -13,8 +13,10 @@
 //! | `lines` | fetching a line of weights from flash: once, or in every pass if they exceed the cache |
 //!
 //! The rates are fitted to the emulator's expected setting with code in ITCM, activations in DTCM and
-//! weights in cached flash. The bench prints estimates beside measurements, and a test holds their
+//! weights in cached flash; [`behind_cache`] says what activations in cached memory cost more. The bench prints estimates beside measurements, and a test holds their
 //! distance (`cycles::no_network_becomes_slower`).
+
+mod cached;
 
 use nest_kernels::layer::{Geometry, Loop, Tile};
 use nest_kernels::{DensePasses, DepthwiseStrips, Gather, NestedLayout};
@@ -22,6 +24,8 @@ use nest_kernels::{DensePasses, DepthwiseStrips, Gather, NestedLayout};
 use crate::ir::int::{IntBinary, IntMove, IntNest};
 use crate::ir::program::{EncodedCompact, Payload};
 use crate::units::Cycles;
+
+pub use cached::behind_cache;
 
 /// Bytes of a line of the data cache.
 const LINE: f64 = 32.0;
@@ -218,7 +222,7 @@ pub fn cycles(payload: &Payload, output: usize, level: usize) -> Cycles {
         Payload::ConvDense { .. } => passes(&DENSE),
         Payload::ConvGeneric {
             geometry, weights, ..
-        } => 2.9 * weights.len() as f64 * geometry.out_pixels() as f64 + 9.0 * outputs,
+        } => 2.9 * weights.len() as f64 * geometry.out_pixels() as f64 + 105.0 * outputs,
         Payload::Depthwise {
             geometry, weights, ..
         } => {

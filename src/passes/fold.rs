@@ -46,6 +46,9 @@ pub(super) struct Work {
     model: NestedModel,
     values: IdVec<ValueId, Value>,
     nodes: Vec<WorkNode>,
+    /// As of the last [`Work::index`]: the node that gives each value, and how often it is read.
+    producers: IdVec<ValueId, Option<usize>>,
+    reads: IdVec<ValueId, usize>,
     outputs: Vec<ValueId>,
     output_layouts: Vec<OutputLayout>,
     input: ValueId,
@@ -66,13 +69,33 @@ impl Work {
             })
             .collect();
         model.graph.name = graph.name;
-        Self {
+        let mut work = Self {
             model,
             values: graph.values,
             nodes,
+            producers: IdVec::new(),
+            reads: IdVec::new(),
             outputs: graph.outputs,
             output_layouts: graph.output_layouts,
             input,
+        };
+        work.index();
+        work
+    }
+
+    /// Brings the tables of who gives and who reads a value up to date. Whoever changes nodes does so
+    /// before the tables are asked again.
+    fn index(&mut self) {
+        self.producers = self.values.iter().map(|_| None).collect();
+        self.reads = self.values.iter().map(|_| 0).collect();
+        for (at, node) in self.nodes.iter().enumerate() {
+            self.producers[node.output] = Some(at);
+            for &input in &node.inputs {
+                self.reads[input] += 1;
+            }
+        }
+        for &output in &self.outputs {
+            self.reads[output] += 1;
         }
     }
 
@@ -86,13 +109,12 @@ impl Work {
 
     /// The node that gives `value`.
     fn producer(&self, value: ValueId) -> Option<usize> {
-        self.nodes.iter().position(|n| n.output == value)
+        self.producers[value]
     }
 
     /// How often `value` is read, as a graph output too.
     fn uses(&self, value: ValueId) -> usize {
-        let inputs = self.nodes.iter().flat_map(|n| &n.inputs);
-        inputs.chain(&self.outputs).filter(|&&v| v == value).count()
+        self.reads[value]
     }
 
     /// The producer of input 0 of node `at`, if nothing else reads that value.
@@ -139,15 +161,26 @@ impl Work {
         }
     }
 
-    /// Drops nodes whose output nothing reads.
+    /// Drops the nodes that no output depends on.
     fn drop_dead(&mut self) -> bool {
-        let dead = (0..self.nodes.len())
-            .rev()
-            .find(|&at| self.uses(self.nodes[at].output) == 0);
-        if let Some(at) = dead {
-            self.nodes.remove(at);
+        let mut needed: IdVec<ValueId, bool> = self.values.iter().map(|_| false).collect();
+        for &output in &self.outputs {
+            needed[output] = true;
         }
-        dead.is_some()
+        for node in self.nodes.iter().rev() {
+            if needed[node.output] {
+                for &input in &node.inputs {
+                    needed[input] = true;
+                }
+            }
+        }
+        let before = self.nodes.len();
+        self.nodes.retain(|node| needed[node.output]);
+        let dropped = self.nodes.len() < before;
+        if dropped {
+            self.index();
+        }
+        dropped
     }
 
     /// The model again, with dense ids.

@@ -15,6 +15,7 @@ mod plan;
 mod quantise;
 mod requant;
 mod shared;
+mod sketch;
 mod supported;
 
 use crate::data::Dataset;
@@ -38,7 +39,7 @@ pub use fidelity::{Fidelity, LayerFidelity};
 pub use fold::fold;
 pub use plan::{MemoryPlan, plan, plan_for};
 pub use quantise::quantise;
-pub use supported::float_only;
+pub use sketch::{Sketch, sketch};
 
 /// A row of the table of passes.
 #[derive(Debug)]

@@ -58,7 +58,8 @@ pub fn plan(encoded: EncodedGraph) -> Program {
 /// As [`plan`], for a board: `fast_memory` is the tightly coupled memory that an arena
 /// may take, if there is any. An arena that would exceed it is planned with shorter passes, whose scratch is smaller, where that makes it
 /// fit. In one that fits, passes become as long as the arena has room for anyway: the fewer passes,
-/// the fewer times weights are read. (In cached memory long passes would displace what they read.)
+/// the fewer times weights are read. In cached memory long passes displace what they read: there they
+/// are cut by the cost model.
 pub fn plan_for(encoded: EncodedGraph, fast_memory: Option<Bytes>) -> Program {
     let EncodedGraph { graph, mut steps } = encoded;
     let sizes: IdVec<TensorId, usize> = graph.tensors.iter().map(|t| t.shape.len()).collect();
@@ -83,11 +84,20 @@ pub fn plan_for(encoded: EncodedGraph, fast_memory: Option<Bytes>) -> Program {
             }
         }
     }
+    let cached = fast_memory.is_some_and(|fast| Bytes(memory.bytes as u64) > fast);
+    if cached {
+        let mut other = steps.clone();
+        cut_for_cache(&memory, &sizes, &mut other);
+        let plan = place(&sizes, &mut other, graph.input, &graph.outputs);
+        if plan.bytes <= memory.bytes {
+            (memory, steps) = (plan, other);
+        }
+    }
     for (step, &offset) in steps.iter_mut().zip(memory.scratch.iter()) {
         step.scratch_offset = offset;
     }
     for step in steps.iter_mut() {
-        estimate_anew(step, graph.tensors[step.output].shape.len());
+        estimate_anew(step, &sizes, cached);
     }
     let tensors = (graph.tensors.iter_enumerated())
         .map(|(id, t)| PlacedTensor {
@@ -110,16 +120,71 @@ pub fn plan_for(encoded: EncodedGraph, fast_memory: Option<Bytes>) -> Program {
     }
 }
 
-/// Brings the estimates of a step that writes `output` elements up to the passes it has now.
-fn estimate_anew(step: &mut Step, output: usize) {
+/// Brings the estimates of a step up to the passes it has now, and to the memory of its activations.
+fn estimate_anew(step: &mut Step, sizes: &IdVec<TensorId, usize>, cached: bool) {
     let cycles: Vec<Cycles> = (0..step.estimated_cycles.len())
-        .map(|level| cost::cycles(&step.payload, output, level))
+        .map(|level| cycles_of(step, &step.payload, sizes, level, cached))
         .collect();
     if let Some(chosen) = (step.candidates.iter_mut()).find(|c| c.kernel == step.kernel) {
         chosen.cycles.clone_from(&cycles);
         chosen.scratch_words = step.scratch_words;
     }
     step.estimated_cycles = cycles;
+}
+
+/// What the cost model expects of `step`, were it to run `payload`.
+fn cycles_of(
+    step: &Step,
+    payload: &Payload,
+    sizes: &IdVec<TensorId, usize>,
+    level: usize,
+    cached: bool,
+) -> Cycles {
+    let cycles = cost::cycles(payload, sizes[step.output], level);
+    if !cached {
+        return cycles;
+    }
+    let read: usize = step.inputs.iter().map(|&t| sizes[t]).sum();
+    cycles + cost::behind_cache(payload, read + sizes[step.output], level)
+}
+
+/// Cuts convolutions whose scratch would displace itself from the data cache into the fewest passes
+/// that the cost model likes best, none longer than they are and none that takes a larger arena.
+fn cut_for_cache(
+    memory: &MemoryPlan,
+    sizes: &IdVec<TensorId, usize>,
+    steps: &mut IdVec<LayerId, Step>,
+) {
+    for (step, needs) in steps.iter_mut().zip(&memory.needs) {
+        let levels = step.estimated_cycles.len();
+        let total = |payload: &Payload| -> Cycles {
+            (0..levels)
+                .map(|level| cycles_of(step, payload, sizes, level, true))
+                .sum()
+        };
+        let mut best = (total(&step.payload), None);
+        let mut payload = step.payload.clone();
+        for choice in step.payload.pass_choices().into_iter().rev() {
+            if choice.scratch_words >= step.scratch_words
+                || needs.with(&step.payload, choice.pass_tiles, choice.scratch_words) > memory.bytes
+            {
+                continue;
+            }
+            if let Some(tiles) = payload.pass_tiles_mut() {
+                *tiles = choice.pass_tiles;
+            }
+            let cycles = total(&payload);
+            if cycles < best.0 {
+                best = (cycles, Some(choice));
+            }
+        }
+        if let (_, Some(choice)) = best
+            && let Some(tiles) = step.payload.pass_tiles_mut()
+        {
+            *tiles = choice.pass_tiles;
+            step.scratch_words = choice.scratch_words;
+        }
+    }
 }
 
 /// Cuts convolutions into the fewest passes with which their steps need no more than `wanted` bytes,
@@ -131,16 +196,11 @@ fn fit_passes(memory: &MemoryPlan, steps: &mut IdVec<LayerId, Step>, budget: usi
         let Some(now) = payload.pass_tiles() else {
             continue;
         };
-        let needed = |pass_tiles: u16, scratch_words: usize| {
-            let shared = needs.shares.map_or(0, |[input, output]| {
-                let least = payload.least_distance_with(pass_tiles);
-                shared_bytes(input, output, least.map_or(input, word_bytes))
-            });
-            needs.tensors + 4 * scratch_words - shared
+        let needed_by = |choice: &PassChoice| {
+            needs.with(payload, choice.pass_tiles, choice.scratch_words)
         };
-        let needed_by = |choice: &PassChoice| needed(choice.pass_tiles, choice.scratch_words);
         let fetched_anew = step.weight_bytes + step.index_bytes > CACHED;
-        let fits_now = needed(now, step.scratch_words) <= budget;
+        let fits_now = needs.with(payload, now, step.scratch_words) <= budget;
         if fits_now && !fetched_anew {
             continue;
         }
@@ -166,6 +226,17 @@ struct Needs {
     tensors: usize,
     /// Bytes of the input and of the output that may lie over it.
     shares: Option<[usize; 2]>,
+}
+
+impl Needs {
+    /// Bytes of it all where `payload` runs in such passes.
+    fn with(&self, payload: &Payload, pass_tiles: u16, scratch_words: usize) -> usize {
+        let shared = self.shares.map_or(0, |[input, output]| {
+            let least = payload.least_distance_with(pass_tiles);
+            shared_bytes(input, output, least.map_or(input, word_bytes))
+        });
+        self.tensors + 4 * scratch_words - shared
+    }
 }
 
 /// A block of memory: one tensor, several that take turns in one place, or scratch.

@@ -26,13 +26,16 @@ pub(super) fn check(model: &NestedModel) -> Result<()> {
     found.into_result(())
 }
 
-/// The layers of a model, as they are called once it is folded, that are computed in float only.
-pub fn float_only(model: &NestedModel) -> Vec<String> {
-    let graph = super::fold(model.clone()).graph;
-    (graph.nodes.iter())
-        .filter(|n| obstacle(&n.op).is_some())
-        .map(|n| n.name.clone())
-        .collect()
+/// Puts the nearest operation that a device runs in the place of one that none does.
+pub(super) fn stand_in(op: &mut FloatOp) {
+    if obstacle(op).is_none() {
+        return;
+    }
+    match op {
+        FloatOp::Binary(of) => *of = Binary::Mul,
+        FloatOp::WithConstant(with) => with.op = Binary::Mul,
+        _ => {}
+    }
 }
 
 /// What keeps an operation from running on the device, and what to do about it.

@@ -17,6 +17,7 @@ mod evaluate;
 mod inference;
 mod log;
 mod math;
+mod one_shot;
 mod options;
 mod recipe;
 mod record;
@@ -30,6 +31,7 @@ mod targets;
 pub use driver::train;
 pub use evaluate::{Evaluation, evaluate};
 pub use inference::Inference;
+pub use one_shot::one_shot;
 pub use options::{
     Allocation, Distillation, EpochSummary, LevelEpoch, LevelReport, LevelWeights, Method, Outlook,
     Progress, Pruning, RateShape, Recipe, Schedule, Source, TrainOptions, TrainReport, Trained,

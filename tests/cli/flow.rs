@@ -95,7 +95,8 @@ fn from_a_pretrained_network_to_a_report() {
 
     let checked = flow.json(&["check", "net.onnx", "--target", "stm32h743"]);
     assert_eq!(checked["macs"], 12_501_632);
-    assert_eq!(checked["target"]["arena_memory"], "DTCM");
+    let ram = &checked["targets"][0]["ram_bytes"];
+    assert_eq!(ram["arena_memory"], "DTCM");
 
     let data = format!("cifar10:sample,limit=64,{PREPARATION}");
     let train = ["train", "net.onnx", "--data", &data, "--levels", "80,0"];
@@ -175,6 +176,17 @@ fn from_a_pretrained_network_to_a_report() {
     assert!(!flow.path("fw").exists());
     let image = flow.json(&[&compile[..], &["-o", "fw"]].concat());
     assert!(image["flash_bytes"]["total"].as_u64().unwrap() > 50_000);
+    assert_eq!(image["run_time_transposes"], 0);
+    let checked = flow.json(&["check", "n.nest.onnx", "--target", "stm32h743"]);
+    let on = &checked["targets"][0];
+    for part in ["weights", "indices", "requant"] {
+        assert_eq!(on["flash_bytes"][part], image["flash_bytes"][part], "{part}");
+    }
+    for part in ["arena", "scratch"] {
+        assert_eq!(on["ram_bytes"][part], image["ram_bytes"][part], "{part}");
+    }
+    let code = |document: &Value| document["flash_bytes"]["code"].as_f64().unwrap();
+    assert!((code(on) / code(&image) - 1.0).abs() < 0.33);
 
     // The bench finds the data from any folder.
     let recorded = fs::read_to_string(flow.path("fw/data.json")).unwrap();
@@ -193,6 +205,10 @@ fn from_a_pretrained_network_to_a_report() {
         .map(|c| c.as_u64().unwrap())
         .collect();
     assert!(cycles[0] < cycles[1], "{cycles:?}");
+    for (estimate, is) in levels(on, "estimated_cycles").iter().zip(&cycles) {
+        let ratio = estimate.as_f64().unwrap() / *is as f64;
+        assert!((ratio - 1.0).abs() < 0.2, "{estimate} of {is}");
+    }
 
     let passing = [
         "bench",

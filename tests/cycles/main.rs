@@ -9,8 +9,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use nestc::bench::Settings;
 use nestc::emulator::EMULATOR_MODEL;
 use nestc::passes::Preferences;
+use nestc::target::{Board, MemoryKind};
+use nestc::units::Bytes;
 
 /// How far a figure may be from the recorded one, in percent.
 const TOLERANCE: u64 = 1;
@@ -19,6 +22,10 @@ const TOLERANCE: u64 = 1;
 /// a layer counts.
 const ESTIMATE_TOLERANCE: f64 = 0.20;
 const SMALL_LAYER: f64 = 20_000.0;
+
+/// The same where activations lie in cached memory, for a layer and for all of a network.
+const CACHED_TOLERANCE: f64 = 0.25;
+const CACHED_SUM_TOLERANCE: f64 = 0.10;
 
 /// Network, level and setting, to cycles.
 type Table = BTreeMap<(String, usize, String), u64>;
@@ -152,6 +159,38 @@ fn the_gate_closes_at_one_percent_either_way() {
     assert!(differences(&table(10_000), &table(10_101))[0].contains("+1.01 %, SLOWER"));
     assert_eq!(differences(&Table::new(), &table(1)).len(), 1);
     assert_eq!(differences(&table(1), &Table::new()).len(), 1);
+}
+
+/// A board whose tightly coupled memory holds the stack and nothing else: activations lie behind the data
+/// cache, and the estimates are those of that.
+#[test]
+fn estimates_hold_behind_the_data_cache() {
+    let mut board = Board::named("stm32h743").expect("a known board");
+    for memory in &mut board.memory {
+        if memory.kind == MemoryKind::Dtcm {
+            memory.bytes = Bytes(12 << 10);
+        }
+    }
+    let network = (networks::all().into_iter())
+        .find(|network| network.name == "layers")
+        .expect("in the list");
+    let preferences = Preferences::default();
+    let (image, compiled) = measure::compile_for(network, preferences, &board, Some(Bytes(0)));
+    assert_eq!(image.arena_memory, "AXISRAM");
+    let report = measure::bench("layers", &compiled, &Settings::default());
+    let mut off = Vec::new();
+    let (mut is, mut said) = (0.0, 0.0);
+    for layer in &report.levels[0].layers {
+        let (cycles, estimate) = (layer.cycles.0 as f64, layer.estimated_cycles.0 as f64);
+        is += cycles;
+        said += estimate;
+        if cycles >= SMALL_LAYER && (estimate / cycles - 1.0).abs() > CACHED_TOLERANCE {
+            off.push(format!("{}: {estimate} estimated, {cycles} measured", layer.name));
+        }
+    }
+    assert!(off.is_empty(), "{}", off.join("\n  "));
+    let ratio: f64 = said / is;
+    assert!((ratio - 1.0).abs() < CACHED_SUM_TOLERANCE, "{said} of {is}");
 }
 
 /// The masks and the seeded weights are what their names say.

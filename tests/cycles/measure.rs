@@ -8,6 +8,7 @@ use nestc::image::{self, BuildOptions};
 use nestc::passes::{self, CompileOptions, Preferences};
 use nestc::report::{BenchReport, ImageReport};
 use nestc::target::Board;
+use nestc::units::Bytes;
 
 use crate::networks::Network;
 
@@ -36,6 +37,17 @@ pub fn measure(network: Network, preferences: Preferences) -> Measured {
 
 /// As `nestc compile`.
 pub fn compile(network: Network, preferences: Preferences) -> (ImageReport, Compiled) {
+    let board = Board::named("stm32h743").unwrap_or_else(|e| panic!("{e}"));
+    compile_for(network, preferences, &board, None)
+}
+
+/// The same for some board, with so much tightly coupled memory for the arena.
+pub fn compile_for(
+    network: Network,
+    preferences: Preferences,
+    board: &Board,
+    fast_memory: Option<Bytes>,
+) -> (ImageReport, Compiled) {
     let name = &network.name;
     let dataset = (network.data.as_ref())
         .map(|spec| spec.load(None).unwrap_or_else(|e| panic!("{name}: {e}")));
@@ -43,19 +55,19 @@ pub fn compile(network: Network, preferences: Preferences) -> (ImageReport, Comp
         calibration: dataset.as_ref(),
         preprocessing: dataset.as_ref().map(|data| data.preprocessing.clone()),
         preferences,
+        fast_memory,
         ..CompileOptions::default()
     };
     let mut program =
         passes::compile(network.model, &options, &mut ()).unwrap_or_else(|e| panic!("{name}: {e}"));
     program.name.clone_from(name);
-    let board = Board::named("stm32h743").unwrap_or_else(|e| panic!("{e}"));
     let work = tempfile::tempdir().unwrap_or_else(|e| panic!("{e}"));
     let out = work.path().join("out");
     let build = BuildOptions {
         target_dir: Some(build_folder()),
         ..BuildOptions::default()
     };
-    let image = image::compile(&program, &board, Budgets::default(), &out, &build)
+    let image = image::compile(&program, board, Budgets::default(), &out, &build)
         .unwrap_or_else(|e| panic!("{name}: {e}"));
     let compiled = Compiled::open(&out).unwrap_or_else(|e| panic!("{name}: {e}"));
     (image, compiled)

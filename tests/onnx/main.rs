@@ -3,6 +3,7 @@
 mod bad_input;
 mod conformance;
 mod exported;
+mod exports;
 mod fuzz;
 mod networks;
 mod operators;

@@ -609,6 +609,10 @@ def signals():
     net.add("MaxPool", None, kernel_shape=[2], strides=[2]).add("GlobalAveragePool", None)
     net = signal("signal_average")
     net.add("AveragePool", None, kernel_shape=[3], pads=[1, 1], count_include_pad=1)
+    net = Net("signal_input", ("N", 4, 12)).add("Relu", None)
+    net.add("Conv", None, net.weight(6, 4, 3), net.weight(6), strides=[2], pads=[1, 1]).add("MaxPool", None, kernel_shape=[2])
+    net = Net("spectrogram_input", ("N", 10, 8))
+    net.add("Unsqueeze", None, net.const(np.int64([1]))).conv(6, 1, (2, 1))
     net = signal("signal_transposed")
     net.add("ConvTranspose", None, net.weight(4, 2, 3), strides=[2], pads=[1, 0])
 

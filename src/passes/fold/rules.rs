@@ -21,7 +21,11 @@ pub(super) fn apply_one(work: &mut Work) -> bool {
         pad_into_conv,
         pool_to_global,
     ];
-    (0..work.nodes.len()).any(|at| rules.iter().any(|rule| rule(work, at)))
+    let applied = (0..work.nodes.len()).any(|at| rules.iter().any(|rule| rule(work, at)));
+    if applied {
+        work.index();
+    }
+    applied
 }
 
 /// BatchNorm becomes the affine map it is.
@@ -293,7 +297,8 @@ pub(super) fn dense_to_conv(work: &mut Work) {
         work.nodes[at].inputs[0] = source;
         work.nodes[at].op = FloatOp::Conv(whole_map_conv(x, weight, bias, out_channels));
     }
-    while work.drop_dead() {}
+    work.index();
+    work.drop_dead();
     for at in 0..work.nodes.len() {
         if matches!(work.nodes[at].op, FloatOp::Flatten) {
             let n = work.shape(work.nodes[at].inputs[0]).len();
@@ -350,6 +355,7 @@ pub(super) fn anchor_affines(work: &mut Work) {
             };
             work.nodes.insert(at, conv);
             work.nodes[at + 1].inputs[0] = output;
+            work.index();
             at += 1;
         }
         at += 1;
