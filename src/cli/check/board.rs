@@ -58,9 +58,6 @@ pub struct LevelEstimate {
 pub fn estimate(graph: &FloatGraph, encoded: &EncodedGraph, board: &Board) -> Estimate {
     let mut findings = Diagnostics::default();
     let budgets = Budgets::default();
-    if let Err(found) = emit::check_activations(graph, board, budgets) {
-        findings.0.extend(found.0);
-    }
     let program = plan_for(encoded.clone(), Some(emit::fast_memory(graph, board)));
     let largest = (board.memory.iter())
         .filter(|m| matches!(m.kind, MemoryKind::Dtcm | MemoryKind::Sram))

@@ -85,11 +85,18 @@ pub fn encode_compact(
 ) -> Result<EncodedCompact, String> {
     assert_eq!(weights.len(), rows * columns, "weights");
     assert!(level_of.is_none_or(|l| l.len() == weights.len()), "levels");
+    let mut held = vec![Vec::new(); rows * levels];
+    for (at, &weight) in weights.iter().enumerate() {
+        let level = level_of.map_or(0, |l| usize::from(l[at]));
+        if weight != 0 && level < levels {
+            held[at / columns * levels + level].push(at % columns);
+        }
+    }
     let all = Rows {
         columns,
         levels,
         weights,
-        level_of,
+        held,
     };
     all.encode(rows)
 }
@@ -102,8 +109,8 @@ struct Rows<'a> {
     columns: usize,
     levels: usize,
     weights: &'a [i8],
-    /// The sparsest level that holds each weight; `None` puts all at level 0.
-    level_of: Option<&'a [u8]>,
+    /// Columns of weights that are not zero, `[row][level]`, in ascending order.
+    held: Vec<Vec<usize>>,
 }
 
 impl Rows<'_> {
@@ -144,19 +151,18 @@ impl Rows<'_> {
     /// The entries of a row, level by level: even levels ascend, odd ones descend.
     fn entries(&self, row: usize, gap_bits: &[u8]) -> Vec<Vec<Entry>> {
         let at = row * self.columns..(row + 1) * self.columns;
-        let weights = &self.weights[at.clone()];
-        let level_of = self.level_of.map(|l| &l[at]);
+        let weights = &self.weights[at];
         let mut all: Vec<Vec<Entry>> = Vec::with_capacity(self.levels);
         let mut position = 0i32;
         for level in 0..self.levels {
-            let held =
-                |c: &usize| weights[*c] != 0 && level_of.map_or(0, |l| usize::from(l[*c])) == level;
-            let mut columns: Vec<usize> = (0..self.columns).filter(held).collect();
-            if level % 2 == 1 {
-                columns.reverse();
-            }
+            let held = &self.held[row * self.levels + level];
+            let column = |i: usize| match level % 2 {
+                0 => held[i],
+                _ => held[held.len() - 1 - i],
+            };
             let reach = |level: usize| (1 << gap_bits[level]) - 1;
-            if let Some(&first) = columns.first() {
+            if !held.is_empty() {
+                let first = column(0);
                 // A turn against the way of its level, and out of reach, is made before it.
                 let way = first as i32 - position;
                 let against = if level % 2 == 0 { way < 0 } else { way > 0 };
@@ -165,8 +171,8 @@ impl Rows<'_> {
                     bridge(&mut all[last], first as i32, &mut position, reach(last));
                 }
             }
-            let mut entries = Vec::new();
-            for column in columns {
+            let mut entries = Vec::with_capacity(held.len());
+            for column in (0..held.len()).map(column) {
                 bridge(&mut entries, column as i32, &mut position, reach(level));
                 entries.push((column as i32 - position, weights[column]));
                 position = column as i32;

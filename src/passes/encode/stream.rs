@@ -34,17 +34,16 @@ pub fn encode_stream(
         let at = row * columns..(row + 1) * columns;
         let row_weights = &weights[at.clone()];
         let row_levels = level_of.map(|l| &l[at]);
-        let visits = |level: usize| -> Vec<usize> {
-            let held = (0..columns).filter(|&c| {
-                row_weights[c] != 0 && row_levels.map_or(0, |l| usize::from(l[c])) == level
-            });
-            if level.is_multiple_of(2) {
-                held.collect()
-            } else {
-                held.rev().collect()
+        let mut order = vec![Vec::new(); levels];
+        for (column, &weight) in row_weights.iter().enumerate() {
+            let level = row_levels.map_or(0, |l| usize::from(l[column]));
+            if weight != 0 && level < levels {
+                order[level].push(column);
             }
-        };
-        let order: Vec<Vec<usize>> = (0..levels).map(visits).collect();
+        }
+        for descending in order.iter_mut().skip(1).step_by(2) {
+            descending.reverse();
+        }
         let mut position = 0i32;
         for level in 0..levels {
             let mut entries = Vec::new();
