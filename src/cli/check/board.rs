@@ -50,8 +50,11 @@ pub struct LevelEstimate {
     pub level: usize,
     pub sparsity: f64,
     pub effective_macs: Macs,
-    pub estimated_cycles: Cycles,
-    pub estimated_latency_ms: f64,
+    /// None for a core whose cycles nobody models.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub estimated_cycles: Option<Cycles>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub estimated_latency_ms: Option<f64>,
 }
 
 /// Plans `encoded` for a board and holds it to the board's limits.
@@ -79,7 +82,7 @@ pub fn estimate(graph: &FloatGraph, encoded: &EncodedGraph, board: &Board) -> Es
         fits: findings.0.is_empty(),
         findings,
         flash_bytes: flash,
-        flash_limit_bytes: board.memory(MemoryKind::Flash).bytes,
+        flash_limit_bytes: board.flash().bytes,
         ram_bytes: RamEstimate {
             arena,
             scratch,
@@ -97,13 +100,14 @@ pub fn estimate(graph: &FloatGraph, encoded: &EncodedGraph, board: &Board) -> Es
 fn levels(program: &Program, board: &Board) -> Vec<LevelEstimate> {
     (program.sparsities.iter().enumerate())
         .map(|(level, &sparsity)| {
-            let cycles = estimated_cycles(program, level);
+            let cycles = (board.core.kind.has_cycle_model())
+                .then(|| estimated_cycles(program, level));
             LevelEstimate {
                 level,
                 sparsity,
                 effective_macs: image::effective_macs(program, level),
                 estimated_cycles: cycles,
-                estimated_latency_ms: cycles.milliseconds_at(board.clock.core_hz),
+                estimated_latency_ms: cycles.map(|c| c.milliseconds_at(board.clock.core_hz)),
             }
         })
         .collect()

@@ -50,6 +50,12 @@ pub fn text(checked: &Checked, table: bool) -> String {
     out
 }
 
+/// A level's time, where there is an estimate.
+fn ms(level: Option<&LevelEstimate>) -> String {
+    let ms = level.and_then(|level| level.estimated_latency_ms);
+    ms.map_or("-".to_owned(), |ms| format!("{ms:.1}"))
+}
+
 fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
 }
@@ -77,18 +83,22 @@ fn single(out: &mut String, on: &Estimate) {
             l.level.to_string(),
             percent(l.sparsity),
             group_thousands(l.effective_macs.0),
-            group_thousands(l.estimated_cycles.0),
-            format!("{:.1}", l.estimated_latency_ms),
+            l.estimated_cycles.map_or("-".to_owned(), |c| group_thousands(c.0)),
+            ms(Some(l)),
         ]);
     }
     *out += &table(&rows);
+    if on.levels.iter().all(|l| l.estimated_cycles.is_none()) {
+        *out += "no cycle model for this core: cycles are not estimated\n";
+        return;
+    }
     let where_to = match ram.arena_is_cached {
         true => "behind the data cache",
         false => "without wait states",
     };
     let _ = writeln!(
         out,
-        "{ESTIMATES}, for activations in {} ({where_to}); nestc bench measures them",
+        "{ESTIMATES},\nfor activations in {} ({where_to}); nestc bench measures them",
         ram.arena_memory
     );
 }
@@ -106,9 +116,6 @@ fn every(out: &mut String, all: &[Estimate]) {
         "densest ms",
     ])];
     for on in all {
-        let ms = |level: Option<&LevelEstimate>| {
-            level.map_or(String::new(), |l| format!("{:.1}", l.estimated_latency_ms))
-        };
         rows.push(vec![
             on.board.clone(),
             match on.fits {
@@ -128,7 +135,7 @@ fn every(out: &mut String, all: &[Estimate]) {
     *out += &table(&rows);
     let _ = writeln!(
         out,
-        "{ESTIMATES}, for activations in the memory named; nestc bench measures them"
+        "{ESTIMATES},\nfor activations in the memory named; nestc bench measures them"
     );
     for on in all {
         for finding in &on.findings.0 {
