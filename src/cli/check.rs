@@ -87,8 +87,7 @@ pub fn run(args: &CheckArgs, printer: &Printer) -> Result<io::Result<()>> {
     checked.findings = found;
     if let Some(encoded) = &encoded {
         let len = |t| encoded.graph.tensors[t].shape.len();
-        checked.run_time_transposes =
-            Some(image::run_time_transposes(encoded.steps.iter(), len));
+        checked.run_time_transposes = Some(image::run_time_transposes(encoded.steps.iter(), len));
         if !boards.is_empty()
             && let Err(fault) = emit::check_name(&encoded.graph.name)
         {

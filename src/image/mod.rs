@@ -166,7 +166,8 @@ pub fn run_time_transposes<'a>(
     (steps.into_iter())
         .filter(|step| match (&step.payload, &step.inputs[..]) {
             (Payload::Move(moves), &[input]) => {
-                len(input) == len(step.output) && moves.iter().all(|m| is_permutation(m, len(input)))
+                len(input) == len(step.output)
+                    && moves.iter().all(|m| is_permutation(m, len(input)))
             }
             _ => false,
         })

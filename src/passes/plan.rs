@@ -196,9 +196,8 @@ fn fit_passes(memory: &MemoryPlan, steps: &mut IdVec<LayerId, Step>, budget: usi
         let Some(now) = payload.pass_tiles() else {
             continue;
         };
-        let needed_by = |choice: &PassChoice| {
-            needs.with(payload, choice.pass_tiles, choice.scratch_words)
-        };
+        let needed_by =
+            |choice: &PassChoice| needs.with(payload, choice.pass_tiles, choice.scratch_words);
         let fetched_anew = step.weight_bytes + step.index_bytes > CACHED;
         let fits_now = needs.with(payload, now, step.scratch_words) <= budget;
         if fits_now && !fetched_anew {

@@ -48,9 +48,7 @@ pub fn sketch(model: NestedModel, preferences: &Preferences) -> Sketch {
         }
     }
     let lowered = lower(&model, preprocessing.as_ref(), preferences);
-    let encoded = lowered
-        .map_err(|found| findings.0.extend(found.0))
-        .ok();
+    let encoded = lowered.map_err(|found| findings.0.extend(found.0)).ok();
     Sketch { encoded, findings }
 }
 
@@ -69,10 +67,7 @@ fn lower(
 }
 
 /// The estimated range of every value of a folded graph.
-fn ranges(
-    graph: &FloatGraph,
-    preprocessing: Option<&Preprocessing>,
-) -> IdVec<ValueId, Range> {
+fn ranges(graph: &FloatGraph, preprocessing: Option<&Preprocessing>) -> IdVec<ValueId, Range> {
     let mut sizes: IdVec<ValueId, f64> = graph.values.iter().map(|_| INPUT).collect();
     let mut ranges: IdVec<ValueId, Range> = sizes.iter().map(|&size| around_zero(size)).collect();
     if let Some(preprocessing) = preprocessing {
@@ -118,10 +113,7 @@ fn output(op: &FloatOp, inputs: &[f64], before: Range) -> (f64, Option<Range>) {
             ((gain * first * first + mean_square(shift)).sqrt(), None)
         }
         FloatOp::Relu => (HALVED * first, Some(cut(before.high))),
-        FloatOp::Relu6 => (
-            (HALVED * first).min(6.0),
-            Some(cut(before.high.min(6.0))),
-        ),
+        FloatOp::Relu6 => ((HALVED * first).min(6.0), Some(cut(before.high.min(6.0)))),
         FloatOp::Softmax => (0.5, Some(cut(1.0))),
         FloatOp::Unary(Unary::Sigmoid | Unary::HardSigmoid { .. }) => (0.5, Some(cut(1.0))),
         FloatOp::Unary(Unary::Tanh) => (first.min(1.0), Some(around_zero(first.min(1.0) / REACH))),

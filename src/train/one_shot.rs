@@ -70,7 +70,9 @@ mod tests {
     #[test]
     fn levels_are_cut_as_asked_and_the_network_is_sound() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/models/resnet8_cifar10.onnx");
-        let dense = import::load(path.as_ref()).expect("the committed model").model;
+        let dense = import::load(path.as_ref())
+            .expect("the committed model")
+            .model;
         let model = one_shot(dense.clone(), &[0.9, 0.5, 0.0]);
         assert_eq!(verify_nested(&model), []);
         for (level, share) in [0.9, 0.5, 0.0].into_iter().enumerate() {

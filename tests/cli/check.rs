@@ -50,7 +50,10 @@ impl Folder {
         let code = output.status.code().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         let (out, said) = (text(output.stdout), text(output.stderr));
-        format!("$ nestc check {}\n{out}{said}exit code {code}\n\n", args.join(" "))
+        format!(
+            "$ nestc check {}\n{out}{said}exit code {code}\n\n",
+            args.join(" ")
+        )
     }
 }
 
@@ -79,7 +82,12 @@ fn divided(side: usize) -> FloatGraph {
     for (name, op, inputs, output) in [
         ("wide", FloatOp::Conv(conv), vec![input], wide),
         ("mean", FloatOp::GlobalAvgPool, vec![wide], mean),
-        ("quotient", FloatOp::Binary(Binary::Div), vec![wide, mean], quotient),
+        (
+            "quotient",
+            FloatOp::Binary(Binary::Div),
+            vec![wide, mean],
+            quotient,
+        ),
     ] {
         graph.nodes.push(Node {
             name: name.into(),
@@ -118,7 +126,8 @@ fn all_findings_come_with_the_estimates() {
     let checked = folder.json(2, &["alloc.onnx", "--target", "stm32h743"]);
     let codes = |of: &Json| -> Vec<String> {
         let all = of["findings"].as_array().unwrap().iter();
-        all.map(|f| f["code"].as_str().unwrap().to_owned()).collect()
+        all.map(|f| f["code"].as_str().unwrap().to_owned())
+            .collect()
     };
     let on = &checked["targets"][0];
     assert_eq!(codes(&checked), ["E502", "E611"]);
@@ -131,17 +140,29 @@ fn all_findings_come_with_the_estimates() {
 #[test]
 fn every_board_is_estimated_and_one_that_fits_is_enough() {
     let folder = Folder::new();
-    let args = ["resnet8_cifar10.onnx", "--target", "all", "--levels", "90,0"];
+    let args = [
+        "resnet8_cifar10.onnx",
+        "--target",
+        "all",
+        "--levels",
+        "90,0",
+    ];
     let checked = folder.json(0, &args);
     assert_eq!(checked["levels_from"], "magnitude");
     assert_eq!(checked["run_time_transposes"].as_array().unwrap().len(), 0);
     let targets = checked["targets"].as_array().unwrap();
-    let named: Vec<&str> = targets.iter().map(|t| t["board"].as_str().unwrap()).collect();
+    let named: Vec<&str> = targets
+        .iter()
+        .map(|t| t["board"].as_str().unwrap())
+        .collect();
     assert_eq!(named, Board::names());
     assert!(targets.iter().any(|on| on["fits"] == true));
     for on in targets {
         assert_eq!(on["levels"].as_array().unwrap().len(), 2);
-        assert_eq!(on["fits"] == true, on["findings"].as_array().unwrap().is_empty());
+        assert_eq!(
+            on["fits"] == true,
+            on["findings"].as_array().unwrap().is_empty()
+        );
     }
     let table = folder.text(&args);
     for name in named {

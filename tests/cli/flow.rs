@@ -180,7 +180,10 @@ fn from_a_pretrained_network_to_a_report() {
     let checked = flow.json(&["check", "n.nest.onnx", "--target", "stm32h743"]);
     let on = &checked["targets"][0];
     for part in ["weights", "indices", "requant"] {
-        assert_eq!(on["flash_bytes"][part], image["flash_bytes"][part], "{part}");
+        assert_eq!(
+            on["flash_bytes"][part], image["flash_bytes"][part],
+            "{part}"
+        );
     }
     for part in ["arena", "scratch"] {
         assert_eq!(on["ram_bytes"][part], image["ram_bytes"][part], "{part}");

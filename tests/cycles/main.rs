@@ -186,7 +186,10 @@ fn estimates_hold_behind_the_data_cache() {
         is += cycles;
         said += estimate;
         if cycles >= SMALL_LAYER && (estimate / cycles - 1.0).abs() > CACHED_TOLERANCE {
-            off.push(format!("{}: {estimate} estimated, {cycles} measured", layer.name));
+            off.push(format!(
+                "{}: {estimate} estimated, {cycles} measured",
+                layer.name
+            ));
         }
     }
     assert!(off.is_empty(), "{}", off.join("\n  "));

@@ -6,9 +6,7 @@ use nestc::ir::int::IntGraph;
 use nestc::ir::nested::NestedModel;
 use nestc::ir::text_int::parse;
 use nestc::ir::verify_int::verify;
-use nestc::passes::{
-    CompileOptions, Observer, Preferences, compile, encode, find_pass, sketch,
-};
+use nestc::passes::{CompileOptions, Observer, Preferences, compile, encode, find_pass, sketch};
 
 use crate::golden::{SMALL, expect};
 use crate::random::{ModelBuilder, Random, conv};

@@ -100,8 +100,8 @@ pub fn estimate(graph: &FloatGraph, encoded: &EncodedGraph, board: &Board) -> Es
 fn levels(program: &Program, board: &Board) -> Vec<LevelEstimate> {
     (program.sparsities.iter().enumerate())
         .map(|(level, &sparsity)| {
-            let cycles = (board.core.kind.has_cycle_model())
-                .then(|| estimated_cycles(program, level));
+            let cycles =
+                (board.core.kind.has_cycle_model()).then(|| estimated_cycles(program, level));
             LevelEstimate {
                 level,
                 sparsity,

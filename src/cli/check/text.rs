@@ -8,7 +8,8 @@ use crate::cli::printer::table;
 use crate::units::group_thousands;
 
 /// What the cost model knows, said below its figures.
-const ESTIMATES: &str = "cycles are estimates of the cost model, which knows an STM32H743's memories";
+const ESTIMATES: &str =
+    "cycles are estimates of the cost model, which knows an STM32H743's memories";
 
 /// `table` puts every board in a line.
 pub fn text(checked: &Checked, table: bool) -> String {
@@ -83,7 +84,8 @@ fn single(out: &mut String, on: &Estimate) {
             l.level.to_string(),
             percent(l.sparsity),
             group_thousands(l.effective_macs.0),
-            l.estimated_cycles.map_or("-".to_owned(), |c| group_thousands(c.0)),
+            l.estimated_cycles
+                .map_or("-".to_owned(), |c| group_thousands(c.0)),
             ms(Some(l)),
         ]);
     }
@@ -139,7 +141,11 @@ fn every(out: &mut String, all: &[Estimate]) {
     );
     for on in all {
         for finding in &on.findings.0 {
-            let _ = writeln!(out, "{}: [{}] {}", on.board, finding.code.0, finding.message);
+            let _ = writeln!(
+                out,
+                "{}: [{}] {}",
+                on.board, finding.code.0, finding.message
+            );
         }
     }
 }
