@@ -222,7 +222,7 @@ pub fn cycles(payload: &Payload, output: usize, level: usize) -> Cycles {
         Payload::ConvDense { .. } => passes(&DENSE),
         Payload::ConvGeneric {
             geometry, weights, ..
-        } => 2.9 * weights.len() as f64 * geometry.out_pixels() as f64 + 105.0 * outputs,
+        } => 2.9 * weights.len() as f64 * geometry.out_pixels() as f64 + 9.0 * outputs,
         Payload::Depthwise {
             geometry, weights, ..
         } => {

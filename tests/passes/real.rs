@@ -286,7 +286,18 @@ fn passes_are_as_long_as_memory_allows() {
             short.arena_bytes
         );
         assert_eq!(pairs(&short).iter().any(|(a, b)| a > b), shrinks);
-        assert_eq!(planned(20_000), by_default, "nothing helps here");
+        // Nothing makes it fit: behind the data cache no pass is longer, and estimates say what that costs.
+        let cached = planned(20_000);
+        assert!(cached.arena_bytes <= arena, "{}", cached.arena_bytes);
+        assert!(pairs(&cached).iter().all(|(a, b)| a >= b));
+        for (step, before) in cached.steps.iter().zip(by_default.steps.iter()) {
+            let estimates = step.estimated_cycles.iter().zip(&before.estimated_cycles);
+            assert!(
+                estimates.clone().all(|(now, before)| now > before),
+                "{}",
+                step.name
+            );
+        }
 
         let data = sample("test", 1);
         let mut image = vec![0.0; data.shape.len()];
