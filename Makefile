@@ -5,6 +5,7 @@ PYTHON ?= python3
 NESTC := target/release/nestc
 DEVICE := thumbv7em-none-eabihf
 CHIP ?= STM32H743ZITx
+BOARD ?= stm32h743
 CALIBRATE := target/calibrate/$(DEVICE)/release/calibrate
 VENV := target/venv
 TORCH := target/torch
@@ -17,7 +18,7 @@ HOST_PACKAGES := -p nestc -p nest-format -p nest-kernels -p nest-detect
 export NESTC_PYTHON := $(CURDIR)/$(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo check bench bench-training setup-torch bless data train-model study acceptance conformance anchors calibrate exports mutate setup-device setup-qemu setup-python setup-exports
+.PHONY: help build demo check bench bench-training setup-torch bless data train-model study acceptance conformance hardware anchors calibrate exports mutate setup-device setup-qemu setup-python setup-exports
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +38,7 @@ check: setup-device setup-qemu setup-python ## All tests and lints: exactly what
 	rustc --edition 2024 --test tests/tidy.rs -o target/tidy && target/tidy --quiet
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release $(HOST_PACKAGES) --all-targets -- -D warnings
+	$(CARGO) clippy --release -p nestc --lib --features probe -- -D warnings
 	$(CARGO) clippy --release --target $(DEVICE) -p nest-format -p nest-kernels -p nest-detect -p nest-device -- -D warnings
 	$(CARGO) test --release $(HOST_PACKAGES)
 
@@ -100,6 +102,9 @@ exports: setup-exports ## Export 26 networks of torchvision and timm, and compar
 	@mkdir -p $(EXPORTS)
 	$(TORCH)/bin/python tests/tools/exports.py $(EXPORTS)
 	NESTC_EXPORTS=$(abspath $(EXPORTS)) $(CARGO) test --release -p nestc --test onnx exports -- --include-ignored --nocapture
+
+hardware: setup-device ## Run the bench's tests on the board on this computer's debug probe: BOARD=stm32h743, NESTC_PROBE=VID:PID[:SERIAL] if there are several
+	$(CARGO) test --release -p nestc --features probe --test firmware hardware_$(BOARD) -- --ignored --nocapture --test-threads=1
 
 calibrate: setup-device build ## Measure a board's timing through probe-rs and write timing.toml for nestc bench --timing
 	@command -v probe-rs >/dev/null || { echo "make calibrate needs probe-rs: see https://probe.rs, or cargo install probe-rs-tools --locked" >&2; exit 3; }

@@ -89,8 +89,8 @@ codes! {
         "A condition names a level the model does not have, or the accuracy where no labelled images were given. A condition that cannot be judged is refused rather than taken as passed.";
     OUTPUT_IS_INPUT "E007" Input "the output would overwrite the input"
         "The file named with -o is the model that is read. Choose another name.";
-    NO_PROBE "E008" Surroundings "this version cannot run firmware on a debug probe"
-        "`nestc bench --on probe` is part of the command line's contract, but this version measures in the emulator only. The emitted workspace itself runs on a board: `cargo run --release` in its bench folder flashes it with probe-rs.";
+    NO_PROBE "E008" Surroundings "this build cannot use debug probes"
+        "`nestc bench --on probe` and `nestc probes` need the feature `probe`, which brings in the probe-rs library, and this nestc was built without. Build it with `cargo install --path . --features probe`.";
     NO_SUCH_FILE "E009" Input "there is no such file or folder"
         "Nothing is at the path that was given, or the folder of a file to be written does not exist. Check the spelling and the folder that nestc was started in; nestc makes no folders on the way to an output.";
     // E1xx: reading ONNX files
@@ -310,6 +310,34 @@ codes! {
         "The calibration firmware prints a line for each loop it measures, between `nestc-calibrate 1` and `done`. The message says what of it is missing. `make calibrate` runs it on a board and keeps what it prints.";
     CALIBRATION_MISFIT "E758" CheckFailed "the cycle model does not explain a measurement"
         "With the constant that fits best, the emulator takes a number of cycles for a loop of the calibration firmware that is more than 2 % off the board's: the hardware does something that the model does not know. The other constants can be used; what depends on this one is an estimate.";
+    PROBE_MISSING "E760" Surroundings "there is no such debug probe"
+        "`nestc bench --on probe` runs firmware on a board through a debug probe, such as the ST-LINK on a NUCLEO board. None is connected, or none that fits --probe. `nestc probes` lists what is connected; a probe that is not listed has no power, hangs on a cable without data wires, or is of a kind that probe-rs does not know.";
+    PROBE_AMBIGUOUS "E761" Surroundings "several debug probes fit"
+        "More than one debug probe is connected, and firmware must not be written to the wrong board. Name one with --probe VID:PID, or with --probe VID:PID:SERIAL if they are of one kind; `nestc probes` prints the names.";
+    PROBE_REFUSED "E762" Surroundings "a debug probe cannot be used"
+        "The probe is there but cannot be opened: this user lacks the right to (on Linux a udev rule gives it: see docs/probe.md), another program holds it, or its own firmware does not answer as it should.";
+    PROBE_LOST "E763" Surroundings "the debug probe went away"
+        "The USB connection to the probe ended in the middle: it was unplugged, its hub lost power, or it reset itself. A flash that was being written is written anew the next time.";
+    CHIP_SILENT "E764" Surroundings "the chip does not answer"
+        "The probe works, but the chip's debug port does not answer, or does not any more: the board has no power, a wire (SWDIO, SWCLK, GND, NRST) is loose, or firmware has taken the debug pins. nestc tries once more with the chip held in reset. What the probe measures at the supply is in the message if the probe can measure it.";
+    CHIP_LOCKED "E765" Surroundings "the chip is locked"
+        "The chip protects its flash from being read or written through the debug port (STM32: read-out protection, RDP). Taking the protection off erases the flash, so nestc never does it by itself; the vendor's tool does. RDP level 2 cannot be taken off.";
+    CHIP_DIFFERS "E766" Surroundings "the chip is not the board's"
+        "nestc reads the core's and the chip's own identification numbers before it writes anything, and compares them with the board that the image was compiled for. Clocks, memories and instructions differ between chips: an image for another one would not run. Nothing was written.";
+    CHIP_UNKNOWN "E767" Input "there is no such chip"
+        "--chip takes a chip's name as probe-rs has it (`probe-rs chip list`). Without --chip the board's own is taken, which is right for all chips of its kind.";
+    FLASH_FAILED "E768" Surroundings "the flash could not be written"
+        "Erasing, writing or reading back the flash failed; the message says where and how. After writing, nestc reads all of the image back and compares every byte. Common causes are write protection, a weak supply and worn-out flash.";
+    CORE_STUCK "E769" Surroundings "the core does not do what the probe asks for"
+        "The debug port answers, but the core does not reset, halt, start or give its registers. Reset the board or switch it off and on; a slower wire (--speed 500) helps where wires are long.";
+    DEVICE_MEMORY "E770" Surroundings "the chip refuses access to its memory"
+        "The probe asked for an address that nothing answers at. Addresses come from the image, so the chip is another than the board's, or the memory has no clock or is protected.";
+    DEVICE_LATE "E771" Surroundings "the image does not come to its breakpoint in time"
+        "After each command the image stops at a breakpoint, for which --timeout (30 seconds without it) allows. The message says where the core stood. Outside the image means that the chip started something else, such as its boot loader.";
+    WIRE_FAULT "E772" Surroundings "the wire to the chip does not carry its speed"
+        "What the chip answered was damaged on the way, or the probe has no such speed. Shorten the wires, run a ground beside the clock, or lower --speed. Every word that is transferred has a parity bit, and results are compared with the host: damaged ones are not taken for results.";
+    TRANSCRIPT "E773" Input "a recorded session cannot be read"
+        "`nestc bench --on replay:FILE` plays a session that `nestc bench --on probe --record FILE` wrote: all that was read, written and run on the board. The file is of another kind, damaged, or of another version of the format.";
     // E8xx: detection
     HEAD_MALFORMED "E800" Input "a detection head is malformed"
         "--head names what a detection network's outputs mean, as kind[,key=value…]: fastestdet, ultraface, ssd or yolo, followed by keys such as classes=person/car or score=0.3. The message says which part does not have this form.";

@@ -300,6 +300,20 @@ fn only_import_names_tract() {
 }
 
 #[test]
+fn only_one_file_names_probe_rs() {
+    let mut faults = Vec::new();
+    for source in sources().iter().filter(|s| is_rust(s)) {
+        if source.path == "src/bench/probe/usb.rs" {
+            continue;
+        }
+        for line in lines_with(&code(source), "probe_rs") {
+            faults.push(format!("{}:{line}", source.path));
+        }
+    }
+    assert_none("probe-rs outside src/bench/probe/usb.rs", &faults);
+}
+
+#[test]
 fn anyhow_is_for_the_binary() {
     let mut faults = Vec::new();
     for source in sources().iter().filter(|s| is_rust(s)) {

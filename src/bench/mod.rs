@@ -1,13 +1,14 @@
 //! Measuring an image: what it computes against the host, and what it costs.
 //!
-//! [`Runner`] is anything that can run the image and give access to its memory: the emulator or
-//! a recorded session. The image and its program come from a folder that
+//! [`Runner`] is anything that can run the image and give access to its memory: the emulator, a board
+//! on a debug probe, or a recorded session. The image and its program come from a folder that
 //! [`crate::image::compile`] wrote.
 
 mod board;
 mod calibrate;
 mod emulated;
 mod emulator;
+pub mod probe;
 mod replay;
 mod session;
 mod timing_file;
@@ -36,7 +37,7 @@ pub use board::memory_map;
 pub use calibrate::{Calibration, Explained, Measurements, calibrate, rehearse};
 pub use emulated::{Settings, bench_emulated};
 pub use emulator::EmulatorRunner;
-pub use replay::{Exchange, Recorder, ReplayRunner};
+pub use replay::{Exchange, Recorder, ReplayRunner, Transcript};
 use session::{Session, Timing};
 
 /// Something that runs an image.

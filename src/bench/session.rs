@@ -244,17 +244,21 @@ impl<'a> Session<'a> {
             READY => Ok(()),
             mailbox::STOPPED => {
                 let header = self.header()?;
-                let why = match Status::of(header[Field::Status as usize]) {
-                    Some(Status::ClockFailed) => "a clock did not become ready".into(),
-                    Some(Status::Panicked) => "it panicked".into(),
-                    Some(Status::Fault) => "a hard fault".into(),
-                    other => format!("status {other:?}"),
+                let again = "reset the board and try again; if it stays, compile the model again";
+                let (why, hint) = match Status::of(header[Field::Status as usize]) {
+                    Some(Status::ClockFailed) => (
+                        "a clock did not become ready".into(),
+                        "switch the board off and on and try again; if it stays, check its supply: the full clock needs the full core voltage",
+                    ),
+                    Some(Status::Panicked) => ("it panicked".into(), again),
+                    Some(Status::Fault) => ("a hard fault".into(), again),
+                    other => (format!("status {other:?}"), again),
                 };
                 Err(Diagnostic::new(
                     DEVICE_STOPPED,
                     &self.place,
                     format!("the image gave up: {why}"),
-                    "reset the board and try again; if it stays, compile the model again",
+                    hint,
                 ))
             }
             other => Err(Diagnostic::new(
@@ -271,6 +275,14 @@ impl<'a> Session<'a> {
         let word = header[Field::Status as usize];
         if Status::of(word) == Some(expected) {
             return Ok(());
+        }
+        if expected == Status::Done && Status::of(word) == Some(Status::Ready) {
+            return Err(Diagnostic::new(
+                DEVICE_STOPPED,
+                &self.place,
+                "the board was reset while it ran: the image stands at its start again",
+                "leave the reset button alone, and check the supply under load; run the same again",
+            ));
         }
         Err(Diagnostic::new(
             IMAGE_PROTOCOL,

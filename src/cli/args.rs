@@ -1,6 +1,7 @@
 //! What the command line accepts. Every verb's help ends in an example.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -8,6 +9,7 @@ use clap_complete::Shell;
 use super::fail_if::Condition;
 use super::study_args::StudyArgs;
 use super::train_args::TrainArgs;
+use crate::bench::probe::Selector;
 use crate::data::DataSpec;
 use crate::detect::Head;
 use crate::passes::Forced;
@@ -47,6 +49,11 @@ pub enum Verb {
     Study(StudyArgs),
     /// Find the cycle model's constants from what a board measured.
     Calibrate(CalibrateArgs),
+    /// List the debug probes on this computer.
+    #[command(
+        after_help = "Example:\n  nestc probes\n  nestc bench firmware --on probe --probe 0483:374e"
+    )]
+    Probes,
     /// List the boards.
     #[command(after_help = "Example:\n  nestc targets")]
     Targets,
@@ -229,28 +236,61 @@ pub struct CompileArgs {
 }
 
 /// What runs the firmware.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RunnerArg {
     /// The built-in cycle model of the Cortex-M7.
     Emulator,
     /// A board on a debug probe, through probe-rs.
     Probe,
+    /// A session with a board that was recorded in this file.
+    Replay(PathBuf),
+}
+
+/// `emulator`, `probe` or `replay:FILE`.
+fn runner(text: &str) -> Result<RunnerArg, String> {
+    match text.split_once(':') {
+        None if text == "emulator" => Ok(RunnerArg::Emulator),
+        None if text == "probe" => Ok(RunnerArg::Probe),
+        Some(("replay", file)) if !file.is_empty() => Ok(RunnerArg::Replay(file.into())),
+        _ => Err("give emulator, probe or replay:FILE".into()),
+    }
+}
+
+/// Seconds, fractions included, up to a day.
+fn seconds(text: &str) -> Result<Duration, String> {
+    (text.parse::<f64>().ok())
+        .filter(|s| (0.001..=86_400.0).contains(s))
+        .and_then(|s| Duration::try_from_secs_f64(s).ok())
+        .ok_or_else(|| "give a number of seconds from 0.001 to 86400".into())
 }
 
 /// `nestc bench`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Conditions:\n  METRIC[level=N] OP NUMBER, where METRIC is cycles, cycles_pessimistic, latency_ms, accuracy,\n  flash or ram, OP is one of < <= > >= == !=, and NUMBER may end in k, M or %.\n  Without [level=N], all but flash and ram are tried at every level.\n\nCycles:\n  Those of the whole network, all layers included, at each level the median of three inferences\n  of which the first begins with cold caches. The emulator measures in two settings side by side:\n  expected (or what --timing gives) and pessimistic, with everything that the cycle model assumes\n  at its unfavourable end.\n\nExample:\n  nestc bench firmware --verify 8 --fail-if 'cycles[level=0] > 5.5M' --fail-if 'ram > 128k'"
+    after_help = "Conditions:\n  METRIC[level=N] OP NUMBER, where METRIC is cycles, cycles_pessimistic, latency_ms, accuracy,\n  flash or ram, OP is one of < <= > >= == !=, and NUMBER may end in k, M or %.\n  Without [level=N], all but flash and ram are tried at every level.\n\nCycles:\n  Those of the whole network, all layers included, at each level the median of three inferences\n  of which the first begins with cold caches. The emulator measures in two settings side by side:\n  expected (or what --timing gives) and pessimistic, with everything that the cycle model assumes\n  at its unfavourable end.\n\nExample:\n  nestc bench firmware --verify 8 --fail-if 'cycles[level=0] > 5.5M' --fail-if 'ram > 128k'\n  nestc bench firmware --on probe --verify 8"
 )]
 pub struct BenchArgs {
     /// A folder that `nestc compile` wrote.
     pub dir: PathBuf,
-    /// Where to run.
-    #[arg(long, value_enum, default_value_t = RunnerArg::Emulator)]
+    /// Where to run: in the emulator, on a board on a debug probe, or as a recorded session went.
+    #[arg(long, value_name = "emulator|probe|replay:FILE", default_value = "emulator", value_parser = runner)]
     pub on: RunnerArg,
-    /// The chip's name for the probe (default: the board's).
+    /// With --on probe, the chip's name in probe-rs (default: the board's).
     #[arg(long, value_name = "NAME")]
     pub chip: Option<String>,
+    /// With --on probe, which debug probe if there are several (see `nestc probes`).
+    #[arg(long, value_name = "VID:PID[:SERIAL]")]
+    pub probe: Option<Selector>,
+    /// With --on probe, the wire's speed (default: the probe's own).
+    #[arg(long, value_name = "KHZ", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub speed: Option<u32>,
+    /// With --on probe, how long the board may take for one command (default: 30).
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub timeout: Option<Duration>,
+    /// With --on probe, write all that passes between nestc and the board, to be played with
+    /// --on replay:FILE.
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
     /// Inputs whose results are compared bit by bit with the host's, at every level.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=100_000))]
     pub verify: u32,
@@ -383,6 +423,20 @@ mod tests {
         assert_eq!(levels("50,90,0"), Ok(Levels(vec![0.9, 0.5, 0.0])));
         for bad in ["", "90,", "100", "-1", "x", "nan", "50,50", "50.0,50"] {
             assert!(levels(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn runners_and_times_are_read() {
+        assert_eq!(runner("emulator"), Ok(RunnerArg::Emulator));
+        assert_eq!(runner("probe"), Ok(RunnerArg::Probe));
+        assert_eq!(runner("replay:a:b"), Ok(RunnerArg::Replay("a:b".into())));
+        for bad in ["", "board", "replay", "replay:", "probe:0483:374e"] {
+            assert!(runner(bad).is_err(), "{bad}");
+        }
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        for bad in ["", "0", "-1", "nan", "inf", "1e9", "5s"] {
+            assert!(seconds(bad).is_err(), "{bad}");
         }
     }
 

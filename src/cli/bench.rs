@@ -1,19 +1,29 @@
 //! `nestc bench`: run compiled firmware, compare it with the host, hold it to conditions.
 
 use std::io;
+use std::time::Duration;
 
 use super::args::{BenchArgs, RunnerArg};
 use super::compile;
 use super::fail_if::{Condition, Measured, MeasuredLevel};
-use super::printer::Printer;
-use crate::bench::{self, BenchOptions, Compiled, Settings};
+use super::printer::{Printer, Progress};
+use crate::bench::probe::{self, Event, FlashPhase, ProbeOptions, ProbeRunner};
+use crate::bench::{
+    self, BenchOptions, Compiled, Recorder, ReplayRunner, Runner, Settings, Transcript,
+};
 use crate::data::{DataSpec, Split};
-use crate::diag::{CONDITION_HOLDS, Diagnostic, Diagnostics, NO_PROBE, NOT_MEASURED, Result};
+use crate::diag::{BAD_ARGUMENT, CONDITION_HOLDS, Diagnostic, Diagnostics, NOT_MEASURED, Result};
+use crate::export;
 use crate::report::BenchReport;
 use crate::target::Board;
+use crate::units::group_thousands;
+
+/// How long a board may take for one command, if nothing is said of it.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Runs the bench.
 pub fn run(args: &BenchArgs, printer: &Printer) -> Result<io::Result<()>> {
+    understood(args)?;
     let (compiled, settings) = open(args)?;
     let options = BenchOptions {
         verify: args.verify as usize,
@@ -21,14 +31,23 @@ pub fn run(args: &BenchArgs, printer: &Printer) -> Result<io::Result<()>> {
         ..BenchOptions::default()
     };
     judgeable(args, &compiled, options.data.as_ref())?;
-    if args.on == RunnerArg::Probe {
-        return Err(no_probe(args, &compiled).into());
-    }
-    let progress = printer.progress("bench", 0);
-    let report = bench::bench_emulated(&compiled, &settings, &options, &mut |done, total| {
-        progress.set_of(done as u64, total as u64);
-    })?;
-    progress.finish(&format!("{} levels", report.levels.len()));
+    let report = match &args.on {
+        RunnerArg::Emulator => {
+            let progress = printer.progress("bench", 0);
+            let report =
+                bench::bench_emulated(&compiled, &settings, &options, &mut |done, total| {
+                    progress.set_of(done as u64, total as u64);
+                })?;
+            progress.finish(&format!("{} levels", report.levels.len()));
+            report
+        }
+        RunnerArg::Probe => on_probe(args, &compiled, &options, printer)?,
+        RunnerArg::Replay(file) => {
+            let transcript = Transcript::read(file, &compiled)?;
+            let mut runner = ReplayRunner::new(transcript.exchanges);
+            measure(&compiled, &mut runner, &options, printer)?
+        }
+    };
 
     let written = printer.report(&report, &report.table());
     // The report is complete in any case; what fails decides the exit code only.
@@ -58,15 +77,103 @@ fn open(args: &BenchArgs) -> Result<(Compiled, Settings)> {
     }
 }
 
-fn no_probe(args: &BenchArgs, compiled: &Compiled) -> Diagnostic {
-    let board = &compiled.board;
-    let chip = (args.chip.as_ref().or(board.probe_rs_chip.as_ref())).unwrap_or(&board.name);
-    Diagnostic::new(
-        NO_PROBE,
-        "--on probe",
-        format!("{chip} on a debug probe is asked for, and this version runs the emulator only"),
-        "leave --on out, or flash the image with probe-rs yourself",
-    )
+/// Refuses options that the runner asked for has no use for.
+fn understood(args: &BenchArgs) -> Result<()> {
+    let of_probes = [
+        ("--chip", args.chip.is_some()),
+        ("--probe", args.probe.is_some()),
+        ("--speed", args.speed.is_some()),
+        ("--timeout", args.timeout.is_some()),
+        ("--record", args.record.is_some()),
+    ];
+    let (unused, hint): (Vec<&str>, _) = match args.on {
+        RunnerArg::Probe if args.timing != "expected" => {
+            (vec!["--timing"], "leave it out: a board has its own timing")
+        }
+        RunnerArg::Probe => (Vec::new(), ""),
+        RunnerArg::Emulator | RunnerArg::Replay(_) => (
+            (of_probes.iter().filter(|(_, given)| *given))
+                .map(|(name, _)| *name)
+                .collect(),
+            "add --on probe, or leave it out",
+        ),
+    };
+    let there = match args.on {
+        RunnerArg::Emulator => "in the emulator",
+        RunnerArg::Probe => "on a board",
+        RunnerArg::Replay(_) => "for a recorded session",
+    };
+    let mut faults = Diagnostics::default();
+    for name in unused {
+        let message = format!("{name} has no meaning {there}");
+        faults.push(Diagnostic::new(BAD_ARGUMENT, name, message, hint));
+    }
+    faults.into_result(())
+}
+
+/// Measures on a board.
+fn on_probe(
+    args: &BenchArgs,
+    compiled: &Compiled,
+    options: &BenchOptions,
+    printer: &Printer,
+) -> Result<BenchReport> {
+    if let Some(file) = &args.record {
+        export::check_replaceable(file)?;
+    }
+    let driver = probe::driver()?;
+    let how = ProbeOptions {
+        chip: args.chip.clone(),
+        probe: args.probe.clone(),
+        speed_khz: args.speed,
+        timeout: args.timeout.unwrap_or(TIMEOUT),
+    };
+    let mut bar: Option<(FlashPhase, Progress)> = None;
+    let runner = ProbeRunner::start(&*driver, compiled, &how, &mut |event| match event {
+        Event::Attached(place) => printer.step("attached", &place),
+        Event::Unchanged => printer.step("flash", "holds the image already"),
+        Event::Flash(phase, done, total) => {
+            if bar.as_ref().is_none_or(|(shown, _)| *shown != phase) {
+                let label = match phase {
+                    FlashPhase::Erase => "erase",
+                    FlashPhase::Program => "write",
+                    FlashPhase::Verify => "read back",
+                };
+                bar = Some((phase, printer.progress(label, total)));
+            }
+            if let Some((_, bar)) = &bar {
+                bar.set_of(done, total);
+            }
+        }
+        Event::Flashed(bytes) => {
+            bar = None;
+            let text = format!("{} B written and read back", group_thousands(bytes));
+            printer.step("flash", &text);
+        }
+    })?;
+    let mut recorder = Recorder::new(runner);
+    let measured = measure(compiled, &mut recorder, options, printer);
+    if let Some(file) = &args.record {
+        // Sessions that failed are those that one wants to look into.
+        Transcript::new(compiled, recorder.exchanges).write(file)?;
+        printer.step("wrote", &file.display().to_string());
+    }
+    measured
+}
+
+/// Measures on whatever runs the image.
+fn measure(
+    compiled: &Compiled,
+    runner: &mut dyn Runner,
+    options: &BenchOptions,
+    printer: &Printer,
+) -> Result<BenchReport> {
+    let progress = printer.progress("bench", 0);
+    let report = bench::bench(compiled, runner, options, &mut |done, total| {
+        progress.set_of(done as u64, total as u64);
+    })?;
+    progress.finish(&format!("{} levels", report.levels.len()));
+    Ok(report)
 }
 
 /// The data asked for, else those the folder names if they can be read, else none: random inputs.

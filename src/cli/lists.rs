@@ -1,4 +1,4 @@
-//! `nestc targets` and `nestc kernels`: what there is to choose from.
+//! `nestc targets`, `nestc kernels` and `nestc probes`: what there is to choose from.
 
 use std::io;
 
@@ -6,7 +6,48 @@ use nest_kernels::KERNELS;
 use serde_json::json;
 
 use super::printer::{Printer, table};
+use crate::bench::probe::{self, ProbeInfo};
+use crate::diag::{Diagnostic, PROBE_REFUSED, Result};
 use crate::target::{Board, Memory, MemoryKind};
+
+/// Prints the debug probes on this computer.
+pub fn probes(printer: &Printer) -> Result<io::Result<()>> {
+    let probes = (probe::driver()?.list()).map_err(|error| {
+        Diagnostic::new(
+            PROBE_REFUSED,
+            "nestc probes",
+            format!("probes cannot be searched: {}", error.detail),
+            "check that USB devices are visible here, for example with `lsusb`",
+        )
+    })?;
+    let (text, document) = listed(&probes);
+    Ok(printer.result(&document, &text))
+}
+
+/// Probes for people and as a document.
+fn listed(probes: &[ProbeInfo]) -> (String, serde_json::Value) {
+    let mut rows = vec![["--probe", "name", "usable"].map(String::from).to_vec()];
+    let mut documents = Vec::new();
+    for probe in probes {
+        let selector = probe.selector().to_string();
+        documents.push(json!({
+            "probe": selector,
+            "name": probe.name,
+            "usable": probe.allowed,
+        }));
+        let usable = if probe.allowed {
+            "yes"
+        } else {
+            "no, see nestc explain E762"
+        };
+        rows.push(vec![selector, probe.name.clone(), usable.into()]);
+    }
+    let text = match probes {
+        [] => "no debug probe is connected\n".into(),
+        _ => table(&rows),
+    };
+    (text, json!({ "probes": documents }))
+}
 
 /// Prints the boards.
 pub fn targets(printer: &Printer) -> io::Result<()> {
@@ -96,4 +137,31 @@ pub fn kernels(printer: &Printer) -> io::Result<()> {
         })
         .collect();
     printer.result(&json!({ "kernels": documents }), &table(&rows))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probes_are_listed_as_the_option_takes_them() {
+        let probes = [true, false].map(|allowed| ProbeInfo {
+            name: "ST-Link V3".into(),
+            vendor: 0x0483,
+            product: 0x374e,
+            interface: None,
+            serial: allowed.then(|| "0A".into()),
+            allowed,
+        });
+        let (text, document) = listed(&probes);
+        assert_eq!(
+            text,
+            "--probe       name        usable\n\
+             0483:374e:0A  ST-Link V3  yes\n\
+             0483:374e     ST-Link V3  no, see nestc explain E762\n"
+        );
+        assert_eq!(document["probes"][0]["probe"], "0483:374e:0A");
+        assert_eq!(document["probes"][1]["usable"], false);
+        assert_eq!(listed(&[]).0, "no debug probe is connected\n");
+    }
 }

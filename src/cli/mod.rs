@@ -78,6 +78,7 @@ fn dispatch(verb: &Verb, printer: &Printer) -> Result<io::Result<()>> {
         Verb::Compile(args) => compile::run(args, printer),
         Verb::Eval(args) => eval::run(args, printer),
         Verb::Explain(args) => explain::run(args, printer),
+        Verb::Probes => lists::probes(printer),
         Verb::Targets => Ok(lists::targets(printer)),
         Verb::Kernels => Ok(lists::kernels(printer)),
         Verb::Completions { shell } => {

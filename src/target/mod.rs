@@ -69,6 +69,26 @@ pub struct Board {
     pub clock: Clock,
     /// All memories.
     pub memory: Vec<Memory>,
+    /// How a debug probe knows the chip; boards without are told by their core alone.
+    pub debug: Option<Debug>,
+}
+
+/// Words by which a debug probe tells this chip from others, and a locked one from an open one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Debug {
+    /// Where the chip's identification stands.
+    pub id_address: u32,
+    /// The bits that count.
+    pub id_mask: u32,
+    /// What they are.
+    pub id: u32,
+    /// Where the read-out protection stands.
+    pub lock_address: u32,
+    /// The bits that count.
+    pub lock_mask: u32,
+    /// What they are without protection.
+    pub lock_open: u32,
 }
 
 /// The core and its caches.
@@ -341,6 +361,7 @@ mod tests {
             );
             let tcm = board.itcm().or(board.dtcm());
             assert!(tcm.is_none() || board.core.kind == CoreKind::CortexM7);
+            assert_eq!(board.probe_rs_chip.is_some(), board.debug.is_some());
             for (i, a) in board.memory.iter().enumerate() {
                 for b in &board.memory[i + 1..] {
                     assert!(

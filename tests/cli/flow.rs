@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use nestc::bench::{self, BenchOptions, Compiled, EmulatorRunner, Recorder, Transcript};
 use serde_json::Value;
 
 use crate::golden;
@@ -234,7 +235,38 @@ fn from_a_pretrained_network_to_a_report() {
     );
     refusals += &flow.refused(2, &["bench", "fw", "--fail-if", "cycles[level=2] > 1"]);
     refusals += &flow.refused(2, &["bench", "fw", "--verify", "65", "--data", test[1]]);
-    refusals += &flow.refused(3, &["bench", "fw", "--on", "probe"]);
+    // A name that no probe is asked about, so that nothing depends on what is connected.
+    let probe = ["bench", "fw", "--on", "probe", "--chip", "stm32nosuch"];
+    let (exit, code) = if cfg!(feature = "probe") {
+        (2, "E767")
+    } else {
+        (3, "E008")
+    };
+    assert!(flow.refused(exit, &probe).contains(code));
+    refusals += &flow.refused(
+        2,
+        &[&probe[..], &["--record", "no/such/session.json"]].concat(),
+    );
+    refusals += &flow.refused(
+        2,
+        &["bench", "fw", "--on", "probe", "--timing", "pessimistic"],
+    );
+    refusals += &flow.refused(
+        2,
+        &[
+            "bench",
+            "fw",
+            "--chip",
+            "STM32H743ZITx",
+            "--probe",
+            "0483:374e",
+            "--record",
+            "s.json",
+        ],
+    );
+    fs::write(flow.path("empty.json"), "{}").unwrap();
+    refusals += &flow.refused(2, &["bench", "fw", "--on", "replay:empty.json"]);
+    refusals += &flow.refused(2, &["bench", "fw", "--on", "replay:none.json"]);
     let timed = flow.nestc(&["bench", "fw", "--verify", "0"]);
     let table = String::from_utf8(timed.stdout).unwrap();
     assert!(table.contains("not compared with the host"), "{table}");
@@ -254,6 +286,21 @@ fn from_a_pretrained_network_to_a_report() {
     let random = flow.json(&["bench", "fw"]);
     assert!(random["inputs"].as_str().unwrap().starts_with("random"));
     assert_eq!(random["levels"][0]["accuracy_top1"], Value::Null);
+
+    // A recorded session gives what the recorded board gave, here the emulator.
+    let compiled = Compiled::open(&flow.path("fw")).unwrap();
+    let mut recorder = Recorder::new(EmulatorRunner::new(&compiled).unwrap());
+    let options = BenchOptions::default();
+    bench::bench(&compiled, &mut recorder, &options, &mut |_, _| {}).unwrap();
+    let transcript = Transcript::new(&compiled, recorder.exchanges);
+    transcript.write(&flow.path("session.json")).unwrap();
+    let replay = ["bench", "fw", "--on", "replay:session.json"];
+    let played = flow.json(&replay);
+    assert_eq!(played["measured_by"], "replay");
+    assert_eq!(played["bit_exact"]["mismatches"], 0);
+    assert_eq!(levels(&played, "cycles"), levels(&random, "cycles"));
+    let diverged = flow.refused(3, &[&replay[..], &["--verify", "2"]].concat());
+    assert!(diverged.contains("error[E755]"), "{diverged}");
 
     golden::check("flow", &refusals);
 }

@@ -6,7 +6,7 @@ use nestc::diag::CODES;
 
 use crate::golden;
 
-const VERBS: [&str; 11] = [
+const VERBS: [&str; 12] = [
     "check",
     "train",
     "eval",
@@ -14,6 +14,7 @@ const VERBS: [&str; 11] = [
     "compile",
     "bench",
     "study",
+    "probes",
     "targets",
     "kernels",
     "explain",
@@ -52,9 +53,33 @@ fn every_verbs_help_ends_in_an_example() {
     }
 }
 
+/// What is connected differs, and may be nothing; that it is said does not.
+#[test]
+fn probes_are_listed_wherever_nestc_runs() {
+    let output = nestc(&["probes"]);
+    if !cfg!(feature = "probe") {
+        assert_eq!(output.status.code(), Some(3));
+        assert!(stderr(&output).contains("error[E008]"));
+        return;
+    }
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let text = stdout(&output);
+    assert!(
+        text == "no debug probe is connected\n" || text.starts_with("--probe"),
+        "{text}"
+    );
+    let document = nestc(&["probes", "--json"]);
+    let document: serde_json::Value = serde_json::from_slice(&document.stdout).unwrap();
+    assert_eq!(document["schema_version"], 1);
+    assert_eq!(
+        document["probes"].as_array().unwrap().is_empty(),
+        text.starts_with("no")
+    );
+}
+
 #[test]
 fn wrong_use_gives_a_coded_finding_and_exit_2() {
-    let cases: [&[&str]; 24] = [
+    let cases: [&[&str]; 29] = [
         &["tran"],
         &[
             "train",
@@ -67,6 +92,11 @@ fn wrong_use_gives_a_coded_finding_and_exit_2() {
             "o",
         ],
         &["bench", "d", "--timing", "no/timing.toml"],
+        &["bench", "d", "--on", "board"],
+        &["bench", "d", "--on", "probe", "--probe", "stlink"],
+        &["bench", "d", "--on", "probe", "--speed", "0"],
+        &["bench", "d", "--on", "probe", "--timeout", "0"],
+        &["bench", "d", "--probe", "0483:374e"],
         &["bench", "d", "--fail-if", "cycles_optimistic > 1"],
         &["calibrate", "no.elf", "-o", "timing.toml"],
         &[

@@ -6,6 +6,7 @@ mod boxes;
 #[path = "../cli/golden.rs"]
 mod golden;
 mod networks;
+mod probe;
 mod qemu;
 mod real;
 mod refusals;
