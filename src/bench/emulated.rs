@@ -6,7 +6,9 @@ use std::sync::Mutex;
 use rayon::prelude::*;
 
 use super::session::{Session, Timing};
-use super::{BenchOptions, Compiled, EmulatorRunner, Runs, inputs, join, report, verify};
+use super::{
+    BenchOptions, Compiled, EmulatorRunner, Runs, cycles_missing, inputs, join, report, verify,
+};
 use crate::diag::Result;
 use crate::emulator::TimingConfig;
 use crate::ir::ids::{Id, Level};
@@ -119,6 +121,7 @@ pub fn bench_emulated(
         timings: timings.next().unwrap_or_default(),
         pessimistic: timings.next().unwrap_or_default(),
         stack,
+        cycles_missing: cycles_missing(compiled.board.core.kind),
     };
     let modelled = compiled.board.core.kind.has_cycle_model();
     Ok(BenchReport {

@@ -199,6 +199,8 @@ struct Runs {
     /// The same in the pessimistic setting, or none.
     pessimistic: Vec<Timing>,
     stack: Bytes,
+    /// Why their cycles mean nothing, if they do.
+    cycles_missing: Option<String>,
 }
 
 /// Measures the image of `compiled` on `runner`. `progress` hears of finished commands and how many
@@ -244,6 +246,11 @@ pub fn bench(
         timings,
         pessimistic: Vec::new(),
         stack: session.stack()?,
+        // A processor's own counter needs no model.
+        cycles_missing: match runner.measured_by() {
+            MeasuredBy::Emulator => cycles_missing(compiled.board.core.kind),
+            MeasuredBy::Probe | MeasuredBy::Replay => None,
+        },
     };
     Ok(BenchReport {
         measured_by: runner.measured_by(),
@@ -265,7 +272,7 @@ fn report(compiled: &Compiled, inputs: String, accuracies: &Accuracies, runs: Ru
         clock_hz: compiled.board.clock.core_hz,
         measured_by: MeasuredBy::Emulator,
         emulator_model: (core.has_cycle_model()).then(|| EMULATOR_MODEL.into()),
-        cycles_missing: cycles_missing(core),
+        cycles_missing: runs.cycles_missing.clone(),
         timing: None,
         head: compiled.head.as_ref().map(Head::to_string),
         inputs,
@@ -276,7 +283,8 @@ fn report(compiled: &Compiled, inputs: String, accuracies: &Accuracies, runs: Ru
             .map(|(level, timing)| {
                 let level = Level::from_index(level);
                 let pessimistic = runs.pessimistic.get(level.index());
-                level_report(compiled, level, timing, pessimistic, accuracies)
+                let counted = runs.cycles_missing.is_none();
+                level_report(compiled, level, timing, pessimistic, accuracies, counted)
             })
             .collect(),
         kernels: LayerKernels::of(&program.steps),
@@ -498,18 +506,18 @@ fn level_report(
     timing: &Timing,
     pessimistic: Option<&Timing>,
     accuracies: &Accuracies,
+    counted: bool,
 ) -> BenchLevel {
     let program = &compiled.program;
     let index = level.index();
     let run = timing.median_run();
-    let modelled = compiled.board.core.kind.has_cycle_model();
     let cautious = pessimistic.map(|timing| &timing.cycles[timing.median_run()]);
     let layers: Vec<BenchLayer> = (program.steps.iter().enumerate())
         .map(|(layer, step)| BenchLayer {
             name: step.name.clone(),
             op: step.op.into(),
             kernel: step.kernel.into(),
-            cycles: modelled.then(|| timing.cycles[run][layer]),
+            cycles: counted.then(|| timing.cycles[run][layer]),
             cycles_pessimistic: cautious.map(|cycles| cycles[layer]),
             instructions: timing.instructions[run]
                 .get(layer)
@@ -538,11 +546,11 @@ fn level_report(
         effective_macs: image::effective_macs(program, index),
         accuracy_top1: accuracies.as_ref().map(|(top1, _)| top1[index]),
         accuracy_images: accuracies.as_ref().map_or(0, |(_, images)| *images),
-        cycles: modelled.then_some(cycles),
+        cycles: counted.then_some(cycles),
         cycles_pessimistic: cautious.map(|cycles| cycles.iter().copied().sum()),
-        cold_cycles: modelled.then(|| timing.cycles[0].iter().copied().sum()),
+        cold_cycles: counted.then(|| timing.cycles[0].iter().copied().sum()),
         instructions: layers.iter().map(|l| l.instructions).sum(),
-        latency_ms: modelled.then(|| cycles.milliseconds_at(compiled.board.clock.core_hz)),
+        latency_ms: counted.then(|| cycles.milliseconds_at(compiled.board.clock.core_hz)),
         layers,
         boxes,
     }

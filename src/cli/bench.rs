@@ -235,7 +235,10 @@ fn judgeable(args: &BenchArgs, compiled: &Compiled, data: Option<&DataSpec>) -> 
     };
     let levels = compiled.program.level_count();
     let mut failures = Diagnostics::default();
-    let cycles_missing = bench::cycles_missing(compiled.board.core.kind);
+    let cycles_missing = match args.on {
+        RunnerArg::Emulator => bench::cycles_missing(compiled.board.core.kind),
+        RunnerArg::Probe | RunnerArg::Replay(_) => None,
+    };
     for condition in &args.fail_if {
         let judged = condition.can_be_judged(levels, labelled, cycles_missing.clone());
         if let Err(missing) = judged {

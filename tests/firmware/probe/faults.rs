@@ -1,8 +1,10 @@
 //! Every fault that is named, as its message reads.
 
 use nest_device::mailbox::{Field, Status};
+use nestc::bench::Compiled;
 use nestc::bench::probe::{Cause, ProbeError, ProbeOptions, Selector};
 use nestc::image::MAILBOX_SYMBOL;
+use nestc::target::Board;
 
 use super::fake::{Call, End, Fake, Fault, State, st_link};
 use super::{COMPILED, from, measure, once, options};
@@ -394,6 +396,15 @@ fn every_fault_is_named_with_its_remedy() {
     );
 
     assert!(cases >= 25, "{cases}");
+    let emulated = Compiled {
+        board: Board::named("mps2-an500").unwrap(),
+        program: compiled.program.clone(),
+        elf: Vec::new(),
+        image: compiled.image.clone(),
+    };
+    let fault = measure(&emulated, &Fake::new(compiled, Vec::new()), &options()).unwrap_err();
+    let class = fault.exit_code();
+    text += &format!("## a board that exists in software only (exit {class})\n{fault}\n\n");
     for bad in ["stlink", "0483:37g4", "0483:374e-x:1"] {
         let fault = bad.parse::<Selector>().unwrap_err();
         text += &format!("## --probe {bad} (exit {})\n{fault}\n\n", fault.exit_code());
