@@ -530,7 +530,7 @@ fn level_report(
         .collect();
     let boxes = timing.boxes.as_ref().map(|boxes| BenchBoxes {
         found: boxes.found,
-        cycles: modelled.then(|| boxes.cycles[run]),
+        cycles: counted.then(|| boxes.cycles[run]),
         cycles_pessimistic: pessimistic.and_then(|timing| {
             let boxes = timing.boxes.as_ref()?;
             Some(boxes.cycles[timing.median_run()])

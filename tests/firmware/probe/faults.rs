@@ -401,6 +401,8 @@ fn every_fault_is_named_with_its_remedy() {
         program: compiled.program.clone(),
         elf: Vec::new(),
         image: compiled.image.clone(),
+        head: None,
+        decoder: None,
     };
     let fault = measure(&emulated, &Fake::new(compiled, Vec::new()), &options()).unwrap_err();
     let class = fault.exit_code();
