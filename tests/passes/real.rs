@@ -285,7 +285,7 @@ fn passes_are_as_long_as_memory_allows() {
             "{}",
             short.arena_bytes
         );
-        assert_eq!(pairs(&short).iter().any(|(a, b)| a > b), shrinks);
+        assert!(!shrinks || pairs(&short).iter().any(|(a, b)| a > b));
         // Nothing makes it fit: behind the data cache no pass is longer, and estimates say what that costs.
         let cached = planned(20_000);
         assert!(cached.arena_bytes <= arena, "{}", cached.arena_bytes);
