@@ -581,7 +581,7 @@ fn an_image_goes_to_its_physical_addresses_and_starts_from_its_vectors() {
     // Outside memory, and so without vectors: both are said.
     let text = refused(&elf(0x6000_0000, &image));
     assert!(
-        text.contains("E701") && text.contains("E702") && text.contains("AXI SRAM"),
+        text.contains("E701") && text.contains("E702") && text.contains("AXISRAM"),
         "{text}"
     );
     // Across the end of flash.
