@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use crate::ir::float::FloatGraph;
 use crate::ir::ids::ValueId;
+use crate::train::simd::pages::enlarge;
 use crate::train::simd::{Isa, LANES, Lanes};
 
 use super::linear::{Maps, PreparedLinear};
@@ -87,6 +88,7 @@ pub(super) struct Scratch {
 pub(super) fn grown(buffer: &mut Vec<Lanes>, len: usize) -> &mut [Lanes] {
     if buffer.len() < len {
         buffer.resize(len, Lanes::ZERO);
+        enlarge(buffer);
     }
     buffer
 }
@@ -186,9 +188,15 @@ impl Engine {
             sums: vec![Vec::new(); plan.steps.len()],
             seen: Vec::new(),
         };
+        let blocks: Vec<Block> = (0..images.div_ceil(LANES)).map(block).collect();
+        // Only now that all of it is there: a large page may span several buffers.
+        for block in &blocks {
+            block.values.iter().for_each(|v| enlarge(v));
+            block.pool.iter().for_each(|v| enlarge(v));
+        }
         Self {
             isa,
-            blocks: (0..images.div_ceil(LANES)).map(block).collect(),
+            blocks,
             images: 0,
             mode: Mode::Running,
             norms: vec![NormState::default(); plan.norms.len()],

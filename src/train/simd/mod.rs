@@ -9,6 +9,7 @@
 pub mod convolve;
 pub mod elementwise;
 pub mod lanes;
+pub mod pages;
 pub mod rounding;
 pub mod winograd;
 #[cfg(target_arch = "x86_64")]
