@@ -156,9 +156,9 @@ mod tests {
         let (text, document) = listed(&probes);
         assert_eq!(
             text,
-            "--probe       name        usable\n\
-             0483:374e:0A  ST-Link V3  yes\n\
-             0483:374e     ST-Link V3  no, see nestc explain E762\n"
+            "     --probe  name        usable\n\
+             0483:374e:0A  ST-Link V3  yes\n   \
+             0483:374e  ST-Link V3  no, see nestc explain E762\n"
         );
         assert_eq!(document["probes"][0]["probe"], "0483:374e:0A");
         assert_eq!(document["probes"][1]["usable"], false);
