@@ -246,6 +246,7 @@ fn replayed(compiled: &Compiled, exchanges: Vec<Exchange>, report: &BenchReport)
     assert_eq!(again.measured_by, MeasuredBy::Replay);
     again.measured_by = report.measured_by;
     again.emulator_model.clone_from(&report.emulator_model);
+    again.timing.clone_from(&report.timing);
     assert_eq!(&again, report);
 
     // The checksums are the first read of the mailbox behind its start that is long enough.
