@@ -13,6 +13,7 @@ use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ir::program::Patches;
 use crate::units::{Bytes, Cycles, Hertz, Instructions, Macs, group_thousands};
 
 pub use kernels::{KernelCandidate, LayerKernels, explain};
@@ -108,6 +109,9 @@ pub struct ImageReport {
     /// How closely the integer network follows the float network, if that was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantisation: Option<Quantisation>,
+    /// Whether the first layers run in stripes of rows, and what that costs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patches: Option<Patches>,
     /// Where everything lies in the arena, and when.
     #[serde(default)]
     pub memory: MemoryMap,
@@ -397,7 +401,14 @@ impl ImageReport {
             self.flash_bytes.line(),
             self.ram_bytes.line(),
             self.arena_bytes,
-            self.arena_memory,
+            match self.memory.fast_bytes {
+                Bytes(0) => self.arena_memory.clone(),
+                fast => format!(
+                    "two parts, {fast} in DTCM and {} in {}",
+                    self.arena_bytes - fast,
+                    self.arena_memory
+                ),
+            },
             self.arena_lower_bound_bytes,
             match self.itcm_bytes {
                 Bytes(0) => "kernels run from flash".to_string(),
@@ -408,6 +419,20 @@ impl ImageReport {
             out += &format!("layout: {transposes} run-time transposes\n");
         }
         out.push('\n');
+        if let Some(patches) = &self.patches {
+            let macs: u64 = self.layers.iter().map(|l| l.live_macs.0).sum();
+            // Writing into a string cannot fail.
+            let _ = writeln!(
+                out,
+                "the first {} layers run in {} stripes: the arena takes {} instead of {}, for {} MACs more ({:.1} %)\n",
+                patches.layers,
+                patches.stripes,
+                self.arena_bytes,
+                patches.whole_arena,
+                group_thousands(patches.again.0),
+                100.0 * patches.again.0 as f64 / macs.saturating_sub(patches.again.0).max(1) as f64,
+            );
+        }
         if self.dead_channels.removed > 0 {
             let macs = self.levels.last().map_or(Macs(0), |level| level.macs);
             // Writing into a string cannot fail.

@@ -199,6 +199,13 @@ pub struct CompileArgs {
     /// The most RAM an inference may take, its stack included, for example 128K (default: the board's).
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub ram_budget: Option<u64>,
+    /// Keep all activations in one block, even where the fast memory could take a part of them.
+    #[arg(long)]
+    pub one_arena: bool,
+    /// Run the first layers in stripes of rows, whose halos are computed twice: where the arena would
+    /// not fit otherwise (auto), in so many stripes, or never (off).
+    #[arg(long, value_name = "auto|N|off", default_value = "auto", value_parser = patches)]
+    pub patches: PatchesArg,
     /// What to choose kernels for: the fewest cycles on average over the levels, or the least flash
     /// at no more than 1.5 times the fewest cycles.
     #[arg(long, value_enum, default_value_t = ObjectiveArg::Latency)]
@@ -366,6 +373,27 @@ pub fn levels(text: &str) -> Result<Levels, String> {
         ));
     }
     Ok(Levels(all))
+}
+
+/// What `--patches` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PatchesArg {
+    /// Where it is needed.
+    Auto,
+    /// Never.
+    Off,
+    /// In so many stripes.
+    Stripes(usize),
+}
+
+/// `auto`, `off`, or a number of stripes.
+fn patches(text: &str) -> Result<PatchesArg, String> {
+    match (text, text.parse()) {
+        ("auto", _) => Ok(PatchesArg::Auto),
+        ("off", _) => Ok(PatchesArg::Off),
+        (_, Ok(stripes @ 2..=64)) => Ok(PatchesArg::Stripes(stripes)),
+        _ => Err("give auto, off or a number of stripes from 2 to 64".into()),
+    }
 }
 
 /// A positive number.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::args::{BlockArg, CompileArgs, ObjectiveArg};
+use super::args::{BlockArg, CompileArgs, ObjectiveArg, PatchesArg};
 use super::printer::Printer;
 use super::watch::Watch;
 use super::{detection, model};
@@ -15,7 +15,9 @@ use crate::emit::{self, Budgets};
 use crate::export;
 use crate::image::{self, BuildOptions};
 use crate::ir::nested::NestedModel;
-use crate::passes::{self, Artefact, CompileOptions, Objective, PIPELINE, Preferences};
+use crate::passes::{
+    self, Artefact, CompileOptions, FastMemory, Objective, PIPELINE, Patching, Preferences,
+};
 use crate::report::{self, LayerKernels, MemoryMap, Quantisation};
 use crate::target::Board;
 use crate::units::Bytes;
@@ -50,7 +52,12 @@ pub fn run(args: &CompileArgs, printer: &Printer) -> Result<io::Result<()>> {
         ram: args.ram_budget.map(Bytes),
         ..Budgets::default()
     };
-    emit::check_activations(&nested.graph, &board, budgets)?;
+    let patching = match args.patches {
+        PatchesArg::Off => Patching::Off,
+        PatchesArg::Stripes(stripes) => Patching::Stripes(stripes),
+        PatchesArg::Auto => emit::patch_to_fit(&nested.graph, &board, budgets),
+    };
+    emit::check_activations(&nested.graph, &board, budgets, patching != Patching::Off)?;
     let head = args.head.clone().or_else(|| model::recorded_head(&nested));
     let boxes = match &head {
         Some(head) => {
@@ -65,8 +72,11 @@ pub fn run(args: &CompileArgs, printer: &Printer) -> Result<io::Result<()>> {
         .or_else(|| model::recorded_data(&nested));
     let calibration = model::calibration(args.calibrate.as_ref(), None, &nested, printer)?;
 
-    let fast_memory = emit::fast_memory(&nested.graph, &board).0;
-    let fast_memory = Bytes(fast_memory.saturating_sub(boxes.0) / 32 * 32);
+    let mut fast_memory = emit::fast_memory(&nested.graph, &board);
+    fast_memory.whole = Bytes(fast_memory.whole.0.saturating_sub(boxes.0) / 32 * 32);
+    if args.one_arena {
+        fast_memory.part = Bytes(0);
+    }
     let mut watch = Watch::new(printer, args.dump_after.as_deref());
     watch.measure_fidelity = true;
     let artefact = lower(
@@ -75,6 +85,7 @@ pub fn run(args: &CompileArgs, printer: &Printer) -> Result<io::Result<()>> {
         last,
         &preferences(args),
         Some(fast_memory),
+        patching,
         &mut watch,
     )?;
     let mut dumped = watch.dumped.unwrap_or_default();
@@ -166,7 +177,8 @@ pub fn lower(
     calibration: Option<&Dataset>,
     last: Option<&str>,
     preferences: &Preferences,
-    fast_memory: Option<Bytes>,
+    fast_memory: Option<FastMemory>,
+    patching: Patching,
     watch: &mut Watch<'_>,
 ) -> Result<Artefact> {
     let options = CompileOptions {
@@ -174,6 +186,7 @@ pub fn lower(
         calibration,
         preferences: preferences.clone(),
         fast_memory,
+        patching,
         measure_fidelity: watch.measure_fidelity,
         ..CompileOptions::default()
     };

@@ -15,7 +15,7 @@ use crate::detect::Head;
 use crate::diag::Result;
 use crate::ir::nested::NestedModel;
 use crate::ir::program::Program;
-use crate::passes::{Artefact, Preferences, evaluate_int8};
+use crate::passes::{Artefact, Patching, Preferences, evaluate_int8};
 use crate::train;
 
 /// One level's figures.
@@ -141,6 +141,7 @@ fn program(args: &EvalArgs, nested: NestedModel, printer: &Printer) -> Result<Pr
         None,
         &Preferences::default(),
         None,
+        Patching::Off,
         &mut watch,
     )?;
     match artefact {

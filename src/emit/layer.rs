@@ -7,10 +7,12 @@ use nest_kernels::layer::Tap;
 
 use data::*;
 
-use super::rust_text::{Expr, array, array_ref, atom, atoms, for_comment, static_item};
-use super::view::{Place, shape_text};
+use super::rust_text::{
+    Expr, array, array_ref, atom, atoms, for_comment, static_item, static_name,
+};
+use super::view::{LayerName, Place, shape_text};
 use crate::diag::{Diagnostic, PROGRAM_LAYOUT};
-use crate::ir::ids::TensorId;
+use crate::ir::ids::{Id, TensorId};
 use crate::ir::int::{IntBinary, IntMove};
 use crate::ir::program::{Payload, Program, Step};
 
@@ -31,7 +33,13 @@ struct LayerFile {
     inputs: String,
     output: String,
     level_parameter: &'static str,
+    /// Whether the arena has two parts.
+    divided: bool,
+    arena_parameter: &'static str,
+    fast_parameter: &'static str,
     body: Vec<String>,
+    /// What is named of an earlier layer's module, which holds the constants of both.
+    shared: String,
     data: Vec<String>,
 }
 
@@ -63,8 +71,19 @@ pub(super) fn layer_file(
     program: &Program,
     index: usize,
     step: &Step,
+    modules: &[LayerName],
 ) -> Result<String, Diagnostic> {
-    let parts = parts(program, step);
+    let mut parts = parts(program, step);
+    let mut shared = String::new();
+    if let Some(owner) = step.same_as.and_then(|of| modules.get(of.index())) {
+        let mut names: Vec<&str> = parts.data.iter().filter_map(|d| static_name(d)).collect();
+        if !names.is_empty() {
+            names.sort_unstable();
+            shared = format!("use super::{}::{};", owner.module, import_list(&names));
+        }
+        parts.data.clear();
+    }
+    let cut = program.fast_bytes.0 as usize;
     let inputs: Vec<Place> = (step.inputs.iter())
         .map(|&t| Place::of(&program.tensors[t]))
         .collect();
@@ -77,9 +96,10 @@ pub(super) fn layer_file(
         &program.tensors[step.output],
     );
     let body = match &step.payload {
-        Payload::Move(_) => moves(step, &inputs, output)?,
-        _ => body(step, &parts, &inputs, output, may_share)?,
+        Payload::Move(_) => moves(step, &inputs, output, cut)?,
+        _ => body(step, &parts, &inputs, output, may_share, cut)?,
     };
+    let names = |arena: &str| body.iter().any(|line| line.contains(arena));
     let types: Vec<&str> = {
         let mut all = parts.helpers.to_vec();
         all.push(parts.ty);
@@ -99,6 +119,8 @@ pub(super) fn layer_file(
         None => Expr::Struct(parts.ty, parts.fields),
     };
     let layer = layer.print(0, format!("static LAYER: {layer_type} = ").len());
+    let named = |import: &&&str| shared.is_empty() || layer.contains(**import);
+    let format_imports: Vec<&str> = parts.format_imports.iter().filter(named).copied().collect();
     let ranges: Vec<String> = inputs.iter().map(Place::range).collect();
     let file = LayerFile {
         index,
@@ -107,14 +129,22 @@ pub(super) fn layer_file(
         kernel: for_comment(step.kernel),
         input_shape: shape_text(program.tensors[step.inputs[0]].shape),
         output_shape: shape_text(program.tensors[step.output].shape),
-        format_imports: import_list(parts.format_imports),
+        format_imports: import_list(&format_imports),
         layer_imports: import_list(&types),
         layer_type,
         layer,
         inputs: ranges.join(" and "),
         output: output.range(),
         level_parameter: if parts.takes_level { "level" } else { "_level" },
+        divided: cut > 0,
+        arena_parameter: if names("arena.bytes") {
+            "arena"
+        } else {
+            "_arena"
+        },
+        fast_parameter: if names("fast.bytes") { "fast" } else { "_fast" },
         body,
+        shared,
         data: parts.data,
     };
     debug_assert!(first.end > 0);
@@ -145,6 +175,7 @@ fn body(
     inputs: &[Place],
     output: Place,
     may_share: bool,
+    cut: usize,
 ) -> Result<Vec<String>, Diagnostic> {
     let in_place = inputs[0].start == output.start && step.payload.runs_in_place();
     if in_place && inputs[0] != output {
@@ -220,7 +251,7 @@ fn body(
     if has_scratch {
         regions.push(("scratch", scratch, true));
     }
-    let mut lines = carve(step, &mut regions)?;
+    let mut lines = carve(step, &mut regions, cut)?;
     if has_scratch {
         lines.push("let scratch = nest_kernels::words(scratch);".into());
         arguments.push("scratch");
@@ -251,11 +282,16 @@ fn body(
 }
 
 /// The statements of `run` for a layer that moves elements: each input by itself.
-fn moves(step: &Step, inputs: &[Place], output: Place) -> Result<Vec<String>, Diagnostic> {
+fn moves(
+    step: &Step,
+    inputs: &[Place],
+    output: Place,
+    cut: usize,
+) -> Result<Vec<String>, Diagnostic> {
     let mut lines = Vec::new();
     for (i, &input) in inputs.iter().enumerate() {
         let mut regions = [("input", input, false), ("output", output, true)];
-        lines.append(&mut carve(step, &mut regions)?);
+        lines.append(&mut carve(step, &mut regions, cut)?);
         lines.push(format!(
             "nest_kernels::move_elements(&LAYER[{i}], level.index(), input, output);"
         ));
@@ -263,9 +299,40 @@ fn moves(step: &Step, inputs: &[Place], output: Place) -> Result<Vec<String>, Di
     Ok(lines)
 }
 
-/// Statements that borrow all regions from the arena at once.
-fn carve(step: &Step, regions: &mut [(&str, Place, bool)]) -> Result<Vec<String>, Diagnostic> {
+/// Statements that borrow all regions at once: those that begin below `cut` from the arena's fast
+/// part.
+fn carve(
+    step: &Step,
+    regions: &mut [(&str, Place, bool)],
+    cut: usize,
+) -> Result<Vec<String>, Diagnostic> {
     regions.sort_by_key(|(_, place, _)| place.start);
+    let (fast, rest) = regions.split_at(regions.partition_point(|(_, p, _)| p.start < cut));
+    if let Some((name, place, _)) = fast.iter().find(|(_, place, _)| place.end > cut) {
+        return Err(clash(
+            step,
+            format!("`{name}` is bytes {}, and {cut} are fast", place.range()),
+        ));
+    }
+    let mut lines = Vec::new();
+    for (part, of, base) in [(fast, "fast", 0), (rest, "arena", cut)] {
+        if !part.is_empty() {
+            lines.append(&mut carve_part(step, part, of, base)?);
+        }
+    }
+    match lines.is_empty() {
+        true => Err(clash(step, "it needs no tensor".into())),
+        false => Ok(lines),
+    }
+}
+
+/// Statements that borrow regions, in order, from one part of the arena, which begins at byte `base`.
+fn carve_part(
+    step: &Step,
+    regions: &[(&str, Place, bool)],
+    arena: &str,
+    base: usize,
+) -> Result<Vec<String>, Diagnostic> {
     for pair in regions.windows(2) {
         let ((a, left, _), (b, right, _)) = (pair[0], pair[1]);
         if left.end > right.start {
@@ -293,8 +360,9 @@ fn carve(step: &Step, regions: &mut [(&str, Place, bool)]) -> Result<Vec<String>
         return Err(clash(step, "it needs no tensor".into()));
     };
     // What is left to split, and its first byte.
-    let (mut rest, mut base) = ("arena.bytes", 0);
-    let parts = ["low", "middle", "upper"];
+    let prefix = if arena == "fast" { "fast_" } else { "" };
+    let (mut rest, mut base) = (format!("{arena}.bytes"), base);
+    let parts = ["low", "middle", "upper"].map(|part| format!("{prefix}{part}"));
     if regions.len() > parts.len() + 1 {
         return Err(clash(step, format!("it needs {} regions", regions.len())));
     }
@@ -302,18 +370,18 @@ fn carve(step: &Step, regions: &mut [(&str, Place, bool)]) -> Result<Vec<String>
     for (i, (pair, part)) in regions.windows(2).zip(parts).enumerate() {
         let next = pair[1].1.start;
         let after = if i + 2 == regions.len() {
-            "high"
+            format!("{prefix}high")
         } else {
-            "rest"
+            format!("{prefix}rest")
         };
         splits.push(format!(
             "let ({part}, {after}) = {rest}.split_at_mut({});",
             next - base
         ));
-        borrows.push(borrow(pair[0], part, base));
+        borrows.push(borrow(pair[0], &part, base));
         (rest, base) = (after, next);
     }
-    borrows.push(borrow(last, rest, base));
+    borrows.push(borrow(last, &rest, base));
     splits.append(&mut borrows);
     Ok(splits)
 }

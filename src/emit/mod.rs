@@ -20,6 +20,7 @@ use crate::ir::float::{FloatGraph, FloatOp};
 use crate::ir::ids::{Id, LayerId, ValueId};
 use crate::ir::program::Program;
 use crate::ir::text_int;
+use crate::passes::{FastMemory, Patching};
 use crate::report::SCHEMA_VERSION;
 use crate::target::{Board, ClockSetUp, Memory};
 use crate::units::{Bytes, group_thousands};
@@ -94,11 +95,17 @@ fn arena_type_bytes(program: &Program) -> Bytes {
 
 /// Refuses a network whose activations cannot fit whatever the compiler does: a convolution's input
 /// and output are in memory, the one over the other where that can be. Asked before anything is calibrated, which for such networks
-/// takes more memory than computers have.
+/// takes more memory than computers have. Layers that could run in stripes (`patched`) are not asked of.
 ///
 /// # Errors
 /// `E604` for the convolution that needs most.
-pub fn check_activations(graph: &FloatGraph, board: &Board, budgets: Budgets) -> Result<()> {
+pub fn check_activations(
+    graph: &FloatGraph,
+    board: &Board,
+    budgets: Budgets,
+    patched: bool,
+) -> Result<()> {
+    let first = if patched { first_chain(graph) } else { 0 };
     let unpadded = |value: ValueId| match graph.producer(value).map(|id| &graph.nodes[id]) {
         // Padding may become the convolution's own.
         Some(node) if matches!(node.op, FloatOp::Pad(_)) => graph.shape(node.inputs[0]).len(),
@@ -107,6 +114,7 @@ pub fn check_activations(graph: &FloatGraph, board: &Board, budgets: Budgets) ->
     let heaviest = graph
         .nodes
         .iter()
+        .skip(first)
         .filter(|node| matches!(node.op, FloatOp::Conv(_)))
         .map(|node| {
             (
@@ -141,6 +149,40 @@ pub fn check_activations(graph: &FloatGraph, board: &Board, budgets: Budgets) ->
     .into())
 }
 
+/// Nodes from the first on of which each reads the one before it and nothing else does.
+fn first_chain(graph: &FloatGraph) -> usize {
+    let reads = |v: ValueId| {
+        let reads = graph.nodes.iter().flat_map(|n| &n.inputs);
+        reads.filter(|&&input| input == v).count() + usize::from(graph.outputs.contains(&v))
+    };
+    let mut last = graph.input;
+    let chained = |node: &&crate::ir::float::Node| {
+        let next = node.inputs.len() == 1
+            && Some(node.inputs[0]) == last
+            && (last == graph.input || reads(node.inputs[0]) == 1);
+        last = Some(node.output);
+        next
+    };
+    graph.nodes.iter().take_while(chained).count()
+}
+
+/// When layers are to run in stripes: where an arena exceeds what the board has for what does not lie in
+/// tightly coupled memory, or the budget.
+pub fn patch_to_fit(graph: &FloatGraph, board: &Board, budgets: Budgets) -> Patching {
+    let values = graph.input.iter().chain(&graph.outputs);
+    let buffers: u64 = values.map(|&v| graph.shape(v).len() as u64).sum();
+    let whole = fast_memory(graph, board).whole;
+    let rest = match board.dtcm() {
+        Some(_) => Bytes(board.sram().bytes.0.saturating_sub(buffers) / 32 * 32).max(whole),
+        None => whole,
+    };
+    let budget = |Bytes(bytes)| Bytes(bytes.saturating_sub(STACK_RESERVE.0) / 32 * 32);
+    Patching::ToFit {
+        rest,
+        all: budgets.ram.map_or(Bytes(u64::MAX), budget),
+    }
+}
+
 /// What an image keeps in the data memory beside the arena: the host's buffers and mailbox, and the
 /// stack.
 fn beside_arena(buffers: u64, layers: usize) -> Bytes {
@@ -148,17 +190,28 @@ fn beside_arena(buffers: u64, layers: usize) -> Bytes {
 }
 
 /// Memory without wait states that an arena of this network may take on the board: tightly coupled
-/// memory, or the RAM of a core that has none and no caches either.
-pub fn fast_memory(graph: &FloatGraph, board: &Board) -> Bytes {
+/// memory, or the RAM of a core that has none and no caches either. And what a part of an arena may take
+/// of tightly coupled memory, beside which the host's buffers lie in the other.
+pub fn fast_memory(graph: &FloatGraph, board: &Board) -> FastMemory {
     let values = graph.input.iter().chain(&graph.outputs);
     let buffers: u64 = values.map(|&v| graph.shape(v).len() as u64).sum();
     let room = board.data().bytes.0;
     // Layers are fewer than nodes, and the arena ends on a multiple of 32.
-    let beside = beside_arena(buffers, graph.nodes.len());
-    Bytes(room.saturating_sub(beside.0) / 32 * 32)
+    let beside = |buffers| {
+        let beside = beside_arena(buffers, graph.nodes.len());
+        Bytes(room.saturating_sub(beside.0) / 32 * 32)
+    };
+    FastMemory {
+        whole: beside(buffers),
+        part: match board.dtcm() {
+            Some(_) => beside(0),
+            None => Bytes(0),
+        },
+    }
 }
 
-/// The memory the arena and the host's buffers go to: tightly coupled if they fit. Behind the data
+/// The memory the arena and the host's buffers go to: tightly coupled if they fit. Of an arena in two
+/// parts it is the second's; the first lies in the tightly coupled one. Behind the data
 /// cache of the bus memory inference is slower by half, since packed activations are read again and
 /// again: see [`crate::passes::plan_for`], which makes an arena fit where shorter passes can.
 ///
@@ -219,17 +272,25 @@ pub fn place<'a>(program: &Program, board: &'a Board, budgets: Budgets) -> Resul
     let tensors: u64 = lens.map(|t| program.tensors[t].shape.len() as u64).sum();
     let buffers = tensors + budgets.boxes.0;
     let (data, sram) = (board.data(), board.sram());
-    let beside_data = beside_arena(buffers, program.steps.len());
-    let memory = if arena + beside_data <= data.bytes {
+    let (fast, layers) = (program.fast_bytes, program.steps.len());
+    let beside_data = beside_arena(buffers, layers);
+    let memory = if fast == Bytes(0) && arena + beside_data <= data.bytes {
         data
     } else {
+        let beside_fast = beside_arena(0, layers);
+        if fast > Bytes(0) && fast + beside_fast > data.bytes {
+            faults.push(too_much(
+                data.bytes - Bytes(beside_fast.0.min(data.bytes.0)),
+                &data.name,
+            ));
+        }
         // Without tightly coupled memory the stack is there as well.
         let beside = if data == sram {
             beside_data
         } else {
             Bytes(buffers)
         };
-        if arena + beside > sram.bytes {
+        if Bytes(arena.0.saturating_sub(fast.0)) + beside > sram.bytes {
             faults.push(too_much(
                 sram.bytes - Bytes(beside.0.min(sram.bytes.0)),
                 &sram.name,
@@ -241,7 +302,7 @@ pub fn place<'a>(program: &Program, board: &'a Board, budgets: Budgets) -> Resul
 }
 
 /// Which memory holds what, as the last lines of a plan.
-fn placement(board: &Board, arena: &Memory) -> String {
+fn placement(program: &Program, board: &Board, arena: &Memory) -> String {
     let (flash, data) = (&board.flash().name, &board.data().name);
     let loops = match board.itcm() {
         Some(itcm) => format!(
@@ -250,8 +311,12 @@ fn placement(board: &Board, arena: &Memory) -> String {
         ),
         None => String::new(),
     };
+    let fast = match program.fast_bytes {
+        Bytes(0) => String::new(),
+        Bytes(bytes) => format!("memory {data} arena to byte {bytes}\n"),
+    };
     format!(
-        "memory {arena} arena\nmemory {data} stack\n{loops}\
+        "{fast}memory {arena} arena\nmemory {data} stack\n{loops}\
          memory {flash} weights and constants, read in place, and all other code\n",
         arena = arena.name,
     )
@@ -443,7 +508,7 @@ pub fn emit(
     let mut files = Vec::new();
     for (i, name) in names.iter().enumerate() {
         let step = &program.steps[LayerId::from_index(i)];
-        match layer::layer_file(program, i, step) {
+        match layer::layer_file(program, i, step, &names) {
             Ok(text) => push(
                 &mut files,
                 format!("model/src/layers/{}.rs", name.module),
@@ -462,6 +527,7 @@ pub fn emit(
     let arena_bytes = arena_type_bytes(program).0;
     let model_bytes = model_bytes(program).0;
     let in_data = memory == board.data();
+    let fast_bytes = program.fast_bytes.0;
     let mut add = |path: &str, text: String| push(&mut files, path.to_string(), text);
 
     add(
@@ -485,6 +551,8 @@ pub fn emit(
             board,
             levels: &levels,
             arena_bytes,
+            fast_bytes,
+            fast_memory: &board.data().name,
             arena_memory: &memory.name,
             model_bytes,
             head: head_text.as_deref(),
@@ -505,7 +573,8 @@ pub fn emit(
             name,
             nestc_version,
             format_version: nest_format::FORMAT_VERSION,
-            arena_bytes,
+            arena_bytes: arena_bytes - fast_bytes,
+            fast_bytes,
             model_bytes,
             levels: &levels,
             sparsities: view::sparsities(program),
@@ -526,18 +595,23 @@ pub fn emit(
     add(
         "model/src/arena.rs",
         text(&view::ModelArena {
-            bytes: program.arena_bytes.0,
+            bytes: program.arena_bytes.0 - fast_bytes,
+            fast_bytes,
             input: &input,
             outputs: &outputs,
         }),
     );
     add(
         "model/src/inference.rs",
-        text(&view::ModelInference { outputs: &outputs }),
+        text(&view::ModelInference {
+            fast_bytes,
+            outputs: &outputs,
+        }),
     );
     add(
         "model/src/layers.rs",
         text(&view::ModelLayers {
+            fast_bytes,
             layers: &names,
             output_ranges: view::output_ranges(program),
         }),
@@ -572,6 +646,7 @@ pub fn emit(
             enables: view::enables(memory),
             has_sram: view::separate_sram(board).is_some(),
             arena_section: if in_data { "" } else { ".nest.sram" },
+            fast_bytes,
             outputs: &outputs,
             output_len_sum: outputs.iter().map(|o| o.len).sum(),
             boxes,
@@ -581,7 +656,7 @@ pub fn emit(
     for (path, source) in RUNTIME_FILES.iter().filter(|(path, _)| needed(path)) {
         add(&format!("runtime/{path}"), (*source).to_string());
     }
-    let text = text_int::print_program(program) + &placement(board, memory);
+    let text = text_int::print_program(program) + &placement(program, board, memory);
     add("program.txt", text);
     files.push(File {
         path: PROGRAM_FILE_NAME.into(),
@@ -656,10 +731,10 @@ mod tests {
         // 3 bytes a pixel: the output may lie over the input.
         let fits = ((sram / 3) as f64).sqrt() as usize;
         assert_eq!(
-            check_activations(&network(fits), &board, Budgets::default()),
+            check_activations(&network(fits), &board, Budgets::default(), false),
             Ok(())
         );
-        let over = check_activations(&network(fits + 1), &board, Budgets::default());
+        let over = check_activations(&network(fits + 1), &board, Budgets::default(), false);
         let finding = &over.expect_err("too large").0[0];
         assert_eq!(finding.code, RAM_OVERFLOW);
         assert!(finding.place.contains("wide"), "{finding}");
@@ -667,7 +742,7 @@ mod tests {
             ram: Some(Bytes(3 * 99)),
             ..Budgets::default()
         };
-        assert_eq!(check_activations(&network(9), &board, tight), Ok(()));
-        assert!(check_activations(&network(10), &board, tight).is_err());
+        assert_eq!(check_activations(&network(9), &board, tight, false), Ok(()));
+        assert!(check_activations(&network(10), &board, tight, false).is_err());
     }
 }

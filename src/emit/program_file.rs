@@ -9,11 +9,12 @@ use sha2::{Digest, Sha256};
 
 use crate::diag::{Diagnostic, PROGRAM_FILE};
 use crate::ir::float::Shape;
-use crate::ir::ids::{Id, IdVec, TensorId};
+use crate::ir::ids::{Id, IdVec, LayerId, TensorId};
 use crate::ir::int::{IntBinary, IntMove, IntNest, Quant};
 use crate::ir::nested::{ChannelOrder, Preprocessing};
 use crate::ir::program::{
-    Candidate, EncodedBlocks, EncodedCompact, EncodedStream, Payload, PlacedTensor, Program, Step,
+    Candidate, EncodedBlocks, EncodedCompact, EncodedStream, Patches, Payload, PlacedTensor,
+    Program, Step,
 };
 use crate::units::{Bytes, Cycles, Macs};
 
@@ -126,10 +127,11 @@ structs! {
     EncodedStream { rows columns levels words prefix }
     EncodedBlocks { rows columns levels words steps prefix }
     EncodedCompact { rows columns wide gap_bits bytes }
-    PlacedTensor { name shape quant offset }
-    Step { name op kernel payload inputs output scratch_words scratch_offset macs live_macs effective_macs nonzero_weights weights model_channels weight_bytes index_bytes requant_bytes estimated_cycles candidates }
+    PlacedTensor { name shape quant offset part_of }
+    Patches { layers stripes whole_arena again }
+    Step { name op kernel payload same_as inputs output scratch_words scratch_offset macs live_macs effective_macs nonzero_weights weights model_channels weight_bytes index_bytes requant_bytes estimated_cycles candidates }
     Candidate { kernel refused cycles flash scratch_words }
-    Program { name sparsities tensors steps input outputs arena_bytes arena_bound preprocessing }
+    Program { name sparsities tensors steps input outputs arena_bytes fast_bytes arena_bound patches preprocessing }
 }
 
 macro_rules! enums {
@@ -188,14 +190,19 @@ impl Field for usize {
     }
 }
 
-impl Field for TensorId {
-    fn put(&self, out: &mut Vec<u8>) {
-        self.index().put(out);
-    }
-    fn get(from: &mut Reader<'_>) -> Option<Self> {
-        usize::get(from).map(TensorId::from_index)
-    }
+macro_rules! ids {
+    ($($ty:ident)*) => {$(
+        impl Field for $ty {
+            fn put(&self, out: &mut Vec<u8>) {
+                self.index().put(out);
+            }
+            fn get(from: &mut Reader<'_>) -> Option<Self> {
+                usize::get(from).map($ty::from_index)
+            }
+        }
+    )*};
 }
+ids!(TensorId LayerId);
 
 impl<T: Field> Field for Vec<T> {
     fn put(&self, out: &mut Vec<u8>) {

@@ -152,11 +152,18 @@ fn print_array(elements: &[Expr], indent: usize, column: usize) -> String {
     out + &" ".repeat(indent) + "]"
 }
 
-/// `static NAME: TYPE = value;`
+/// `pub(super) static NAME: TYPE = value;`: modules of other layers may share it.
 pub(super) fn static_item(name: &str, ty: &str, value: &Expr) -> String {
-    let lead = format!("static {name}: {ty} = ");
+    let lead = format!("{STATIC}{name}: {ty} = ");
     let text = value.print(0, lead.len());
     format!("{lead}{text};")
+}
+
+const STATIC: &str = "pub(super) static ";
+
+/// The name of a [`static_item`].
+pub(super) fn static_name(item: &str) -> Option<&str> {
+    Some(item.strip_prefix(STATIC)?.split_once(':')?.0)
 }
 
 /// `text` as an identifier part: lower-case letters, digits and single underscores.

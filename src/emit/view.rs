@@ -82,7 +82,10 @@ pub(super) struct ModelLib<'a> {
     pub name: &'a str,
     pub nestc_version: &'a str,
     pub format_version: u32,
+    /// Of the arena's second part, which is all of an arena of one.
     pub arena_bytes: u64,
+    /// Of its first part; 0 if there is one part.
+    pub fast_bytes: u64,
     pub model_bytes: u64,
     pub levels: &'a [LevelView],
     pub sparsities: String,
@@ -102,6 +105,7 @@ pub(super) struct ModelLib<'a> {
 #[template(path = "model_arena.rs.j2")]
 pub(super) struct ModelArena<'a> {
     pub bytes: u64,
+    pub fast_bytes: u64,
     pub input: &'a InputView,
     pub outputs: &'a [OutputView],
 }
@@ -110,6 +114,7 @@ pub(super) struct ModelArena<'a> {
 #[derive(Template)]
 #[template(path = "model_inference.rs.j2")]
 pub(super) struct ModelInference<'a> {
+    pub fast_bytes: u64,
     pub outputs: &'a [OutputView],
 }
 
@@ -117,6 +122,7 @@ pub(super) struct ModelInference<'a> {
 #[derive(Template)]
 #[template(path = "model_layers.rs.j2")]
 pub(super) struct ModelLayers<'a> {
+    pub fast_bytes: u64,
     pub layers: &'a [LayerName],
     pub output_ranges: String,
 }
@@ -179,6 +185,7 @@ pub(super) struct BenchMain<'a> {
     pub has_sram: bool,
     /// The section of the arena and the buffers; empty for the data memory.
     pub arena_section: &'a str,
+    pub fast_bytes: u64,
     pub outputs: &'a [OutputView],
     pub output_len_sum: usize,
     /// Whether boxes are decoded.
@@ -211,6 +218,8 @@ pub(super) struct Readme<'a> {
     pub board: &'a Board,
     pub levels: &'a [LevelView],
     pub arena_bytes: u64,
+    pub fast_bytes: u64,
+    pub fast_memory: &'a str,
     pub arena_memory: &'a str,
     pub model_bytes: u64,
     /// What the outputs mean, if they are boxes.
@@ -268,6 +277,11 @@ fn percent(share: f64) -> String {
     text.strip_suffix(".0").map(String::from).unwrap_or(text)
 }
 
+/// Where a tensor of an arena's second part begins in it.
+fn in_second_part(program: &Program, tensor: &PlacedTensor) -> usize {
+    tensor.offset.saturating_sub(program.fast_bytes.0 as usize)
+}
+
 pub(super) fn input(program: &Program) -> InputView {
     let tensor = &program.tensors[program.input];
     InputView {
@@ -276,7 +290,7 @@ pub(super) fn input(program: &Program) -> InputView {
         channels: tensor.shape.c,
         scale: float(tensor.quant[0].scale),
         zero_point: tensor.quant[0].zero_point,
-        offset: tensor.offset,
+        offset: in_second_part(program, tensor),
     }
 }
 
@@ -302,7 +316,7 @@ pub(super) fn outputs(program: &Program) -> Vec<OutputView> {
             },
             shape: shape_expr(tensor.shape).print(0, 0),
             len: tensor.shape.len(),
-            offset: tensor.offset,
+            offset: in_second_part(program, tensor),
             scales: atoms(tensor.quant.iter().map(|q| float(q.scale)))
                 .print(0, column("SCALE", "f32")),
             zero_points: atoms(tensor.quant.iter().map(|q| q.zero_point))

@@ -153,6 +153,7 @@ fn report(program: &Program, board: &Board, image: &Image, arena_memory: &str) -
             .collect(),
         kernels: LayerKernels::of(&program.steps),
         quantisation: None,
+        patches: program.patches,
         memory: MemoryMap::of(program),
     }
 }
@@ -240,12 +241,16 @@ fn live_bytes(program: &Program, id: LayerId) -> Bytes {
     let at = id.index();
     let mut ranges: Vec<(usize, usize)> = (program.tensors.iter_enumerated())
         .filter(|&(tensor, _)| {
-            let made = (program.steps.iter().position(|s| s.output == tensor))
-                .map_or(tensor == program.input, |made| made <= at);
+            let made = (program
+                .steps
+                .iter()
+                .position(|s| program.whole(s.output) == tensor))
+            .map_or(tensor == program.input, |made| made <= at);
             let needed = program.outputs.contains(&tensor)
-                || (program.steps.iter().skip(at)).any(|s| s.inputs.contains(&tensor))
-                || program.steps[id].output == tensor;
-            made && needed
+                || (program.steps.iter().skip(at))
+                    .any(|s| s.inputs.iter().any(|&t| program.whole(t) == tensor))
+                || program.whole(program.steps[id].output) == tensor;
+            made && needed && program.tensors[tensor].part_of.is_none()
         })
         .map(|(_, t)| (t.offset, t.offset + t.shape.len()))
         .collect();

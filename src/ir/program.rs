@@ -1,6 +1,8 @@
 //! The program: layers with encoded weights, a chosen kernel each, and every tensor and every
 //! kernel's scratch at its place in one arena. What the emitted crate contains and what the host executes, bit by bit.
 
+use serde::{Deserialize, Serialize};
+
 use nest_format::{AddParams, BlockStream, CompactStream, FormatError, Requant};
 use nest_kernels::layer::{Geometry, Tap, Tile};
 use nest_kernels::{DensePasses, DepthwiseStrips, NestedLayout};
@@ -23,6 +25,16 @@ pub struct PlacedTensor {
     pub quant: Vec<Quant>,
     /// First byte in the arena, a multiple of 4.
     pub offset: usize,
+    /// The tensor of which this one is some rows, in the same bytes. What one step writes in part,
+    /// others may read as a whole.
+    pub part_of: Option<TensorId>,
+}
+
+impl PlacedTensor {
+    /// Bytes of a row.
+    pub fn row_bytes(&self) -> usize {
+        self.shape.w * self.shape.c
+    }
 }
 
 /// A nested stream, owned: see [`nest_format::NestedStream`].
@@ -472,6 +484,8 @@ pub struct Step {
     pub kernel: &'static str,
     /// What it runs.
     pub payload: Payload,
+    /// The earlier step whose constants are its own, too: flash holds them once.
+    pub same_as: Option<LayerId>,
     /// What it reads.
     pub inputs: Vec<TensorId>,
     /// What it writes.
@@ -544,6 +558,19 @@ impl Step {
     }
 }
 
+/// First layers that run in stripes of rows, so that the arena is smaller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Patches {
+    /// How many layers.
+    pub layers: usize,
+    /// In how many stripes.
+    pub stripes: usize,
+    /// The arena with whole layers.
+    pub whole_arena: Bytes,
+    /// Multiply-accumulates of rows that more than one stripe computes.
+    pub again: Macs,
+}
+
 /// A program.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Program {
@@ -561,8 +588,14 @@ pub struct Program {
     pub outputs: Vec<TensorId>,
     /// Bytes of the arena, a multiple of 4: all activations and all scratch.
     pub arena_bytes: Bytes,
-    /// What no plan with these kernels and passes can go below, proven.
+    /// How many bytes of the arena, from the first on, lie in tightly coupled memory while the rest
+    /// lies in another; 0 if the arena is one block. A multiple of 32. No tensor and no scratch lies in
+    /// both parts; the input and the outputs lie in the second.
+    pub fast_bytes: Bytes,
+    /// What no plan with these kernels, passes and parts can go below, proven.
     pub arena_bound: Bytes,
+    /// Whether the first layers run in stripes.
+    pub patches: Option<Patches>,
     /// How pictures become inputs, if known.
     pub preprocessing: Option<Preprocessing>,
 }
@@ -578,47 +611,75 @@ impl Program {
             .map(|q| q.zero_point)
             .collect()
     }
-    /// The last step that reads each tensor; outputs are read after all steps.
+    /// The tensor whose bytes these are: itself, but for parts.
+    pub fn whole(&self, tensor: TensorId) -> TensorId {
+        (self.tensors[tensor].part_of).unwrap_or(tensor)
+    }
+    /// The last step that reads each tensor; outputs are read after all steps. Reading a part is
+    /// reading the whole, and a part is there as long as the whole.
     pub fn last_reads(&self) -> IdVec<TensorId, Option<usize>> {
         let mut last: IdVec<TensorId, Option<usize>> = self.tensors.iter().map(|_| None).collect();
         for (at, step) in self.steps.iter().enumerate() {
             for &t in &step.inputs {
-                last[t] = Some(at);
+                last[self.whole(t)] = Some(at);
             }
         }
         for &t in &self.outputs {
-            last[t] = Some(self.steps.len());
+            last[self.whole(t)] = Some(self.steps.len());
         }
-        last
+        let of_whole = self.tensors.ids().map(|t| last[self.whole(t)]);
+        of_whole.collect()
     }
-    /// The step that needs most of the arena, and how much that is: live tensors and the step's own
-    /// scratch, where output and input share bytes as far as the kernel allows. With these kernels no
-    /// plan can need less.
-    pub fn peak(&self) -> (Bytes, Option<LayerId>) {
+    /// Bytes of the arena that each step needs: live tensors and its own scratch, where output and input
+    /// share bytes as far as the kernel allows.
+    pub fn live_bytes(&self) -> Vec<usize> {
         let last_read = self.last_reads();
-        let bytes = |t: TensorId| word_bytes(self.tensors[t].shape.len()) as u64;
+        let bytes = |t: TensorId| word_bytes(self.tensors[t].shape.len());
         let mut live = vec![self.input];
-        let mut peak = (Bytes(bytes(self.input)), None);
-        for (at, (id, step)) in self.steps.iter_enumerated().enumerate() {
+        let mut all = Vec::new();
+        for (at, step) in self.steps.iter().enumerate() {
+            let output = self.whole(step.output);
             let offset = self.tensors[step.output].offset;
             // In place, the input's bytes become the output's.
-            let own = live.iter().all(|&t| self.tensors[t].offset != offset)
-                || !step.payload.runs_in_place();
-            let mut sum = live.iter().map(|&t| bytes(t)).sum::<u64>()
-                + if own { bytes(step.output) } else { 0 }
-                + 4 * step.scratch_words as u64;
+            let in_place = step.payload.runs_in_place()
+                && live.iter().any(|&t| self.tensors[t].offset == offset);
+            let own = !in_place && !live.contains(&output);
+            let mut sum = live.iter().map(|&t| bytes(t)).sum::<usize>()
+                + if own { bytes(output) } else { 0 }
+                + 4 * step.scratch_words;
+            let input = step.inputs[0];
             if let (Some(distance), true) = (
                 step.payload.least_distance(),
-                last_read[step.inputs[0]] == Some(at),
+                last_read[input] == Some(at) && self.apart(step),
             ) {
-                let [input, output] = [step.inputs[0], step.output].map(|t| bytes(t) as usize);
-                sum -= shared_bytes(input, output, word_bytes(distance)) as u64;
+                let [input, output] = [input, step.output].map(bytes);
+                sum -= shared_bytes(input, output, word_bytes(distance));
             }
-            if sum > peak.0.0 {
-                peak = (Bytes(sum), Some(id));
+            all.push(sum);
+            if !live.contains(&output) {
+                live.push(output);
             }
-            live.push(step.output);
             live.retain(|&t| last_read[t].is_some_and(|last| last > at));
+        }
+        all
+    }
+    /// Whether neither the input nor the output of a step is a part of another tensor: then the one may
+    /// lie over the other.
+    pub fn apart(&self, step: &Step) -> bool {
+        let tensors = step.inputs.iter().chain([&step.output]);
+        tensors
+            .into_iter()
+            .all(|&t| self.tensors[t].part_of.is_none())
+    }
+    /// The step that needs most of the arena, and how much that is. With these kernels no plan can need
+    /// less.
+    pub fn peak(&self) -> (Bytes, Option<LayerId>) {
+        let input = word_bytes(self.tensors[self.input].shape.len()) as u64;
+        let mut peak = (Bytes(input), None);
+        for (id, bytes) in self.steps.ids().zip(self.live_bytes()) {
+            if bytes as u64 > peak.0.0 {
+                peak = (Bytes(bytes as u64), Some(id));
+            }
         }
         peak
     }

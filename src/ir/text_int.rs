@@ -267,10 +267,14 @@ pub fn print_program(program: &Program) -> String {
     let fullest = program.peak().1;
     let _ = writeln!(
         out,
-        "program {:?}\nsparsities {}\narena {} lower_bound {}{}",
+        "program {:?}\nsparsities {}\narena {}{} lower_bound {}{}",
         program.name,
         list(&program.sparsities),
         program.arena_bytes.0,
+        match program.fast_bytes.0 {
+            0 => String::new(),
+            fast => format!(" fast {fast}"),
+        },
         program.arena_bound.0,
         fullest.map_or(String::new(), |id| format!(" in {id}"))
     );
@@ -278,10 +282,11 @@ pub fn print_program(program: &Program) -> String {
         let shape = [t.shape.c, t.shape.h, t.shape.w];
         let _ = writeln!(
             out,
-            "tensor {id} {:?} shape={} at={} quant={}",
+            "tensor {id} {:?} shape={} at={}{} quant={}",
             t.name,
             list(shape),
             t.offset,
+            t.part_of.map_or(String::new(), |of| format!(" of={of}")),
             quants(&t.quant)
         );
     }
@@ -291,7 +296,8 @@ pub fn print_program(program: &Program) -> String {
             0 => String::new(),
             _ => format!(" scratch_at={}", step.scratch_offset),
         };
-        let _ = writeln!(out, "{}{at}", step_line(step));
+        let same = (step.same_as).map_or(String::new(), |of| format!(" same_as={of}"));
+        let _ = writeln!(out, "{}{same}{at}", step_line(step));
     }
     let outputs: Vec<String> = program.outputs.iter().map(ToString::to_string).collect();
     let _ = writeln!(out, "output {}", outputs.join(", "));

@@ -80,6 +80,14 @@ pub const RULES: &[(&str, &str)] = &[
         "P10",
         "counts of work grow from level to level and stay within the dense count of the model",
     ),
+    (
+        "P11",
+        "nothing lies in both parts of a divided arena, and the input and the outputs lie in the second",
+    ),
+    (
+        "P12",
+        "a part is whole rows of a tensor that is no part, written once; shared constants are an earlier step's",
+    ),
 ];
 
 /// Collects breaches.
@@ -129,7 +137,7 @@ pub fn verify_steps(graph: &IntGraph, steps: &IdVec<LayerId, Step>) -> Result<()
     breaches.0.into_result(())
 }
 
-/// Checks rules P1 to P10.
+/// Checks rules P1 to P12.
 ///
 /// # Errors
 /// All breaches.

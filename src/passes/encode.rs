@@ -17,11 +17,12 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::diag::{self, Diagnostic, Diagnostics, Result};
-use crate::ir::ids::{IdVec, LayerId};
-use crate::ir::int::IntGraph;
+use crate::ir::ids::{IdVec, LayerId, TensorId};
+use crate::ir::int::{IntGraph, IntLayer};
 use crate::ir::program::Step;
 
 use step::Fault;
@@ -38,6 +39,8 @@ pub struct EncodedGraph {
     pub graph: IntGraph,
     /// One a layer.
     pub steps: IdVec<LayerId, Step>,
+    /// Tensors that are rows of others: of which, from which row on.
+    pub parts: BTreeMap<TensorId, (TensorId, usize)>,
 }
 
 /// Encodes a verified graph.
@@ -49,21 +52,39 @@ pub fn encode(graph: IntGraph, preferences: &Preferences) -> Result<EncodedGraph
     let mut faults = Diagnostics::default();
     let mut steps = IdVec::new();
     for layer in &graph.layers {
-        match step::step(&graph, layer, preferences) {
+        match encode_layer(&graph, layer, preferences) {
             Ok(step) => {
                 steps.push(step);
             }
-            Err(Fault::Other(fault)) => faults.push(fault),
-            Err(Fault::Extent(message)) => faults.push(Diagnostic::new(
-                diag::EXTENT_TOO_LARGE,
-                format!("layer `{}`", layer.name),
-                message,
-                "use a smaller input resolution, or split the layer",
-            )),
+            Err(fault) => faults.push(fault),
         }
     }
     faults.into_result(())?;
-    Ok(EncodedGraph { graph, steps })
+    Ok(EncodedGraph {
+        graph,
+        steps,
+        parts: BTreeMap::new(),
+    })
+}
+
+/// Encodes one layer over tensors of a graph.
+///
+/// # Errors
+/// What [`encode`] would find of it.
+pub(super) fn encode_layer(
+    graph: &IntGraph,
+    layer: &IntLayer,
+    preferences: &Preferences,
+) -> Result<Step, Diagnostic> {
+    step::step(graph, layer, preferences).map_err(|fault| match fault {
+        Fault::Other(fault) => fault,
+        Fault::Extent(message) => Diagnostic::new(
+            diag::EXTENT_TOO_LARGE,
+            format!("layer `{}`", layer.name),
+            message,
+            "use a smaller input resolution, or split the layer",
+        ),
+    })
 }
 
 /// One line a step, for `--dump-after encode`.

@@ -11,6 +11,7 @@ mod evaluate;
 mod fidelity;
 mod fold;
 mod moving;
+mod patches;
 mod plan;
 mod quantise;
 mod requant;
@@ -26,7 +27,6 @@ use crate::ir::program::Program;
 use crate::ir::text::{self, Weights};
 use crate::ir::verify::verify_nested;
 use crate::ir::{text_int, verify_int};
-use crate::units::Bytes;
 
 pub use calibrate::{Calibration, Histogram, RangeRule};
 pub use eliminate::eliminate;
@@ -37,7 +37,8 @@ pub use encode::{
 pub use evaluate::{Accuracy, dequantise_output, evaluate_int8, quantise_input};
 pub use fidelity::{Fidelity, LayerFidelity};
 pub use fold::fold;
-pub use plan::{MemoryPlan, plan, plan_for};
+pub use patches::{Patching, plan_patched};
+pub use plan::{FastMemory, MemoryPlan, plan, plan_for};
 pub use quantise::quantise;
 pub use sketch::{Sketch, sketch};
 
@@ -102,7 +103,9 @@ pub struct CompileOptions<'a> {
     /// Of synthetic inputs.
     pub seed: u64,
     /// Tightly coupled memory that an arena may take: see [`plan_for`].
-    pub fast_memory: Option<Bytes>,
+    pub fast_memory: Option<FastMemory>,
+    /// Whether the first layers may run in stripes.
+    pub patching: Patching,
     /// What guides the choice of kernels.
     pub preferences: Preferences,
     /// Whether to measure how closely the integer network follows the float network, which
@@ -119,6 +122,7 @@ impl Default for CompileOptions<'_> {
             preprocessing: None,
             seed: 1,
             fast_memory: None,
+            patching: Patching::Off,
             preferences: Preferences::default(),
             measure_fidelity: false,
         }
@@ -253,7 +257,12 @@ pub fn compile_until(
         return Ok(Artefact::Encoded(encoded));
     }
 
-    let mut program = plan_for(encoded, options.fast_memory);
+    let mut program = plan_patched(
+        encoded,
+        &options.preferences,
+        options.fast_memory,
+        options.patching,
+    )?;
     program.preprocessing = preprocessing;
     verify_int::verify_program(&program)?;
     observer.after(plan_info, &|| text_int::print_program(&program));

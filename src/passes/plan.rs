@@ -9,6 +9,8 @@
 //! not overlap. What the fullest step
 //! holds is a lower bound that no plan can beat, and the search ([`search`]) stops where it is reached.
 
+use std::collections::BTreeMap;
+
 use crate::ir::ids::{Id, IdVec, LayerId, TensorId};
 use crate::ir::program::{
     PassChoice, Payload, PlacedTensor, Program, Step, shared_bytes, word_bytes,
@@ -18,6 +20,7 @@ use crate::units::{Bytes, Cycles};
 use super::cost;
 use super::encode::EncodedGraph;
 
+mod banks;
 mod search;
 
 use search::Found;
@@ -41,6 +44,8 @@ pub struct MemoryPlan {
     pub scratch: IdVec<LayerId, usize>,
     /// Bytes of the arena.
     pub bytes: usize,
+    /// How many of them, from the first on, lie in the fast memory; 0 if the arena is one block.
+    pub fast_bytes: usize,
     /// What each step holds besides its scratch.
     needs: Vec<Needs>,
     /// No plan with these kernels and passes needs less: what is live in the fullest step, or
@@ -55,40 +60,71 @@ pub fn plan(encoded: EncodedGraph) -> Program {
     plan_for(encoded, None)
 }
 
-/// As [`plan`], for a board: `fast_memory` is the tightly coupled memory that an arena
-/// may take, if there is any. An arena that would exceed it is planned with shorter passes, whose scratch is smaller, where that makes it
-/// fit. In one that fits, passes become as long as the arena has room for anyway: the fewer passes,
-/// the fewer times weights are read. In cached memory long passes displace what they read: there they
-/// are cut by the cost model.
-pub fn plan_for(encoded: EncodedGraph, fast_memory: Option<Bytes>) -> Program {
-    let EncodedGraph { graph, mut steps } = encoded;
-    let sizes: IdVec<TensorId, usize> = graph.tensors.iter().map(|t| t.shape.len()).collect();
-    let mut memory = place(&sizes, &mut steps, graph.input, &graph.outputs);
-    if let Some(Bytes(fast)) = fast_memory {
-        let fast = usize::try_from(fast).unwrap_or(usize::MAX);
+/// Tightly coupled memory that a plan may use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FastMemory {
+    /// Room for a whole arena.
+    pub whole: Bytes,
+    /// Room for a part of an arena whose rest lies elsewhere; 0 if arenas are not to be divided.
+    pub part: Bytes,
+}
+
+/// As [`plan`], for a board with fast memory. An arena that would exceed it is planned with shorter
+/// passes, whose scratch is smaller, where that makes it fit. In one that fits, passes become as long
+/// as the arena has room for anyway: the fewer passes, the fewer times weights are read. An arena that does
+/// not fit is divided: see [`Program::fast_bytes`]. Where it may not be, all of it is in cached memory, and
+/// long passes displace what they read: there they are cut by the cost model.
+pub fn plan_for(encoded: EncodedGraph, fast_memory: Option<FastMemory>) -> Program {
+    let EncodedGraph {
+        graph,
+        mut steps,
+        parts,
+    } = encoded;
+    let tensors = Tensors {
+        sizes: graph.tensors.iter().map(|t| t.shape.len()).collect(),
+        parts: (parts.iter())
+            .map(|(&part, &(of, row))| {
+                let shape = graph.tensors[of].shape;
+                (part, (of, row * shape.w * shape.c))
+            })
+            .collect(),
+        input: graph.input,
+        outputs: graph.outputs.clone(),
+    };
+    let mut memory = place(&tensors, &mut steps);
+    if let Some(fast_memory) = fast_memory {
+        let [whole, part] = [fast_memory.whole, fast_memory.part]
+            .map(|Bytes(room)| usize::try_from(room).unwrap_or(usize::MAX));
         // To fit if it does not, then to be fast if it fits. Steps that all fill the arena are hard to
         // place: a share of it may do better.
         for to_fit in [true, false] {
-            if to_fit == (memory.bytes <= fast) {
+            if to_fit == (memory.bytes <= whole) {
                 continue;
             }
-            let budget = if to_fit { fast } else { memory.bytes };
+            let budget = if to_fit { whole } else { memory.bytes };
             let found = FILLED_PERCENT.iter().find_map(|percent| {
                 let mut other = steps.clone();
                 fit_passes(&memory, &mut other, budget, budget / 100 * percent);
-                let plan = place(&sizes, &mut other, graph.input, &graph.outputs);
+                let plan = place(&tensors, &mut other);
                 (plan.bytes <= budget).then_some((plan, other))
             });
             if let Some(found) = found {
                 (memory, steps) = found;
             }
         }
+        if memory.bytes > whole && part > 0 {
+            let layout = Layout::of(&tensors, &mut steps);
+            if let Some(divided) = banks::divide(&layout, &steps, part) {
+                memory = divided;
+            }
+        }
     }
-    let cached = fast_memory.is_some_and(|fast| Bytes(memory.bytes as u64) > fast);
+    let cached = memory.fast_bytes == 0
+        && fast_memory.is_some_and(|fast| Bytes(memory.bytes as u64) > fast.whole);
     if cached {
         let mut other = steps.clone();
-        cut_for_cache(&memory, &sizes, &mut other);
-        let plan = place(&sizes, &mut other, graph.input, &graph.outputs);
+        cut_for_cache(&memory, &tensors.sizes, &mut other);
+        let plan = place(&tensors, &mut other);
         if plan.bytes <= memory.bytes {
             (memory, steps) = (plan, other);
         }
@@ -97,25 +133,28 @@ pub fn plan_for(encoded: EncodedGraph, fast_memory: Option<Bytes>) -> Program {
         step.scratch_offset = offset;
     }
     for step in steps.iter_mut() {
-        estimate_anew(step, &sizes, cached);
+        estimate_anew(step, &tensors.sizes, cached);
     }
-    let tensors = (graph.tensors.iter_enumerated())
+    let placed = (graph.tensors.iter_enumerated())
         .map(|(id, t)| PlacedTensor {
             name: t.name.clone(),
             shape: t.shape,
             quant: t.quant.clone(),
             offset: memory.offsets[id],
+            part_of: parts.get(&id).map(|part| part.0),
         })
         .collect();
     Program {
         name: graph.name,
         sparsities: graph.sparsities,
-        tensors,
+        tensors: placed,
         steps,
         input: graph.input,
         outputs: graph.outputs,
         arena_bytes: Bytes(memory.bytes as u64),
+        fast_bytes: Bytes(memory.fast_bytes as u64),
         arena_bound: Bytes(memory.lower_bound as u64),
+        patches: None,
         preprocessing: None,
     }
 }
@@ -263,87 +302,126 @@ impl Block {
     }
 }
 
-/// Places tensors of `sizes` bytes; swaps an addition's inputs where that puts it in place.
-fn place(
-    sizes: &IdVec<TensorId, usize>,
-    steps: &mut IdVec<LayerId, Step>,
+/// All blocks of a program.
+struct Layout {
+    blocks: Vec<Block>,
+    /// The block of the first step's scratch; those of the others follow.
+    first_scratch: usize,
+    tensors: Tensors,
+}
+
+/// What is to be placed.
+#[derive(Clone, Debug)]
+struct Tensors {
+    /// Bytes of each.
+    sizes: IdVec<TensorId, usize>,
+    /// Those that lie in others: in which, and from which byte on.
+    parts: BTreeMap<TensorId, (TensorId, usize)>,
     input: TensorId,
-    outputs: &[TensorId],
-) -> MemoryPlan {
-    let mut blocks = blocks(sizes, steps, input, outputs);
-    let first_scratch = blocks.len();
-    for (at, step) in steps.iter().enumerate() {
-        blocks.push(Block {
-            bytes: 4 * step.scratch_words,
-            align: SCRATCH_ALIGN,
-            from: at,
-            to: at,
-            tensors: Vec::new(),
-            over: None,
-        });
+    outputs: Vec<TensorId>,
+}
+
+impl Tensors {
+    fn whole(&self, tensor: TensorId) -> TensorId {
+        self.parts.get(&tensor).map_or(tensor, |part| part.0)
     }
-    let needs: Vec<Needs> = (0..steps.len().max(1))
-        .map(|at| {
-            let live = || blocks[..first_scratch].iter().filter(|b| b.lives(at));
+}
+
+impl Layout {
+    /// The blocks of all tensors; swaps an addition's inputs where that puts it in place.
+    fn of(tensors: &Tensors, steps: &mut IdVec<LayerId, Step>) -> Self {
+        let mut blocks = blocks(tensors, steps);
+        let first_scratch = blocks.len();
+        for (at, step) in steps.iter().enumerate() {
+            blocks.push(Block {
+                bytes: 4 * step.scratch_words,
+                align: SCRATCH_ALIGN,
+                from: at,
+                to: at,
+                tensors: Vec::new(),
+                over: None,
+            });
+        }
+        Self {
+            blocks,
+            first_scratch,
+            tensors: tensors.clone(),
+        }
+    }
+
+    /// The plan that puts blocks at `offsets`; `[bytes, fast_bytes, lower_bound]`.
+    fn plan(&self, offsets: &[usize], steps: usize, bytes: [usize; 3]) -> MemoryPlan {
+        let [bytes, fast_bytes, lower_bound] = bytes;
+        let mut of_tensors: IdVec<TensorId, usize> = self.tensors.sizes.iter().map(|_| 0).collect();
+        for (block, &offset) in self.blocks.iter().zip(offsets) {
+            for &tensor in &block.tensors {
+                of_tensors[tensor] = offset;
+            }
+        }
+        for (&part, &(of, from)) in &self.tensors.parts {
+            of_tensors[part] = of_tensors[of] + from;
+        }
+        let needs = (0..steps.max(1)).map(|at| {
+            let live = || (self.blocks[..self.first_scratch].iter()).filter(move |b| b.lives(at));
             let written = live().filter(|b| b.from == at);
             let over = written.filter_map(|b| Some((b.over?.0, b.bytes))).next();
             Needs {
                 tensors: live().map(|b| b.bytes).sum(),
-                shares: over.map(|(input, output)| [blocks[input].bytes, output]),
+                shares: over.map(|(input, output)| [self.blocks[input].bytes, output]),
             }
-        })
-        .collect();
-    let live = |at: usize| -> usize {
-        let scratch = blocks.get(first_scratch + at).map_or(0, |b| b.bytes);
-        let written = blocks.iter().filter(|b| b.from == at);
-        let shared = written
-            .filter_map(|b| {
-                b.over
-                    .map(|(input, least)| (blocks[input].bytes, b.bytes, least))
-            })
-            .map(|(input, output, least)| shared_bytes(input, output, least))
-            .sum::<usize>();
-        needs[at].tensors + scratch - shared
-    };
-    let peak = (0..needs.len()).max_by_key(|&at| (live(at), std::cmp::Reverse(at)));
-    let lower_bound = peak.map_or(0, live);
-
-    let Found {
-        offsets: offsets_of,
-        bytes,
-        lower_bound,
-    } = search::best_offsets(&blocks, lower_bound);
-    let mut offsets: IdVec<TensorId, usize> = sizes.iter().map(|_| 0).collect();
-    for (block, &offset) in blocks.iter().zip(&offsets_of) {
-        for &tensor in &block.tensors {
-            offsets[tensor] = offset;
+        });
+        let peak = fullest(&self.blocks).map(|(_, at)| at);
+        MemoryPlan {
+            offsets: of_tensors,
+            scratch: offsets[self.first_scratch..].iter().copied().collect(),
+            bytes,
+            fast_bytes,
+            needs: needs.collect(),
+            lower_bound,
+            peak: peak.filter(|&at| at < steps).map(LayerId::from_index),
         }
-    }
-    MemoryPlan {
-        offsets,
-        scratch: offsets_of[first_scratch..].iter().copied().collect(),
-        bytes,
-        needs,
-        lower_bound,
-        peak: peak.filter(|_| !steps.is_empty()).map(LayerId::from_index),
     }
 }
 
-fn blocks(
-    sizes: &IdVec<TensorId, usize>,
-    steps: &mut IdVec<LayerId, Step>,
-    input: TensorId,
-    outputs: &[TensorId],
-) -> Vec<Block> {
+/// What the fullest step holds, and which that is: a bound that no plan of these blocks can beat.
+fn fullest(blocks: &[Block]) -> Option<(usize, usize)> {
+    let live = |at: usize| -> usize {
+        let live = blocks.iter().filter(|b| b.lives(at));
+        let shared = (blocks.iter().filter(|b| b.from == at))
+            .filter_map(|b| Some((b.over?, b.bytes)))
+            .map(|((input, least), output)| shared_bytes(blocks[input].bytes, output, least));
+        live.map(|b| b.bytes).sum::<usize>() - shared.sum::<usize>()
+    };
+    let steps = blocks.iter().map(|b| b.from + 1).max()?;
+    (0..steps)
+        .map(|at| (live(at), at))
+        .max_by_key(|&(bytes, at)| (bytes, std::cmp::Reverse(at)))
+}
+
+/// Places tensors in one block; swaps an addition's inputs where that puts it in place.
+fn place(tensors: &Tensors, steps: &mut IdVec<LayerId, Step>) -> MemoryPlan {
+    let layout = Layout::of(tensors, steps);
+    let bound = fullest(&layout.blocks).map_or(0, |(bytes, _)| bytes);
+    let Found {
+        offsets,
+        bytes,
+        lower_bound,
+    } = search::best_offsets(&layout.blocks, bound);
+    layout.plan(&offsets, steps.len(), [bytes, 0, lower_bound])
+}
+
+/// A block for each tensor that is no part and takes no other's place.
+fn blocks(tensors: &Tensors, steps: &mut IdVec<LayerId, Step>) -> Vec<Block> {
+    let Tensors { sizes, input, .. } = tensors;
     let end = steps.len();
     let mut last_read: IdVec<TensorId, Option<usize>> = sizes.iter().map(|_| None).collect();
     for (at, step) in steps.iter().enumerate() {
         for &t in &step.inputs {
-            last_read[t] = Some(at);
+            last_read[tensors.whole(t)] = Some(at);
         }
     }
-    for &t in outputs {
-        last_read[t] = Some(end);
+    for &t in &tensors.outputs {
+        last_read[tensors.whole(t)] = Some(end);
     }
 
     let mut blocks: Vec<Block> = Vec::new();
@@ -360,9 +438,19 @@ fn blocks(
         });
         blocks.len() - 1
     };
-    block_of[input] = open(input, 0, &mut blocks);
+    block_of[*input] = open(*input, 0, &mut blocks);
     for (at, step) in steps.iter_mut().enumerate() {
-        let dies = |t: TensorId| last_read[t] == Some(at) && sizes[t] == sizes[step.output];
+        let output = tensors.whole(step.output);
+        if output != step.output {
+            // A part: the whole is there as soon as any of it is.
+            if block_of[output] == usize::MAX {
+                block_of[output] = open(output, at, &mut blocks);
+            }
+            continue;
+        }
+        let part = |t: TensorId| tensors.parts.contains_key(&t);
+        let dies =
+            |t: TensorId| last_read[t] == Some(at) && sizes[t] == sizes[step.output] && !part(t);
         let over = match &mut step.payload {
             Payload::Add(params) => {
                 let [a, b] = [step.inputs[0], step.inputs[1]];
@@ -395,8 +483,8 @@ fn blocks(
             }
             None => {
                 let block = open(step.output, at, &mut blocks);
-                let input = block_of[step.inputs[0]];
-                if blocks[input].to == at {
+                let input = block_of[tensors.whole(step.inputs[0])];
+                if blocks[input].to == at && !part(step.inputs[0]) {
                     let distance = step.payload.least_distance();
                     blocks[block].over = distance.map(|d| (input, d.next_multiple_of(4)));
                 }

@@ -16,7 +16,11 @@ use crate::units::{Bytes, group_thousands};
 pub struct MemoryMap {
     /// The arena.
     pub arena_bytes: Bytes,
-    /// What no plan with these kernels and passes can go below, proven.
+    /// How many of its bytes, from the first on, lie in tightly coupled memory and the rest elsewhere;
+    /// 0 if it is one block.
+    #[serde(default)]
+    pub fast_bytes: Bytes,
+    /// What no plan with these kernels, passes and parts can go below, proven.
     pub lower_bound_bytes: Bytes,
     /// Layers in execution order.
     pub layers: Vec<String>,
@@ -86,7 +90,10 @@ impl MemoryMap {
         let last = program.steps.len().saturating_sub(1);
         let mut blocks = Vec::new();
         for (id, tensor) in program.tensors.iter_enumerated() {
-            let written = program.steps.iter().position(|s| s.output == id);
+            if tensor.part_of.is_some() {
+                continue;
+            }
+            let written = (program.steps.iter()).position(|s| program.whole(s.output) == id);
             let from_layer = match written {
                 Some(at) => at,
                 None if id == program.input => 0,
@@ -125,6 +132,7 @@ impl MemoryMap {
         }
         Self {
             arena_bytes: program.arena_bytes,
+            fast_bytes: program.fast_bytes,
             lower_bound_bytes: program.arena_bound,
             layers: program.steps.iter().map(|s| s.name.clone()).collect(),
             blocks,
@@ -133,8 +141,12 @@ impl MemoryMap {
 
     /// The arena and its bound in a line.
     pub fn line(&self) -> String {
+        let parts = match self.fast_bytes {
+            Bytes(0) => String::new(),
+            fast => format!(", the first {fast} of it in tightly coupled memory"),
+        };
         format!(
-            "arena {}, lower bound {}",
+            "arena {}{parts}, lower bound {}",
             self.arena_bytes, self.lower_bound_bytes
         )
     }
@@ -217,10 +229,13 @@ impl MemoryMap {
             steps: self.layers.len(),
             kinds: USES.map(|u| u.name().to_owned()).to_vec(),
             spans: self.blocks.iter().map(span).collect(),
-            lines: vec![(
-                self.lower_bound_bytes.0 as f64,
-                format!("lower bound {}", self.lower_bound_bytes),
-            )],
+            lines: match self.fast_bytes {
+                Bytes(0) => {
+                    let bound = self.lower_bound_bytes;
+                    vec![(bound.0 as f64, format!("lower bound {bound}"))]
+                }
+                fast => vec![(fast.0 as f64, format!("tightly coupled memory, {fast}"))],
+            },
         }
         .svg()
     }
@@ -284,6 +299,7 @@ mod tests {
             };
         MemoryMap {
             arena_bytes: Bytes(4096),
+            fast_bytes: Bytes(0),
             lower_bound_bytes: Bytes(4000),
             layers: ["conv <1>", "relu", "fc"].map(String::from).to_vec(),
             blocks: vec![

@@ -157,7 +157,7 @@ fn build(
 ) -> Result<Build> {
     let board = &options.board;
     let budgets = Budgets::default();
-    emit::check_activations(&model.graph, board, budgets)?;
+    emit::check_activations(&model.graph, board, budgets, false)?;
     // Names of crates hold no dots.
     model.graph.name = model.graph.name.replace('.', "_");
     let compile = CompileOptions {

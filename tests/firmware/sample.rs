@@ -45,6 +45,7 @@ impl Builder {
             shape,
             quant,
             offset,
+            part_of: None,
         })
     }
 
@@ -220,6 +221,7 @@ impl Builder {
             _ => (Bytes(0), Bytes(0)),
         };
         self.steps.push(Step {
+            same_as: None,
             name: name.into(),
             op: row.op,
             kernel,
@@ -697,7 +699,9 @@ pub fn program(name: &str, levels: usize, outputs: usize) -> Program {
             vec![shares]
         },
         arena_bytes: Bytes((scratch_offset + scratch_bytes) as u64),
+        fast_bytes: Bytes(0),
         arena_bound: Bytes(0),
+        patches: None,
         preprocessing: (levels > 1).then(|| Preprocessing {
             scale: 1.0,
             mean: vec![125.3, 123.0, 113.9],

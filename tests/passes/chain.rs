@@ -11,8 +11,8 @@ use nestc::ir::program::Step;
 use nestc::ir::verify::verify_nested;
 use nestc::ir::verify_int::verify_program;
 use nestc::passes::{
-    Artefact, CompileOptions, Preferences, compile, compile_until, encode, fold, plan,
-    quantise_input,
+    Artefact, CompileOptions, Patching, Preferences, compile, compile_until, encode, fold, plan,
+    plan_patched, quantise_input,
 };
 
 use crate::interpret;
@@ -293,4 +293,48 @@ fn any_kernel_that_accepts_a_layer_gives_the_same_bits() {
         .filter(|name| !used.contains(name))
         .collect();
     assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// The first layers in stripes of rows against the graph's own definition.
+#[test]
+fn stripes_give_the_same_bits() {
+    let mut patched = 0;
+    for seed in SEEDS.chain(OTHERS) {
+        let c = compiled(seed);
+        for stripes in [2, 3] {
+            let encoded = encode(c.graph.clone(), &Preferences::default()).expect("encodes");
+            let patching = Patching::Stripes(stripes);
+            let program = plan_patched(encoded, &Preferences::default(), None, patching)
+                .unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+            let sound = nestc::ir::verify_int::verify_program(&program);
+            sound.unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+            let Some(patches) = program.patches else {
+                assert_eq!(program, c.program, "seed {seed}");
+                continue;
+            };
+            patched += 1;
+            assert_eq!(patches.stripes, stripes);
+            assert!(program.arena_bytes < patches.whole_arena, "seed {seed}");
+            let flash = |p: &nestc::ir::program::Program| -> u64 {
+                let bytes = |s: &nestc::ir::program::Step| s.weight_bytes + s.index_bytes;
+                p.steps.iter().map(|s| bytes(s).0).sum()
+            };
+            let shared = program.steps.iter().filter(|s| s.same_as.is_some()).count();
+            assert_eq!(shared, (stripes - 1) * patches.layers, "seed {seed}");
+            assert_eq!(flash(&program), flash(&c.program), "seed {seed}");
+            let mut executor = Executor::new(&program);
+            let input = &c.graph.tensors[c.graph.input];
+            for image in &c.images[..2] {
+                let q = quantise_input(image, input.shape, input.quant[0]);
+                for level in c.model.level_ids() {
+                    let want = interpret::run(&c.graph, level.index(), &q);
+                    executor.run(level, &q);
+                    for (i, &output) in c.graph.outputs.iter().enumerate() {
+                        assert_eq!(executor.output(i), want[output], "seed {seed} {level}");
+                    }
+                }
+            }
+        }
+    }
+    assert!(patched > 5, "{patched} programs run in stripes");
 }

@@ -12,7 +12,7 @@ use nestc::ir::int::IntOp;
 use nestc::ir::nested::{LevelInfo, NestedModel, PRUNED};
 use nestc::ir::program::{Program, Step};
 use nestc::passes::{
-    Artefact, CompileOptions, Preferences, RangeRule, compile_until, eliminate, encode,
+    Artefact, CompileOptions, FastMemory, Preferences, RangeRule, compile_until, eliminate, encode,
     encode_stream, evaluate_int8, plan, plan_for, quantise_input,
 };
 use nestc::units::Bytes;
@@ -264,7 +264,11 @@ fn passes_are_as_long_as_memory_allows() {
     for network in [plain(), nested()] {
         let graph = &network.graph;
         let encoded = || encode(graph.clone(), &Preferences::default()).expect("encodes");
-        let planned = |fast: u64| plan_for(encoded(), Some(Bytes(fast)));
+        let memory = |whole: u64, part: u64| FastMemory {
+            whole: Bytes(whole),
+            part: Bytes(part),
+        };
+        let planned = |fast: u64| plan_for(encoded(), Some(memory(fast, 0)));
         let by_default = plan(encoded());
         let arena = by_default.arena_bytes;
         let pairs = |p: &Program| -> Vec<(usize, usize)> {
@@ -304,8 +308,15 @@ fn passes_are_as_long_as_memory_allows() {
         data.input(0, &mut image);
         let input = &graph.tensors[graph.input];
         let q = quantise_input(&image, input.shape, input.quant[0]);
+        let divided = plan_for(encoded(), Some(memory(20_000, 20_000)));
+        assert!(divided.fast_bytes > Bytes(15_000), "{}", divided.fast_bytes);
+        assert!(
+            divided.fast_bytes <= Bytes(20_000),
+            "{}",
+            divided.fast_bytes
+        );
         for level in network.model.level_ids() {
-            let outputs = [&by_default, &longest, &short].map(|program| {
+            let outputs = [&by_default, &longest, &short, &divided].map(|program| {
                 nestc::ir::verify_int::verify_program(program).expect("sound");
                 let mut executor = Executor::new(program);
                 executor.run(level, &q);

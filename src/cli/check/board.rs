@@ -7,7 +7,7 @@ use crate::emit::{self, Budgets};
 use crate::image;
 use crate::ir::float::FloatGraph;
 use crate::ir::program::Program;
-use crate::passes::{EncodedGraph, plan_for};
+use crate::passes::{EncodedGraph, Preferences, plan_for, plan_patched};
 use crate::report::FlashBytes;
 use crate::target::{Board, MemoryKind};
 use crate::units::{Bytes, Cycles, Macs};
@@ -61,7 +61,13 @@ pub struct LevelEstimate {
 pub fn estimate(graph: &FloatGraph, encoded: &EncodedGraph, board: &Board) -> Estimate {
     let mut findings = Diagnostics::default();
     let budgets = Budgets::default();
-    let program = plan_for(encoded.clone(), Some(emit::fast_memory(graph, board)));
+    let fast = Some(emit::fast_memory(graph, board));
+    let patching = emit::patch_to_fit(graph, board, budgets);
+    let planned = plan_patched(encoded.clone(), &Preferences::default(), fast, patching);
+    let program = planned.unwrap_or_else(|found| {
+        findings.0.extend(found.0);
+        plan_for(encoded.clone(), fast)
+    });
     let largest = (board.memory.iter())
         .filter(|m| matches!(m.kind, MemoryKind::Dtcm | MemoryKind::Sram))
         .max_by_key(|m| m.bytes);

@@ -1,4 +1,4 @@
-//! Rules P1 to P10.
+//! Rules P1 to P12.
 
 use nest_format::{DenseWeights, Entry, NestedStream, Requant};
 use nest_kernels::layer::Geometry;
@@ -10,7 +10,7 @@ use nest_kernels::{
 use super::Breaches;
 use super::graph::{covers, taps_inside};
 use crate::ir::float::Shape;
-use crate::ir::ids::{Id, TensorId};
+use crate::ir::ids::{Id, LayerId, TensorId};
 use crate::ir::program::{EncodedCompact, EncodedStream, Payload, PlacedTensor, Program, Step};
 
 /// No microcontroller has more memory, in bytes.
@@ -69,6 +69,7 @@ pub(super) fn check(program: &Program, b: &mut Breaches) {
             )
         },
     );
+    parts(program, b);
     // What follows computes with offsets and extents.
     if b.0.0.len() > before || !order(program, b) {
         return;
@@ -77,6 +78,33 @@ pub(super) fn check(program: &Program, b: &mut Breaches) {
     for step in &program.steps {
         let shape = |t| program.tensors[t].shape;
         self::step(program.level_count(), &shape, step, b);
+    }
+}
+
+/// Rule P11.
+fn parts(program: &Program, b: &mut Breaches) {
+    let cut = program.fast_bytes.0 as usize;
+    b.check(cut.is_multiple_of(32), "P11", "program", || {
+        format!("{cut} B of the arena lie in fast memory")
+    });
+    for (id, t) in program.tensors.iter_enumerated() {
+        let fast = t.offset < cut;
+        let crosses = fast && end_of(t).is_none_or(|end| end > cut);
+        let outer = id == program.input || program.outputs.contains(&id);
+        let place = format!("tensor {id} `{}`", t.name);
+        b.check(!crosses && !(fast && outer), "P11", place, || {
+            format!("{} from byte {}, and {cut} B are fast", t.shape, t.offset)
+        });
+    }
+    for step in &program.steps {
+        let end = step.scratch_end().unwrap_or(usize::MAX);
+        let crosses = step.scratch_offset < cut && end > cut;
+        b.check(!crosses, "P11", format!("step `{}`", step.name), || {
+            format!(
+                "scratch from byte {} to {end}, and {cut} B are fast",
+                step.scratch_offset
+            )
+        });
     }
 }
 
@@ -91,14 +119,50 @@ fn end_of(t: &PlacedTensor) -> Option<usize> {
         .map(|end| end - 3)
 }
 
-/// Rule P3; false if ids cannot be trusted.
+/// Rules P3 and P12; false if ids cannot be trusted.
 fn order(program: &Program, b: &mut Breaches) -> bool {
     let before = b.0.0.len();
-    let mut written = vec![false; program.tensors.len()];
-    let mut write = |t: TensorId| written.get_mut(t.index()).map(|w| *w = true).is_some();
-    b.check(write(program.input), "P3", "program", || {
-        format!("the input {} does not exist", program.input)
-    });
+    for (id, t) in program.tensors.iter_enumerated() {
+        let Some(of) = t.part_of else { continue };
+        let inside = program.tensors.get(of).filter(|of| {
+            let from = t.offset.checked_sub(of.offset);
+            let whole = of.shape.h * of.row_bytes();
+            of.part_of.is_none()
+                && (t.shape.c, t.shape.w) == (of.shape.c, of.shape.w)
+                && t.shape.h > 0
+                && from.is_some_and(|from| {
+                    from.is_multiple_of(of.row_bytes().max(1)) && from + t.shape.len() <= whole
+                })
+        });
+        b.check(
+            inside.is_some(),
+            "P12",
+            format!("tensor {id} `{}`", t.name),
+            || format!("it is said to be a part of {of}"),
+        );
+    }
+    if b.0.0.len() > before {
+        return false;
+    }
+    // Bytes of each tensor that are written: all, or one part after the other, none twice.
+    let mut written = vec![0usize; program.tensors.len()];
+    let mut parts: Vec<TensorId> = Vec::new();
+    let whole = |t: TensorId| program.tensors.get(t).and_then(|t| t.part_of).unwrap_or(t);
+    let len = |t: TensorId| program.tensors[t].shape.len();
+    b.check(
+        program.tensors.get(program.input).is_some(),
+        "P3",
+        "program",
+        || format!("the input {} does not exist", program.input),
+    );
+    if let Some(w) = written.get_mut(program.input.index()) {
+        *w = len(program.input);
+    }
+    let ready = |t: TensorId, written: &[usize]| {
+        let known = program.tensors.get(t).is_some();
+        let own = known && whole(t) != t && written[t.index()] == len(t);
+        known && (own || written[whole(t).index()] == len(whole(t)))
+    };
     for step in &program.steps {
         let place = format!("step `{}`", step.name);
         let arity = step.payload.arity();
@@ -109,27 +173,50 @@ fn order(program: &Program, b: &mut Breaches) -> bool {
             || format!("{} inputs, and it takes {arity}", step.inputs.len()),
         );
         for &t in &step.inputs {
-            let ready = written.get(t.index()).copied().unwrap_or(false);
-            b.check(ready, "P3", &place, || {
+            b.check(ready(t, &written), "P3", &place, || {
                 format!("{t} is read before it is written")
             });
         }
-        let known = written
-            .get_mut(step.output.index())
-            .map(|w| *w = true)
-            .is_some();
-        b.check(known, "P3", &place, || {
-            format!("{} does not exist", step.output)
-        });
+        let Some(output) = program.tensors.get(step.output) else {
+            b.check(false, "P3", &place, || {
+                format!("{} does not exist", step.output)
+            });
+            continue;
+        };
+        written[step.output.index()] = output.shape.len();
+        if let Some(of) = output.part_of {
+            let apart = |&other: &TensorId| {
+                let other = &program.tensors[other];
+                other.part_of != Some(of)
+                    || output.offset + output.shape.len() <= other.offset
+                    || other.offset + other.shape.len() <= output.offset
+            };
+            b.check(parts.iter().all(apart), "P12", &place, || {
+                format!("it writes rows of {of} that another step wrote")
+            });
+            parts.push(step.output);
+            written[of.index()] += output.shape.len();
+        }
     }
     b.check(!program.outputs.is_empty(), "P3", "program", || {
         "0 outputs".to_owned()
     });
     for &t in &program.outputs {
-        let ready = written.get(t.index()).copied().unwrap_or(false);
-        b.check(ready, "P3", "program", || {
+        b.check(ready(t, &written), "P3", "program", || {
             format!("the output {t} is never written")
         });
+    }
+    let same = |id: LayerId, step: &Step| match step.same_as {
+        Some(of) => of < id && program.steps[of].same_as.is_none(),
+        None => true,
+    };
+    for (id, step) in program.steps.iter_enumerated() {
+        b.check(
+            same(id, step),
+            "P12",
+            format!("step `{}`", step.name),
+            || format!("its constants are those of {:?}", step.same_as),
+        );
     }
     b.0.0.len() == before
 }
@@ -143,7 +230,8 @@ fn lifetimes(program: &Program, b: &mut Breaches) {
     let mut live = vec![program.input];
     for (at, step) in program.steps.iter().enumerate() {
         let out = &program.tensors[step.output];
-        for &t in &live {
+        let whole = program.whole(step.output);
+        for &t in live.iter().filter(|&&t| t != whole || whole == step.output) {
             let tensor = &program.tensors[t];
             let in_place = step.payload.runs_in_place()
                 && t == step.inputs[0]
@@ -166,7 +254,7 @@ fn lifetimes(program: &Program, b: &mut Breaches) {
             );
         }
         let scratch = step.scratch_offset..step.scratch_end().unwrap_or(0);
-        for &t in live.iter().chain([&step.output]) {
+        for &t in live.iter().chain([&whole]) {
             let tensor = &program.tensors[t];
             let end = tensor.offset + tensor.shape.len();
             b.check(
@@ -181,7 +269,9 @@ fn lifetimes(program: &Program, b: &mut Breaches) {
                 },
             );
         }
-        live.push(step.output);
+        if !live.contains(&whole) || whole == step.output {
+            live.push(whole);
+        }
         live.retain(|&t| last_read[t].is_some_and(|last| last > at));
     }
 }

@@ -395,6 +395,11 @@ fn each_rule_of_the_plan_has_a_breach() {
             fit_arena(p);
         });
     }
+    program_breaks("P11", |p| p.fast_bytes.0 = 16);
+    program_breaks("P11", |p| p.fast_bytes.0 = p.arena_bytes.0 / 32 * 32 + 32);
+    program_breaks("P12", |p| p.tensors[id(2)].part_of = Some(id(77)));
+    program_breaks("P12", |p| p.tensors[id(2)].part_of = Some(id(2)));
+    program_breaks("P12", |p| step(p, 1).same_as = Some(LayerId::from_index(1)));
     program_breaks("P3", |p| p.outputs.clear());
     program_breaks("P3", |p| p.outputs[0] = id(77));
     program_breaks("P3", |p| step(p, 1).inputs[0] = id(9));

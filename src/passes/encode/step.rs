@@ -207,6 +207,7 @@ pub(super) fn step(
         op: chosen.op,
         kernel: kernel_for(chosen.kernel),
         payload: chosen.payload,
+        same_as: None,
         inputs: layer.inputs.clone(),
         output: layer.output,
         scratch_words: chosen.scratch_words,

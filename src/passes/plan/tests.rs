@@ -14,6 +14,7 @@ fn step(payload: Payload, inputs: &[usize], output: usize) -> Step {
         op: "test",
         kernel: "test",
         payload,
+        same_as: None,
         inputs: inputs.iter().map(|&i| id(i)).collect(),
         output: id(output),
         scratch_words: 0,
@@ -54,10 +55,14 @@ fn add(inputs: &[usize], output: usize) -> Step {
 }
 
 fn placed(sizes: &[usize], steps: Vec<Step>, outputs: &[usize]) -> (MemoryPlan, Vec<Step>) {
-    let sizes = sizes.iter().copied().collect();
+    let tensors = Tensors {
+        sizes: sizes.iter().copied().collect(),
+        parts: BTreeMap::new(),
+        input: id(0),
+        outputs: outputs.iter().map(|&i| id(i)).collect(),
+    };
     let mut steps: IdVec<LayerId, Step> = steps.into_iter().collect();
-    let outputs: Vec<TensorId> = outputs.iter().map(|&i| id(i)).collect();
-    let plan = place(&sizes, &mut steps, id(0), &outputs);
+    let plan = place(&tensors, &mut steps);
     (plan, steps.iter().cloned().collect())
 }
 
