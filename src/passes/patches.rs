@@ -271,18 +271,25 @@ fn apply(encoded: &EncodedGraph, preferences: &Preferences, cut: &Cut) -> Result
     for stripe in &cut.stripes {
         let mut last = graph.input;
         if let Some(&rows) = stripe.first() {
-            let part = rows_of(&graph, last, rows);
+            let part = rows_of(&encoded.graph, last, rows);
             let part = graph.tensors.push(part);
             parts.insert(part, (last, rows[0]));
             last = part;
         }
         for (at, layer) in chain.iter().enumerate() {
             let rows = stripe[at + 1];
-            let height = graph.tensors[layer.inputs[0]].shape.h;
+            let height = encoded.graph.tensors[layer.inputs[0]].shape.h;
             let pads = needed(&layer.op, rows, height).map_or([0, 0], |(_, pads)| pads);
-            let output = rows_of(&graph, layer.output, rows);
-            let output = graph.tensors.push(output);
-            if at + 1 == chain.len() {
+            let tensor = rows_of(&encoded.graph, layer.output, rows);
+            let is_last = at + 1 == chain.len();
+            // Whole tensors within the chain are no more: the first stripe's take their ids.
+            let output = if is_last || steps.len() >= chain.len() {
+                graph.tensors.push(tensor)
+            } else {
+                graph.tensors[layer.output] = tensor;
+                layer.output
+            };
+            if is_last {
                 parts.insert(output, (layer.output, rows[0]));
             }
             let mut own = IntLayer {
@@ -328,8 +335,6 @@ fn apply(encoded: &EncodedGraph, preferences: &Preferences, cut: &Cut) -> Result
             last = output;
         }
     }
-    let shift = steps.len() - chain.len();
-    debug_assert!(shift > 0);
     for (layer, step) in graph.layers.iter().zip(&encoded.steps).skip(layers) {
         all_layers.push(layer.clone());
         steps.push(step.clone());

@@ -315,6 +315,12 @@ fn stripes_give_the_same_bits() {
             patched += 1;
             assert_eq!(patches.stripes, stripes);
             assert!(program.arena_bytes < patches.whole_arena, "seed {seed}");
+            for id in program.tensors.ids() {
+                let written =
+                    |s: &nestc::ir::program::Step| s.output == id || program.whole(s.output) == id;
+                let is_input = program.whole(id) == program.input;
+                assert!(is_input || program.steps.iter().any(written), "{id}");
+            }
             let flash = |p: &nestc::ir::program::Program| -> u64 {
                 let bytes = |s: &nestc::ir::program::Step| s.weight_bytes + s.index_bytes;
                 p.steps.iter().map(|s| bytes(s).0).sum()
