@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use nestc::bench::{self, BenchOptions, Compiled, Settings};
 use nestc::emit::Budgets;
 use nestc::image::{self, BuildOptions};
-use nestc::passes::{self, CompileOptions, Preferences};
+use nestc::passes::{self, CompileOptions, FastMemory, Preferences};
 use nestc::report::{BenchReport, ImageReport};
 use nestc::target::Board;
 use nestc::units::Bytes;
@@ -55,7 +55,10 @@ pub fn compile_for(
         calibration: dataset.as_ref(),
         preprocessing: dataset.as_ref().map(|data| data.preprocessing.clone()),
         preferences,
-        fast_memory,
+        fast_memory: fast_memory.map(|whole| FastMemory {
+            whole,
+            part: Bytes(0),
+        }),
         ..CompileOptions::default()
     };
     let mut program =

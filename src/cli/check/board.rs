@@ -7,7 +7,7 @@ use crate::emit::{self, Budgets};
 use crate::image;
 use crate::ir::float::FloatGraph;
 use crate::ir::program::Program;
-use crate::passes::{EncodedGraph, Preferences, plan_for, plan_patched};
+use crate::passes::{EncodedGraph, FastMemory, Preferences, plan_for, plan_patched};
 use crate::report::FlashBytes;
 use crate::target::{Board, MemoryKind};
 use crate::units::{Bytes, Cycles, Macs};
@@ -61,13 +61,7 @@ pub struct LevelEstimate {
 pub fn estimate(graph: &FloatGraph, encoded: &EncodedGraph, board: &Board) -> Estimate {
     let mut findings = Diagnostics::default();
     let budgets = Budgets::default();
-    let fast = Some(emit::fast_memory(graph, board));
-    let patching = emit::patch_to_fit(graph, board, budgets);
-    let planned = plan_patched(encoded.clone(), &Preferences::default(), fast, patching);
-    let program = planned.unwrap_or_else(|found| {
-        findings.0.extend(found.0);
-        plan_for(encoded.clone(), fast)
-    });
+    let program = planned(graph, encoded, board, budgets);
     let largest = (board.memory.iter())
         .filter(|m| matches!(m.kind, MemoryKind::Dtcm | MemoryKind::Sram))
         .max_by_key(|m| m.bytes);
@@ -100,6 +94,26 @@ pub fn estimate(graph: &FloatGraph, encoded: &EncodedGraph, board: &Board) -> Es
                 && board.core.dcache_bytes > Bytes(0),
         },
         levels: levels(&program, board),
+    }
+}
+
+/// The plan in one block, or what `nestc compile` falls back on where only that fits: an arena in two
+/// parts, and first layers in stripes.
+fn planned(graph: &FloatGraph, encoded: &EncodedGraph, board: &Board, budgets: Budgets) -> Program {
+    let fast = emit::fast_memory(graph, board);
+    let one = FastMemory {
+        part: Bytes(0),
+        ..fast
+    };
+    let program = plan_for(encoded.clone(), Some(one));
+    if emit::place(&program, board, budgets).is_ok() {
+        return program;
+    }
+    let patching = emit::patch_to_fit(graph, board, budgets);
+    let preferences = Preferences::default();
+    match plan_patched(encoded.clone(), &preferences, Some(fast), patching) {
+        Ok(other) if emit::place(&other, board, budgets).is_ok() => other,
+        _ => program,
     }
 }
 
