@@ -85,7 +85,7 @@ acceptance: data setup-device setup-qemu setup-python ## Hold the accuracy bars 
 	$(CARGO) test --release -p nestc --test acceptance -- --include-ignored --nocapture \
 		$(if $(NESTC_MODELS),,--skip third_party) $(if $(NESTC_DATA),,--skip detectors)
 	@if [ -n "$(NESTC_MODELS)" ]; then \
-		NESTC_MODELS="$(abspath $(NESTC_MODELS))" $(CARGO) test --release -p nestc --test onnx --test firmware -- --include-ignored --skip conformance; \
+		NESTC_MODELS="$(abspath $(NESTC_MODELS))" $(CARGO) test --release -p nestc --test onnx --test firmware -- --include-ignored --skip conformance --skip exports --skip hardware; \
 	fi
 
 conformance: $(NODES) ## Run the ONNX project's own node tests through import and evaluation
