@@ -213,6 +213,15 @@ fn third_party_detectors_are_nested_from_training_to_the_device() {
         "8",
         "--batch",
         "32",
+        // Forty steps: the usual rate and running average are made for thousands.
+        "--lr",
+        "0.05",
+        "--schedule",
+        "all",
+        "--average",
+        "0",
+        "--level-weights",
+        "1,1,1",
         "-o",
         nested,
     ]);
